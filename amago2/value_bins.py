@@ -1,0 +1,81 @@
+"""Two-hot value classes: a scalar return as a distribution over fixed bins (paper, Section 3).
+
+Shape alphabet of the whole package: B batch, L sequence, D token width, H attention heads,
+G discounts, C critics, K action samples, A action size, N value bins.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+def symlog(x: Tensor) -> Tensor:
+    """sign(x) ln(1 + |x|), elementwise."""
+    return torch.sign(x) * torch.log1p(torch.abs(x))
+
+
+def symexp(x: Tensor) -> Tensor:
+    """Inverse of `symlog`: sign(x) (exp(|x|) - 1), elementwise."""
+    return torch.sign(x) * torch.expm1(torch.abs(x))
+
+
+class ValueBins(nn.Module):
+    """Evenly spaced bins between two limits, in symlog space unless `symlog` is false.
+
+    The paper keeps the limits at +-1e5 in every domain. Its appendix prints the two weights of a
+    label exchanged; here the nearer bin gets the larger one, so that decoding gives the value back.
+    """
+
+    centers: Tensor  # (N,) in the transformed space
+
+    def __init__(self, limit: float | tuple[float, float], count: int, symlog: bool = True) -> None:
+        """Make `count` (>= 2) bins over [-limit, limit], or over the pair of limits given."""
+        super().__init__()
+        low, high = limit if isinstance(limit, tuple) else (-limit, limit)
+        if count < 2 or low >= high:
+            raise ValueError(f"value bins need count >= 2 and low < high, got {count}, {limit}")
+        self.symlog = symlog
+        ends = self._transform(torch.tensor([low, high], dtype=torch.float64))
+        centers = torch.linspace(float(ends[0]), float(ends[1]), count, dtype=torch.float64)
+        self.register_buffer("centers", centers.float(), persistent=False)
+
+    def _transform(self, values: Tensor) -> Tensor:
+        return symlog(values) if self.symlog else values
+
+    def locate(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Lower bin index (...) int64 and upper weight (...) float of each value's two-hot label.
+
+        Values beyond the limits are clamped to the outermost bin.
+        """
+        z = self._transform(values).clamp(self.centers[0], self.centers[-1])
+        lower = (torch.bucketize(z, self.centers, right=True) - 1).clamp(0, len(self.centers) - 2)
+        below, above = self.centers[lower], self.centers[lower + 1]
+        return lower, (z - below) / (above - below)
+
+    def encode(self, values: Tensor) -> Tensor:
+        """Two-hot labels (..., N) of values (...)."""
+        lower, weight = self.locate(values)
+        label = torch.zeros(*values.shape, len(self.centers), dtype=weight.dtype, device=weight.device)
+        label.scatter_(-1, lower.unsqueeze(-1), (1 - weight).unsqueeze(-1))
+        return label.scatter_(-1, (lower + 1).unsqueeze(-1), weight.unsqueeze(-1))
+
+    def decode(self, probabilities: Tensor) -> Tensor:
+        """Values (...) of distributions (..., N): expectation first, then symexp."""
+        z = probabilities @ self.centers
+        return symexp(z) if self.symlog else z
+
+    def cross_entropy(self, logits: Tensor, values: Tensor) -> Tensor:
+        """Cross-entropy (...) between the labels of values and softmax of logits (..., N).
+
+        The label has two entries, so two gathers replace a product over all bins; `values` (...)
+        broadcasts against the leading axes of `logits`.
+        """
+        lower, weight = self.locate(values)
+        lower, weight = lower.expand(logits.shape[:-1]), weight.expand(logits.shape[:-1])
+        at_lower = logits.gather(-1, lower.unsqueeze(-1)).squeeze(-1)
+        at_upper = logits.gather(-1, (lower + 1).unsqueeze(-1)).squeeze(-1)
+        return logits.logsumexp(-1) - (1 - weight) * at_lower - weight * at_upper
+
+
+def two_hot_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy (...) between dense labels (..., N) and softmax of logits (..., N)."""
+    return -(labels * logits.log_softmax(-1)).sum(-1)
