@@ -95,6 +95,9 @@ class MultiTaskEnv(gymnasium.Env[Observation, Any], ABC):
     # reward 0), or the next attempt's first observation already comes with the last reward.
     soft_reset_takes_step: ClassVar[bool] = True
 
+    # Gymnasium types a Dict space by its parts, not by its samples.
+    observation_space: gymnasium.spaces.Dict  # type: ignore[assignment]
+
     def __init__(self, *, tasks: Sequence[str], split: str = "train", attempts: int = 1) -> None:
         check_choice("split", split, ("train", "eval"))
         if attempts < 1:
