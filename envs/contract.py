@@ -1,8 +1,8 @@
 """What all benchmarks share: the rollout of k attempts at one task, and what the record may know.
 
-One Gymnasium episode is one *rollout*: `reset` draws a task and a variant of it, and the agent then
-makes `attempts` attempts. The agent learns what it may know from the observation alone; `info` holds
-what only the record may know, at the reset and at every step:
+One Gymnasium episode is one *rollout*: `reset` draws a task and a variant of it, and the agent
+then makes `attempts` attempts. The agent learns what it may know from the observation alone;
+`info` holds what only the record may know, at the reset and at every step:
 
     task            str    name of the task, constant over the rollout
     split           str    "train" or "eval"
@@ -37,7 +37,7 @@ class SimulatorMissing(RuntimeError):
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import a simulator's `module`, or raise `SimulatorMissing` naming the `extra` that brings it."""
+    """Import a simulator's `module`, or raise `SimulatorMissing` naming the `extra` to install."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -48,7 +48,7 @@ def require(module: str, extra: str) -> ModuleType:
 
 
 def choose_tasks(requested: Sequence[str] | None, available: Sequence[str]) -> tuple[str, ...]:
-    """The `requested` task names (all `available` ones if None), or ValueError if one is unknown."""
+    """The `requested` task names, all `available` ones if None; ValueError if one is unknown."""
     if requested is None:
         return tuple(available)
     if isinstance(requested, str) or len(requested) == 0:
@@ -116,7 +116,7 @@ class MultiTaskEnv(gymnasium.Env[Observation, Any], ABC):
 
     @property
     def split(self) -> str:
-        """"train" or "eval"."""
+        """The split, "train" or "eval"."""
         return self._split
 
     @property
