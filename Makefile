@@ -1,0 +1,81 @@
+# The front door. Everything runs in .venv, which `make setup` puts up from the locks in containers/.
+
+BUDGET ?= smoke
+BENCHMARK ?=
+SEEDS ?=
+EXPERIMENT ?=
+# cpu or cuda; chosen by the machine's driver if left out
+TORCH ?=
+PYTHON ?= $(or $(shell command -v python3.11),python3)
+
+BIN := .venv/bin
+# Tools that are called by name (dvc, snakemake, python) are the locked ones.
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+CHOICE = --budget $(BUDGET) $(if $(BENCHMARK),--benchmark $(BENCHMARK)) \
+	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(EXPERIMENT),--experiment $(EXPERIMENT))
+# One thread a process: two test processes share two cores.
+PYTEST := $(RUN) OMP_NUM_THREADS=1 python -m pytest
+SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce plan figures tables doctor test lint learn-check \
+	test-browser test-docker test-slurm lock clean distclean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
+	@echo
+	@echo "  Options: BUDGET=smoke|mini|paper BENCHMARK=name SEEDS=n EXPERIMENT=name TORCH=cpu|cuda"
+
+setup:  ## put up .venv from the locks; does nothing when it is there
+	@command -v $(PYTHON) >/dev/null || { echo "set-up: there is no Python; install Python 3.11 (Debian: apt-get install python3.11-venv)" >&2; exit 1; }
+	@$(PYTHON) -m workflow.environment install $(if $(TORCH),--torch $(TORCH))
+
+reproduce: setup  ## train, evaluate and draw everything of a budget
+	@$(RUN) python -m workflow.reproduce $(CHOICE)
+
+plan: setup  ## what a budget would run, how long it takes, what is done already
+	@$(RUN) python -m workflow.plan $(CHOICE)
+
+figures: setup  ## the figures alone
+	@$(RUN) snakemake figures --config budget=$(BUDGET)
+
+tables: setup  ## the tables alone
+	@$(RUN) snakemake tables --config budget=$(BUDGET)
+
+doctor:  ## what this machine has and lacks, with remedies
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m workflow.doctor; else $(PYTHON) -m workflow.doctor; fi
+
+test: setup  ## linters, types, contracts, unit and end-to-end tests
+	@status=0; \
+	$(MAKE) --no-print-directory lint || status=1; \
+	$(PYTEST) -n 2 --dist loadgroup --durations 10 || status=1; \
+	echo "not run here: make learn-check, test-browser, test-docker, test-slurm"; \
+	[ $$status = 0 ] || echo "make test: FAILED" >&2; \
+	exit $$status
+
+lint: setup  ## the linters and the type checker alone
+	@status=0; \
+	check() { echo "== $$*"; $(RUN) "$$@" || status=1; }; \
+	check ruff check .; \
+	check ruff format --check .; \
+	check mypy; \
+	check snakemake --lint; \
+	check snakefmt --check $(SNAKEFILES); \
+	exit $$status
+
+learn-check: setup  ## train small agents for minutes and see them learn what they should
+	@$(PYTEST) -m learn -s
+
+# Each fails where the machine lacks what it tests, or where no such test exists.
+test-browser test-docker test-slurm: setup
+	@$(PYTEST) -m $(@:test-%=%)
+
+lock: setup  ## make the hash locks anew (UPGRADE=1: with the newest versions)
+	@$(PYTHON) -m workflow.environment lock $(if $(UPGRADE),--upgrade)
+
+clean:  ## remove unfinished runs, job logs and caches; results are never touched
+	@rm -rf results/*/.scratch results/*/.logs .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis build
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## clean, and remove .venv too
+	@rm -rf .venv *.egg-info
