@@ -1,0 +1,203 @@
+"""The agent: networks and objectives put together. Four variants, two choices, one class."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+import torch
+from torch import Tensor, nn
+
+from amago2 import objectives
+from amago2.batch import Batch
+from amago2.config import Config
+from amago2.nets.critic import Critic, ScalarCritic, TwoHotCritic
+from amago2.nets.distributions import Categorical, Policy
+from amago2.nets.heads import Actor
+from amago2.nets.timestep_encoders import FeedForward
+from amago2.nets.transformer import Memory, Transformer
+from amago2.popart import PopArt
+from amago2.spaces import ActionSpec, observation_space
+from amago2.value_bins import ValueBins
+
+Metrics = dict[str, Tensor]
+
+
+class Agent(nn.Module):
+    """Encoder, Transformer, an actor and critics per discount, and slow copies of the heads."""
+
+    discounts: Tensor  # (G,)
+
+    def __init__(
+        self, config: Config, observations: gym.Space[Any], actions: gym.Space[Any]
+    ) -> None:
+        """Build for the given spaces. Raises `ValueError` for spaces or pairs without a policy."""
+        super().__init__()
+        a = self.config = config.agent
+        self.actions = ActionSpec.of(actions)
+        if a.actor == "policy_gradient" and self.actions.kind == "multibinary":
+            raise ValueError(
+                "agent.actor is policy_gradient, which is not defined for MultiBinary actions; "
+                "use filtered_imitation"
+            )
+        self.encoder = FeedForward(
+            config.encoder,
+            observation_space(observations),
+            self.actions,
+            symlog_reward=a.reward_input == "symlog",
+        )
+        self.trunk = Transformer(self.encoder.output, config.trajectory)
+        self.register_buffer("discounts", torch.tensor(a.discounts), persistent=False)
+        self.popart = PopArt(len(a.discounts), a.popart_rate)
+        self.actor = Actor(self.trunk.output, a.head_widths, len(a.discounts), self.actions)
+        self.critic = self._make_critic()
+        self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
+        self.target_critic = self._make_critic().requires_grad_(False)
+        self.target_critic.load_state_dict(self.critic.state_dict())
+
+    def _make_critic(self) -> Critic:
+        a, width = self.config, self.trunk.output
+        common = (a.critics, width, a.head_widths, self.discounts, self.actions)
+        if a.critic == "popart":
+            return ScalarCritic(*common, self.popart)
+        return TwoHotCritic(*common, ValueBins(a.value_limit, a.bins, a.symlog))
+
+    # --- acting ---------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def act(
+        self,
+        observation: Mapping[str, Tensor],
+        reward: Tensor,
+        action: Tensor,
+        memory: Memory,
+        rng: torch.Generator,
+    ) -> Tensor:
+        """Sample actions (N, A) after observation[k] (N, ...), reward (N,), action (N, A).
+
+        Advances `memory` in place by one timestep.
+        """
+        encoded = self.encoder(observation, reward, action, valid=None)
+        policy = self.actor(self.trunk.step(encoded, memory))
+        return policy.sample(rng)[:, -1]
+
+    # --- learning -------------------------------------------------------------------------------
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Metrics]:
+        """Actor loss plus weighted critic loss of a batch, and what is worth logging.
+
+        Both losses train the encoder and the Transformer; the actor's leaves the critics alone.
+        """
+        states = self._states(batch, rng).flatten(0, 1)  # (B * L, D)
+        transitions = objectives.n_step_transitions(
+            batch.reward[:, 1:] * self.config.reward_multiplier,
+            batch.terminated[:, 1:],
+            batch.valid[:, 1:],
+            self.discounts,
+            self.config.n_step,
+        )
+        state_t = states.index_select(0, transitions.index_t)  # (M, D)
+        taken = batch.action[:, 1:][batch.valid[:, 1:]][:, None, None]  # (M, 1, 1, A)
+        target = self._td_target(states.detach(), transitions, rng)
+        self.popart.update(target)
+
+        outputs = self.critic.outputs(state_t, taken).squeeze(3)  # (C, M, G) or (C, M, G, N)
+        if isinstance(self.critic, TwoHotCritic):
+            critic_loss = objectives.two_hot_loss(self.critic.bins, outputs, target)
+        else:
+            critic_loss = objectives.popart_loss(self.popart, outputs, target)
+        with torch.no_grad():
+            q = self.critic.values(outputs.detach().unsqueeze(3)).squeeze(3).mean(0)  # (M, G)
+        policy = self.actor(state_t)
+        actor_loss, metrics = self._actor_loss(policy, state_t, taken.squeeze(2), q, rng)
+        metrics |= self._value_metrics(outputs, q, target)
+        metrics |= {"loss_actor": actor_loss.detach(), "loss_critic": critic_loss.detach()}
+        return actor_loss + self.config.critic_weight * critic_loss, metrics
+
+    def _states(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        encoded = self.encoder(batch.observation, batch.reward, batch.action, batch.valid)
+        return self.trunk(encoded, batch.time, rng)
+
+    @torch.no_grad()
+    def _td_target(
+        self, states: Tensor, transitions: objectives.Transitions, rng: torch.Generator
+    ) -> Tensor:
+        """TD targets (M, G) by the target networks; a pessimistic pair if the actor ascends Q."""
+        state_n = states.index_select(0, transitions.index_n)
+        policy = self.target_actor(state_n)
+        each = self._policy_value(self.target_critic, state_n, policy, 1, rng)
+        drawn = objectives.subset(each, self.config.critic_subset, rng)
+        ascends = self.config.actor == "policy_gradient"
+        value_n = drawn.amin(0) if ascends else drawn.mean(0)
+        return objectives.td_target(transitions, value_n)
+
+    def _policy_value(
+        self,
+        critic: Critic,
+        states: Tensor,
+        policy: Policy,
+        samples: int,
+        rng: torch.Generator,
+        differentiable: bool = False,
+    ) -> Tensor:
+        """E_a~pi Q(s, a) by each member: (C, M, G) for states (M, D), policy (M, G).
+
+        Exact for discrete actions where the critic allows it or `expectation` asks for it, else
+        the mean over samples. Gradients never reach the critic's parameters, only the policy.
+        """
+        if isinstance(policy, Categorical) and isinstance(critic, ScalarCritic):
+            actions = policy.probabilities.unsqueeze(-2)  # (M, G, 1, A)
+            return critic.values(critic.outputs(states, actions, frozen=True)).squeeze(-1)
+        if isinstance(policy, Categorical) and self.config.expectation == "exact":
+            every = torch.eye(self.actions.size, device=states.device)[None, None]
+            values = critic.values(critic.outputs(states, every, frozen=True))
+            return (values * policy.probabilities).sum(-1)
+        draw = policy.rsample if differentiable else policy.sample
+        actions = torch.stack([draw(rng) for _ in range(samples)], dim=-2)  # (M, G, K, A)
+        return critic.values(critic.outputs(states, actions, frozen=True)).mean(-1)
+
+    def _actor_loss(
+        self, policy: Policy, states: Tensor, taken: Tensor, q: Tensor, rng: torch.Generator
+    ) -> tuple[Tensor, Metrics]:
+        """Loss of policy (M, G) at states (M, D), given taken (M, 1, A) and their values q (M, G)."""
+        states = states.detach()
+        if self.config.actor == "policy_gradient":
+            each = self._policy_value(self.critic, states, policy, 1, rng, differentiable=True)
+            normalised = self.popart.normalise(each.amin(0))
+            advantage = (q - each.detach().mean(0)).sign()
+            loss = objectives.policy_gradient_loss(normalised)
+        else:
+            with torch.no_grad():
+                each = self._policy_value(
+                    self.critic, states, policy, self.config.value_samples, rng
+                )
+                advantage = q - each.mean(0)
+                weight = objectives.advantage_filter(
+                    advantage, self.config.filter, self.config.filter_threshold
+                )
+            loss = objectives.filtered_imitation_loss(policy.log_prob(taken), weight)
+        positive = (advantage > 0).float()
+        return loss, {"filter_share": positive.mean(), "filter_share_acting": positive[:, -1].mean()}
+
+    @torch.no_grad()
+    def _value_metrics(self, outputs: Tensor, q: Tensor, target: Tensor) -> Metrics:
+        """Of the acting discount: mean value, TD targets, and the most likely bins' histogram."""
+        acting = target[:, -1]
+        metrics = {
+            "q_mean": q[:, -1].mean(),
+            "td_target_mean": acting.mean(),
+            "td_target_std": acting.std(correction=0),
+        }
+        if isinstance(self.critic, TwoHotCritic):
+            top = outputs[:, :, -1].argmax(-1).flatten()  # (C * M,)
+            bins = torch.arange(outputs.shape[-1], device=top.device)
+            metrics["bin_histogram"] = (top.unsqueeze(1) == bins).float().mean(0)
+        return metrics
+
+    @torch.no_grad()
+    def update_targets(self) -> None:
+        """Move the target heads a step of `target_rate` towards the online ones."""
+        for slow, fast in ((self.target_actor, self.actor), (self.target_critic, self.critic)):
+            torch._foreach_lerp_(  # noqa: SLF001  what torch's own optimisers use
+                list(slow.parameters()), list(fast.parameters()), self.config.target_rate
+            )

@@ -1,0 +1,1 @@
+"""Networks: timestep encoder -> trajectory encoder -> actor and critic heads."""

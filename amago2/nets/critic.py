@@ -1,0 +1,80 @@
+"""Critics with one interface: outputs at actions, and the returns that outputs stand for."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from amago2.nets.heads import CriticEnsemble
+from amago2.popart import PopArt
+from amago2.spaces import ActionSpec
+from amago2.value_bins import ValueBins
+
+
+class TwoHotCritic(nn.Module):
+    """Classifies the return of (state, discount, action) into N bins: no scale in its loss."""
+
+    def __init__(
+        self,
+        members: int,
+        width: int,
+        hidden: Sequence[int],
+        discounts: Tensor,
+        actions: ActionSpec,
+        bins: ValueBins,
+    ) -> None:
+        super().__init__()
+        self.bins = bins
+        self.net = CriticEnsemble(
+            members, width, hidden, len(bins.centers), discounts, actions.size
+        )
+
+    def outputs(self, states: Tensor, actions: Tensor, frozen: bool = False) -> Tensor:
+        """Logits (C, M, G, K, N) for states (M, D), actions (M or 1, G or 1, K, A)."""
+        return self.net.of_actions(states, actions, frozen)
+
+    def values(self, outputs: Tensor) -> Tensor:
+        """Returns (C, M, G, K) of logits."""
+        return self.bins.decode(outputs.float().softmax(-1))
+
+
+class ScalarCritic(nn.Module):
+    """Regresses the PopArt-normalised return; with discrete actions, one output for each.
+
+    `popart` is shared with the agent, so it is kept out of this module's parameters and buffers.
+    """
+
+    def __init__(
+        self,
+        members: int,
+        width: int,
+        hidden: Sequence[int],
+        discounts: Tensor,
+        actions: ActionSpec,
+        popart: PopArt,
+    ) -> None:
+        super().__init__()
+        self._popart = [popart]
+        self.discounts = len(discounts)
+        self.per_action = actions.kind == "discrete"
+        if self.per_action:
+            self.net = CriticEnsemble(members, width, hidden, len(discounts) * actions.size)
+        else:
+            self.net = CriticEnsemble(members, width, hidden, 1, discounts, actions.size)
+
+    def outputs(self, states: Tensor, actions: Tensor, frozen: bool = False) -> Tensor:
+        """Outputs (C, M, G, K) for states (M, D), actions (M or 1, G or 1, K, A).
+
+        A discrete action may be a vector of probabilities: the output is then the expectation.
+        """
+        if not self.per_action:
+            return self.net.of_actions(states, actions, frozen).squeeze(-1)
+        each = self.net(states, frozen).unflatten(-1, (self.discounts, -1))  # (C, M, G, A)
+        return (each.unsqueeze(-2) * actions).sum(-1)
+
+    def values(self, outputs: Tensor) -> Tensor:
+        """Returns (C, M, G, K) of outputs, in the present statistics of PopArt."""
+        return self._popart[0].values(outputs.transpose(-1, -2)).transpose(-1, -2)
+
+
+Critic = TwoHotCritic | ScalarCritic
