@@ -57,6 +57,7 @@ def rows(env: MultiTaskEnv, rollouts: int, seed: int, versions: str) -> list[tup
 
 def write_csv(path: Path, table: list[tuple[object, ...]]) -> None:
     """Write the table under its final name only when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(path.name + ".tmp")
     with scratch.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

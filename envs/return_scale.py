@@ -44,6 +44,12 @@ def looks(count: int) -> NDArray[np.float32]:
     return values.astype(np.float32)
 
 
+def _check_scales(scales: Sequence[float]) -> None:
+    numbers = isinstance(scales, list | tuple) and [isinstance(s, int | float) for s in scales]
+    if not numbers or not all(numbers) or min(scales) <= 0:
+        raise ValueError(f"scales: expected a list of positive numbers, not {scales!r}")
+
+
 class ReturnScale(MultiTaskEnv):
     """One cue-recall task per entry of `scales`, named by position and scale: `task2_x100`.
 
@@ -65,8 +71,7 @@ class ReturnScale(MultiTaskEnv):
         length: int = 10,
         attempts: int = 1,
     ) -> None:
-        if not scales or not all(isinstance(s, int | float) and s > 0 for s in scales):
-            raise ValueError(f"scales: expected a list of positive numbers, not {scales!r}")
+        _check_scales(scales)
         if length < 1:
             raise ValueError(f"length: expected a whole number of at least 1, not {length}")
         names = [f"task{index}_x{scale:g}" for index, scale in enumerate(scales)]
