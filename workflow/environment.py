@@ -18,7 +18,9 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "containers"
@@ -31,7 +33,7 @@ TORCH = "2.13.0"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 DRIVER_SIGNS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg")
 BOOTSTRAP = ("uv", "setuptools")
-"""Installed by pip before the rest: uv is ten times faster, setuptools builds the source packages."""
+"""Installed by pip before the rest: uv, ten times faster, and what builds the source packages."""
 
 PIP_OPTIONS = {
     "index-url": "--default-index",
@@ -77,9 +79,10 @@ def lock_files(torch: str) -> list[Path]:
 # --- how pip was configured, told to uv ----------------------------------------------------------
 
 
+@cache
 def pip_configuration(python: Path) -> dict[str, str]:
     """What pip goes by for `install`: files first, then the command's section, then variables."""
-    command = [python, "-m", "pip", "config", "list"]
+    command = [str(python), "-m", "pip", "config", "list"]
     listing = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found = dict(line.split("=", 1) for line in listing.splitlines() if "=" in line)
     merged = {}
@@ -164,39 +167,54 @@ def bootstrap() -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("".join(locked[name] for name in BOOTSTRAP))
         file.flush()
-        pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-        run(*pip, "install", "--no-deps", "--require-hashes", "--requirement", file.name)
+        pip = (PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet", "install")
+        run(*pip, "--no-deps", "--require-hashes", "--requirement", file.name)
 
 
 def install_torch(torch: str, what: Sequence[str | Path], options: Sequence[str]) -> None:
     """Install PyTorch; the CPU build, which PyPI lacks, from PyTorch's index if need be."""
+    if torch == "cuda" or "--no-index" in options:
+        uv_install(*what, *options)
+        return
     # The configured sources come first: a machine that has the wheel need not reach that index.
-    last_resort = torch == "cpu" and "--no-index" not in options
-    if uv_install(*what, *options, may_fail=last_resort):
+    if uv(*what, *options, errors=subprocess.DEVNULL):
         return
     say(f"no configured source has it; asking {CPU_INDEX}")
-    uv_install(*what, "--default-index", CPU_INDEX)
-
-
-def uv_install(*arguments: str | Path, may_fail: bool = False) -> bool:
-    """Run `uv pip install` into `.venv`; with `may_fail`, quietly, and say whether it worked."""
-    command = [VENV / "bin" / "uv", "pip", "install", "--python", PYTHON, *arguments]
-    environment = uv_environment(pip_configuration(PYTHON))
-    if may_fail:
-        return subprocess.run(command, env=environment, stderr=subprocess.DEVNULL).returncode == 0
-    run(*command, environment=environment)
-    return True
-
-
-def run(*command: str | Path, environment: Mapping[str, str] | None = None) -> None:
-    """Run a command that must succeed."""
-    status = subprocess.run(command, env=environment).returncode
-    if status:
-        name = " ".join(Path(part).name for part in map(str, command[:3]))
+    if not uv(*what, "--default-index", CPU_INDEX):
         sys.exit(
-            f"set-up: `{name}` ended with code {status}; its lines above say why. Run `make setup` "
-            "again once that is put right: nothing downloaded is lost."
+            f"set-up: PyTorch's CPU build cannot be had from {CPU_INDEX}; reach it, or name a "
+            f"folder that holds torch {TORCH}+cpu (PIP_FIND_LINKS=FOLDER make setup), or take "
+            "PyPI's larger build, which runs on CPUs too (make setup TORCH=cuda)"
         )
+
+
+def uv(*arguments: str | Path, errors: int | None = None) -> bool:
+    """Run `uv pip install` into `.venv`; whether it worked."""
+    command = [VENV / "bin" / "uv", "pip", "install", "--python", PYTHON, *arguments]
+    if not sys.stderr.isatty():
+        command.append("--quiet")  # two hundred lines that nobody watches
+    environment = uv_environment(pip_configuration(PYTHON))
+    return subprocess.run(command, env=environment, stderr=errors).returncode == 0
+
+
+def uv_install(*arguments: str | Path) -> None:
+    """Run `uv pip install` where nothing else can be tried if it fails."""
+    if not uv(*arguments):
+        give_up("uv pip install")
+
+
+def run(*command: str | Path) -> None:
+    """Run a command that must succeed."""
+    if subprocess.run(command).returncode:
+        give_up(" ".join(Path(part).name for part in map(str, command[:3])))
+
+
+def give_up(what: str) -> NoReturn:
+    """Stop with the sentence that says how to go on."""
+    sys.exit(
+        f"set-up: `{what}` failed; its lines above say why. Put that right and run `make setup` "
+        "again: nothing downloaded is lost."
+    )
 
 
 # --- lock ----------------------------------------------------------------------------------------
@@ -208,7 +226,8 @@ def lock(upgrade: bool) -> None:
     base = blocks(resolve(f"torch=={TORCH}+cpu", kept, "pyproject.toml", "--all-extras"))
     write("torch-cpu", {"torch": base.pop("torch")})
     write("base", base)
-    limits = "".join(f"{name}=={version}\n" for name, version in pins("".join(base.values())).items())
+    versions = pins("".join(base.values()))
+    limits = "".join(f"{name}=={version}\n" for name, version in versions.items())
     # The third = shuts out the CPU build, which installers else take for a (newer) 2.13.0 too.
     cuda = blocks(resolve(f"torch==={TORCH}", kept, constraints=limits))
     cuda["torch"] = cuda["torch"].replace("==", "===", 1)
