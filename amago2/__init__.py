@@ -4,4 +4,15 @@ The agent, its objectives, replay and training loop. It knows Gymnasium spaces a
 benchmark. Importing the package loads no heavy library; `train`, `evaluate` and `load` do.
 """
 
+from typing import Any
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`amago2.load(path)`, `amago2.train(config, out)`: imported when first used."""
+    if name == "load":
+        from amago2.checkpoint import load_policy
+
+        return load_policy
+    raise AttributeError(f"module 'amago2' has no attribute {name!r}")

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Any
 
 import gymnasium as gym
 import torch
@@ -17,7 +16,7 @@ from amago2.nets.heads import Actor
 from amago2.nets.timestep_encoders import FeedForward
 from amago2.nets.transformer import Memory, Transformer
 from amago2.popart import PopArt
-from amago2.spaces import ActionSpec, observation_space
+from amago2.spaces import ActionSpec
 from amago2.value_bins import ValueBins
 
 Metrics = dict[str, Tensor]
@@ -29,12 +28,12 @@ class Agent(nn.Module):
     discounts: Tensor  # (G,)
 
     def __init__(
-        self, config: Config, observations: gym.Space[Any], actions: gym.Space[Any]
+        self, config: Config, observations: Mapping[str, gym.spaces.Box], actions: ActionSpec
     ) -> None:
-        """Build for the given spaces. Raises `ValueError` for spaces or pairs without a policy."""
+        """Build for the given spaces. Raises `ValueError` for pairs that are not defined."""
         super().__init__()
         a = self.config = config.agent
-        self.actions = ActionSpec.of(actions)
+        self.actions = actions
         if a.actor == "policy_gradient" and self.actions.kind == "multibinary":
             raise ValueError(
                 "agent.actor is policy_gradient, which is not defined for MultiBinary actions; "
@@ -42,8 +41,8 @@ class Agent(nn.Module):
             )
         self.encoder = FeedForward(
             config.encoder,
-            observation_space(observations),
-            self.actions,
+            observations,
+            actions,
             symlog_reward=a.reward_input == "symlog",
         )
         self.trunk = Transformer(self.encoder.output, config.trajectory)

@@ -29,6 +29,10 @@ class ConfigError(ValueError):
     """A parameter file or key is wrong. Its text is a clear sentence (or one line per mistake)."""
 
 
+class RunError(RuntimeError):
+    """A run cannot start or go on. Its text is a clear sentence."""
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

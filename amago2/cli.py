@@ -1,0 +1,187 @@
+"""Command line: `amago2 train | evaluate | info`."""
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from amago2.config import (
+    Config,
+    ConfigError,
+    Layer,
+    RunError,
+    build,
+    load,
+    parse_override,
+    read_yaml,
+)
+
+if TYPE_CHECKING:
+    from amago2.evaluate import Row
+
+TRUSTED = "envs"
+"""The package whose environments a stored configuration may name without being asked."""
+
+app = typer.Typer(
+    help="Train and use AMAGO-2 agents on Gymnasium environments.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's or checkpoint's folder.")]
+
+
+def main() -> None:
+    """Entry point: a user's mistake ends with one sentence and exit code 2, a failure with 1."""
+    try:
+        app()
+    except (ConfigError, RunError, OSError) as error:
+        print(f"amago2: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except KeyboardInterrupt:
+        print("amago2: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+@app.command()
+def train(
+    configs: Annotated[
+        list[Path],
+        typer.Argument(metavar="CONFIG...", help="YAML files; later ones override earlier ones."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the finished run.")],
+    scratch: Annotated[
+        Path | None, typer.Option(help="Folder of the unfinished run, on the same disk.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a key: --set learner.batch=32.")
+    ] = None,
+    provenance: Annotated[
+        Path | None, typer.Option(help="JSON file to add to the run's record.")
+    ] = None,
+) -> None:
+    """Train a run, or go on with it if it is unfinished."""
+    layers = [Layer(str(path), read_yaml(path)) for path in configs]
+    config = build([*layers, *(parse_override(text) for text in overrides or [])])
+    extra = json.loads(provenance.read_text()) if provenance else {}
+    from amago2.train import train as run  # loads PyTorch: only once the parameters are right
+
+    if (out / "record.json").exists():
+        print(f"{out} is finished; nothing to do")
+    run(config, out, scratch, extra)
+    record = json.loads((out / "record.json").read_text())
+    print(
+        f"{out}: {record['env_steps']:,} environment steps, {record['updates']:,} updates "
+        f"in {record['wall_s']:.0f} s"
+    )
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    rollouts: Annotated[int, typer.Option(min=1, help="Rollouts per task.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the evaluation.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Also write the rows to this CSV.")] = None,
+    allow_env: Annotated[
+        str | None, typer.Option(help="Module whose environment the run may use.")
+    ] = None,
+) -> None:
+    """Evaluate a run's policy on its own evaluation sets."""
+    config = _stored_config(run, allow_env)
+    import torch
+
+    from amago2.checkpoint import load_policy
+    from amago2.evaluate import evaluate as evaluate_policy
+    from amago2.vector_env import VectorEnv, make_env
+
+    agent = load_policy(run)
+    torch.set_num_threads(config.threads)
+    rows: list[Row] = []
+    for i, name in enumerate(config.env.eval_sets):
+        envs = VectorEnv(lambda name=name: make_env(config.env, name), config.evaluation.actors)
+        try:
+            rows += evaluate_policy(agent, envs, name, rollouts, seed, i)
+        finally:
+            envs.close()
+    _print_evaluation(rows)
+    if out:
+        from amago2.telemetry import EVALUATIONS, evaluation_rows
+
+        with out.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(
+                [EVALUATIONS, *evaluation_rows(rows, step=0)]
+            )
+
+
+@app.command()
+def info(run: RunArgument) -> None:
+    """Say what a run is, how it was made and what came out."""
+    config = load(_config_file(run))
+    table = Table(show_header=False, box=None)
+    facts: dict[str, Any] = {
+        "run": config.run_name,
+        "budget": config.budget,
+        "variant": f"{config.agent.actor} actor, {config.agent.critic} critic",
+        "environment": config.env.entry,
+    }
+    record = run / "record.json"
+    if record.exists():
+        facts |= json.loads(record.read_text())
+        for key in ("checkpoint_sha256", "replay_sha256"):
+            facts[key] = f"{len(facts[key])} files"
+    facts["checkpoint"] = _checkpoint_state(run)
+    for key, value in facts.items():
+        table.add_row(key, str(value))
+    Console(soft_wrap=True).print(table)
+
+
+def _checkpoint_state(run: Path) -> str:
+    from amago2.checkpoint import CheckpointError, checkpoint_folder, verify
+
+    try:
+        verify(folder := checkpoint_folder(run))
+    except CheckpointError as error:
+        return str(error)
+    return f"{folder}: whole (every SHA-256 as recorded)"
+
+
+def _config_file(run: Path) -> Path:
+    for path in (run / "config.yaml", run / "checkpoint" / "config.yaml"):
+        if path.exists():
+            return path
+    raise ConfigError(f"{run}: no run or checkpoint here (no config.yaml)")
+
+
+def _stored_config(run: Path, allowed: str | None) -> Config:
+    """Configuration of a stored run, whose environment must come from a trusted module."""
+    config = load(_config_file(run))
+    module = config.env.entry.partition(":")[0]
+    if module.partition(".")[0] != TRUSTED and module != allowed:
+        raise ConfigError(
+            f"{run}: its environment is {config.env.entry}, code that is not part of this project; "
+            f"add --allow-env {module} if you trust it"
+        )
+    return config
+
+
+def _print_evaluation(rows: "Sequence[Row]") -> None:
+    groups: dict[tuple[str, str, int, str], list[float]] = {}
+    for row in rows:
+        key = (row.split, row.task, row.attempt, row.metric)
+        groups.setdefault(key, []).append(row.value)
+    table = Table("set", "task", "attempt", "metric", "mean", "rollouts")
+    for (split, task, attempt, metric), values in sorted(groups.items()):
+        mean = sum(values) / len(values)
+        whole = "all" if attempt < 0 else str(attempt + 1)
+        table.add_row(split, task, whole, metric, f"{mean:.4g}", str(len(values)))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Evaluation: a fixed number of whole rollouts of every task, sampled from the policy."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from amago2.agent import Agent
+from amago2.collect import act
+from amago2.seeding import Stream, integer, torch_rng
+from amago2.spaces import Array
+from amago2.vector_env import VectorEnv
+
+WHOLE = -1
+"""Attempt number of a metric that belongs to the whole rollout."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tidy evaluation result."""
+
+    split: str
+    rollout: int
+    task: str
+    attempt: int
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True)
+class _Job:
+    number: int
+    seed: int
+    options: dict[str, Any] | None
+
+
+def evaluate(
+    agent: Agent, envs: VectorEnv, split: str, rollouts: int, seed: int, counter: int
+) -> list[Row]:
+    """Run `rollouts` rollouts of each task; every one counts, however long it takes.
+
+    An environment without `tasks` counts as one task. `counter` tells evaluations of a run apart.
+    """
+    tasks = list(getattr(envs.envs[0].unwrapped, "tasks", None) or [None])
+    jobs = deque(
+        _Job(
+            t * rollouts + k,
+            integer(seed, Stream.EVALUATION, counter, t, k),
+            None if task is None else {"task": task},
+        )
+        for t, task in enumerate(tasks)
+        for k in range(rollouts)
+    )
+    rng = torch_rng(
+        seed, Stream.EVALUATION_ACTING, counter, device=agent.discounts.device
+    )
+    rows: list[Row] = []
+    agent.eval()
+    _Rollouts(agent, envs, jobs, split, rows).run(rng)
+    return sorted(rows, key=lambda row: (row.rollout, row.attempt, row.metric))
+
+
+class _Rollouts:
+    """Keeps every environment busy until no job is left."""
+
+    def __init__(
+        self, agent: Agent, envs: VectorEnv, jobs: deque[_Job], split: str, rows: list[Row]
+    ) -> None:
+        self.agent, self.envs, self.jobs, self.split, self.rows = agent, envs, jobs, split, rows
+        n = len(envs)
+        self.memory = agent.trunk.initial_memory(n, agent.discounts.device)
+        self.running: list[_Job | None] = [None] * n
+        self.reward = np.zeros(n)
+        self.action = np.stack([envs.actions.blank()] * n)
+        self.value = np.zeros(n)
+
+    def run(self, rng: torch.Generator) -> None:
+        for row in range(len(self.envs)):
+            self._next(row)
+        while any(self.running):
+            actions = act(self.agent, self.envs, self.reward, self.action, self.memory, rng)
+            busy = np.flatnonzero([job is not None for job in self.running])
+            self._step(busy, actions[busy])
+
+    def _step(self, busy: Array, actions: Array) -> None:
+        reward, terminated, truncated = self.envs.step(actions, busy)
+        self.reward[busy], self.action[busy] = reward, actions
+        self.value[busy] += reward
+        for i, row in enumerate(busy.tolist()):
+            info = self.envs.infos[row]
+            if "attempt_return" in info:
+                attempt = int(info.get("attempt", 0))
+                self._record(row, attempt, "attempt_return", float(info["attempt_return"]))
+                if "success" in info:
+                    self._record(row, attempt, "success", float(info["success"]))
+            if terminated[i] or truncated[i]:
+                self._record(row, WHOLE, "return", float(self.value[row]))
+                self._next(row)
+
+    def _record(self, row: int, attempt: int, metric: str, value: float) -> None:
+        job = self.running[row]
+        assert job is not None
+        self.rows.append(
+            Row(self.split, job.number, self.envs.task(row), attempt, metric, value)
+        )
+
+    def _next(self, row: int) -> None:
+        job = self.running[row] = self.jobs.popleft() if self.jobs else None
+        if job is None:
+            return
+        self.memory.reset(row)
+        self.envs.reset(row, job.seed, job.options)
+        self.reward[row] = self.value[row] = 0.0
+        self.action[row] = self.envs.actions.blank()

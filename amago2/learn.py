@@ -1,0 +1,87 @@
+"""The learner: sample, compute the loss, clip, step, move the targets."""
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from amago2.agent import Agent, Metrics
+from amago2.config import Config, RunError
+from amago2.replay import Replay, make_batch
+from amago2.seeding import Stream, numpy_rng, torch_rng
+
+
+class NotFinite(RunError):
+    """A loss or weight became infinite or NaN."""
+
+
+class Learner:
+    """AdamW with linear warm-up over everything but the target networks."""
+
+    def __init__(self, config: Config, agent: Agent, replay: Replay) -> None:
+        self.config, self.agent, self.replay = config, agent, replay
+        self.parameters = [p for p in agent.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters,
+            lr=config.learner.learning_rate,
+            weight_decay=config.learner.weight_decay,
+            fused=True,
+        )
+        self.updates = 0
+
+    def learn(self, updates: int) -> dict[str, Tensor]:
+        """Make updates and return the mean of each metric. Raises `NotFinite`."""
+        self.agent.train()
+        totals: Metrics = {}
+        for _ in range(updates):
+            for name, value in self._update().items():
+                totals[name] = totals[name] + value if name in totals else value
+        means = {name: (total / updates).cpu() for name, total in totals.items()}
+        for name, mean in means.items():
+            if not bool(mean.isfinite().all()):
+                raise NotFinite(f"{name} is not finite by update {self.updates}")
+        if not all(bool(p.isfinite().all()) for p in self.parameters):
+            raise NotFinite(f"a weight is not finite by update {self.updates}")
+        return means
+
+    def _update(self) -> Metrics:
+        c, seed, device = self.config, self.config.seed, self.agent.discounts.device
+        drawing = numpy_rng(seed, Stream.REPLAY, self.updates)
+        records, lengths = self.replay.sample(drawing, c.learner.batch, c.trajectory.context)
+        batch = make_batch(records, lengths, self.agent.actions).to(device)
+        rng = torch_rng(seed, Stream.UPDATE, self.updates, device=device)
+        self._set_learning_rate()
+        loss, metrics = self.agent.loss(batch, rng)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        metrics["grad_norm"] = clip_grad_norm_(self.parameters, c.learner.clip).detach()
+        self.optimizer.step()
+        self.agent.update_targets()
+        self.updates += 1
+        return metrics
+
+    def _set_learning_rate(self) -> None:
+        c = self.config.learner
+        warm = min(1.0, (self.updates + 1) / max(1, c.warmup))
+        for group in self.optimizer.param_groups:
+            group["lr"] = c.learning_rate * warm
+
+    def state(self) -> dict[str, Tensor]:
+        """Optimiser moments by parameter position."""
+        moments: dict[str, Tensor] = {}
+        for i, parameter in enumerate(self.parameters):
+            for name, value in self.optimizer.state.get(parameter, {}).items():
+                moments[f"optimizer.{i}.{name}"] = value
+        return moments
+
+    def restore(self, tensors: dict[str, Tensor], updates: int) -> None:
+        """Take over what `state` gave after `updates` updates."""
+        self.updates = updates
+        for i, parameter in enumerate(self.parameters):
+            prefix = f"optimizer.{i}."
+            self.optimizer.state[parameter] = {
+                name.removeprefix(prefix): value.clone().to(parameter.device)
+                for name, value in tensors.items()
+                if name.startswith(prefix)
+            }
+            if not self.optimizer.state[parameter]:
+                del self.optimizer.state[parameter]

@@ -1,0 +1,145 @@
+"""What a run writes while it goes: tidy CSV logs, TensorBoard events, progress, compute use."""
+
+import csv
+import io
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from amago2.evaluate import Row
+from amago2.files import write_text
+
+METRICS = ("step", "name", "key", "value")
+EVALUATIONS = ("split", "rollout", "task", "attempt", "step", "metric", "value")
+COMPUTE = ("time_s", "step", "update", "name", "value")
+
+
+class Log:
+    """A CSV file that a resumed run cuts back to where its checkpoint was made."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...], length: int | None = None) -> None:
+        """Start afresh, or keep the first `length` bytes."""
+        self.path = path
+        if length is None:
+            path.write_text(",".join(columns) + "\n", encoding="utf-8")
+        else:
+            os.truncate(path, length)
+
+    def append(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Write rows; floats in the shortest form that reads back to the same value."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(text.getvalue())
+
+    @property
+    def length(self) -> int:
+        return self.path.stat().st_size
+
+
+class TensorBoard:
+    """Scalars for TensorBoard, stamped with the step."""
+
+    def __init__(self, folder: Path) -> None:
+        self.writer = EventFileWriter(str(folder))
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        summary = Summary(value=[Summary.Value(tag=k, simple_value=v) for k, v in values.items()])
+        self.writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class Gpu:
+    """NVML's view of one device; without a driver, nothing."""
+
+    def __init__(self, wanted: bool) -> None:
+        self.handle: Any = None
+        if wanted:
+            import pynvml
+            import torch
+
+            self.nvml = pynvml
+            try:
+                pynvml.nvmlInit()
+                uuid = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
+                self.handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+            except pynvml.NVMLError:
+                self.handle = None
+        self._joules_at_start = self.joules()
+
+    def joules(self) -> float:
+        """Energy counter of the device, 0 where it has none."""
+        try:
+            return self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle) / 1e3 if self.handle else 0.0
+        except self.nvml.NVMLError:
+            return 0.0
+
+    def sample(self) -> dict[str, float]:
+        """Utilisation (share), memory (bytes), power (watts) and energy since the start (joules)."""
+        if self.handle is None:
+            return {}
+        rates = self.nvml.nvmlDeviceGetUtilizationRates(self.handle)
+        return {
+            "gpu_util": rates.gpu / 100,
+            "gpu_memory_bytes": float(self.nvml.nvmlDeviceGetMemoryInfo(self.handle).used),
+            "gpu_watts": self.nvml.nvmlDeviceGetPowerUsage(self.handle) / 1e3,
+            "gpu_joules": self.joules() - self._joules_at_start,
+        }
+
+    @property
+    def name(self) -> str | None:
+        return None if self.handle is None else str(self.nvml.nvmlDeviceGetName(self.handle))
+
+
+class Progress:
+    """`progress.json`, at most every two seconds, for whoever watches the run."""
+
+    def __init__(self, path: Path, epochs: int) -> None:
+        self.path, self.epochs = path, epochs
+        self.started = time.monotonic()
+        self._written = -10.0
+
+    def report(self, phase: str, epoch: int, env_steps: int, updates: int, within: float = 0.0) -> None:
+        """`within` is how far the present epoch is, 0 to 1."""
+        now = time.monotonic()
+        if now - self._written < 2:
+            return
+        self._written = now
+        content = {
+            "phase": phase,
+            "done": min(1.0, (epoch + within) / self.epochs),
+            "epoch": epoch,
+            "epochs": self.epochs,
+            "env_steps": env_steps,
+            "updates": updates,
+            "elapsed_s": round(now - self.started, 1),
+            "pid": os.getpid(),
+        }
+        write_text(self.path, json.dumps(content) + "\n")
+
+
+def evaluation_rows(rows: Iterable[Row], step: int) -> list[tuple[Any, ...]]:
+    """Rows of `evaluations.csv`."""
+    return [(r.split, r.rollout, r.task, r.attempt, step, r.metric, repr(r.value)) for r in rows]
+
+
+def peak_rss_bytes() -> int:
+    """Peak resident memory of this process."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process."""
+    return int(psutil.Process().memory_info().rss)

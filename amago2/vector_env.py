@@ -1,0 +1,96 @@
+"""Many environments stepped together, each reset on its own with a seed of its own."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from amago2.config import ConfigError, Environment, RunError
+from amago2.spaces import ActionSpec, Array, as_dict, observation_space
+
+Info = dict[str, Any]
+
+
+def environment_class(entry: str) -> Callable[..., gym.Env[Any, Any]]:
+    """Import `module:Class`. Raises `ConfigError` if there is none, or it is no Gymnasium one."""
+    module, _, name = entry.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"env.entry is {entry!r}: cannot import {error.name}; install it, or name a module "
+            "on the Python path"
+        ) from None
+    if not (isinstance(found, type) and issubclass(found, gym.Env)):
+        raise ConfigError(f"env.entry is {entry!r}: {name} is not a gymnasium.Env of {module}")
+    return found
+
+
+def make_env(config: Environment, eval_set: str | None = None) -> gym.Env[Any, Any]:
+    """One environment; of an evaluation set if one is named.
+
+    Raises `ConfigError` on arguments that it does not take, `RunError` if its simulator is missing.
+    """
+    args = {**config.args, **(config.eval_sets[eval_set] if eval_set else {})}
+    try:
+        return environment_class(config.entry)(**args)
+    except TypeError as error:
+        raise ConfigError(f"env.args {args} do not fit {config.entry}: {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"env.args of {config.entry}: {error}") from None
+    except (ImportError, RuntimeError) as error:
+        raise RunError(f"{config.entry}: {error}") from None
+
+
+class VectorEnv:
+    """N environments in this process. Nothing resets by itself."""
+
+    def __init__(self, make: Callable[[], gym.Env[Any, Any]], count: int) -> None:
+        self.envs = [make() for _ in range(count)]
+        self.observations = observation_space(self.envs[0].observation_space)
+        self.actions = ActionSpec.of(self.envs[0].action_space)
+        self.observation: dict[str, Array] = {  # (N, ...) by key, as of the last reset or step
+            key: np.zeros((count, *box.shape), box.dtype) for key, box in self.observations.items()
+        }
+        self.infos: list[Info] = [{} for _ in range(count)]
+
+    def __len__(self) -> int:
+        return len(self.envs)
+
+    def reset(self, row: int, seed: int, options: Mapping[str, Any] | None = None) -> None:
+        """Start a rollout in one environment."""
+        observation, self.infos[row] = self.envs[row].reset(
+            seed=seed, options=dict(options) if options else None
+        )
+        self._store(row, observation)
+
+    def step(self, actions: Array, rows: Array | None = None) -> tuple[Array, Array, Array]:
+        """Step all environments (or the given rows) with stored-form actions.
+
+        Returns reward float64, terminated, truncated, each (N,) or (len(rows),).
+        """
+        chosen = range(len(self)) if rows is None else rows.tolist()
+        reward = np.zeros(len(actions))
+        terminated, truncated = np.zeros(len(actions), bool), np.zeros(len(actions), bool)
+        for i, row in enumerate(chosen):
+            action = self.actions.to_env(actions[i])
+            observation, reward[i], terminated[i], truncated[i], self.infos[row] = self.envs[
+                row
+            ].step(action)
+            self._store(row, observation)
+        return reward, terminated, truncated
+
+    def task(self, row: int) -> str:
+        """The task that one environment's `info` names, else the environment's class."""
+        return str(self.infos[row].get("task", type(self.envs[row].unwrapped).__name__))
+
+    def _store(self, row: int, observation: Any) -> None:
+        for key, value in as_dict(observation).items():
+            self.observation[key][row] = value
+
+    def close(self) -> None:
+        """Close every environment."""
+        for env in self.envs:
+            env.close()
