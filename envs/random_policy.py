@@ -22,6 +22,8 @@ from envs.contract import MultiTaskEnv, SimulatorMissing
 
 # name -> (module, class, distributions whose versions the numbers depend on)
 BENCHMARKS = {
+    "babyai": ("envs.babyai", "MultiTaskBabyAI", ("minigrid", "gymnasium", "numpy")),
+    "metaworld": ("envs.metaworld", "MultiTaskMetaWorld", ("metaworld", "mujoco", "numpy")),
     "popgym": ("envs.popgym", "MultiTaskPOPGym", ("popgym", "gymnasium", "numpy")),
     "return_scale": ("envs.return_scale", "ReturnScale", ("gymnasium", "numpy")),
 }

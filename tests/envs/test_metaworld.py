@@ -1,0 +1,246 @@
+import csv
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from envs.contract import SimulatorMissing
+from envs.metaworld import (
+    ALL_TASKS,
+    MAX_IDLE,
+    POOL,
+    PUBLISHED_NAMES,
+    TEST_TASKS,
+    TRAIN_TASKS,
+    MultiTaskMetaWorld,
+    SimulatorPool,
+)
+from tests.envs.contract_checks import (
+    assert_same,
+    check_gymnasium,
+    check_reproducible,
+    check_rollout,
+    global_generators_untouched,
+    rollout,
+)
+
+env_dict = pytest.importorskip("metaworld.env_dict")
+
+
+def test_tasks_are_those_of_the_installed_ml45() -> None:
+    assert tuple(env_dict.ML45_V3["train"]) == TRAIN_TASKS
+    assert tuple(env_dict.ML45_V3["test"]) == TEST_TASKS
+    assert (len(TRAIN_TASKS), len(TEST_TASKS)) == (45, 5)
+    published = Path(__file__).parents[2] / "workflow/reference/fig18_24_ml45_tasks.csv"
+    with published.open() as file:
+        names = {row["panel"].split("/")[0] for row in csv.DictReader(file)}
+    assert {PUBLISHED_NAMES[name] for name in names} == set(TRAIN_TASKS)
+
+
+def test_keeps_the_contract() -> None:
+    tasks = ["reach-v3", "drawer-close-v3"]
+    check_gymnasium(MultiTaskMetaWorld(tasks=tasks, attempt_steps=5))
+    check_reproducible(lambda: MultiTaskMetaWorld(tasks=tasks, attempt_steps=8))
+    env = MultiTaskMetaWorld(tasks=tasks, attempt_steps=7)
+    assert env.observation_space["observation"].shape == (40,)
+    steps = rollout(env, seed=0)
+    check_rollout(env, steps)
+    assert len(steps) == 1 + 3 * 7
+    assert steps[-1][2:4] == (True, False)
+
+
+def test_every_task_fits_the_spaces_hides_its_goal_and_gives_few_simulators() -> None:
+    env = MultiTaskMetaWorld(tasks=ALL_TASKS)
+    env.reset(seed=0)
+    with global_generators_untouched():
+        for task in ALL_TASKS:
+            first, info = env.reset(options={"task": task})
+            second, reward, *_ = env.step(env.action_space.sample())
+            assert info == {"task": task, "split": "train", "attempt": 0}
+            for observation, flag in ((first, 1), (second, 0)):
+                assert env.observation_space.contains(observation)
+                assert np.isfinite(observation["observation"]).all()
+                assert observation["observation"][36:].tolist() == [0, 0, 0, flag]
+            assert 0 <= reward <= 10
+    env.close()
+    assert len(POOL) <= MAX_IDLE
+
+
+def bare_simulator(env: MultiTaskMetaWorld) -> Any:
+    """Meta-World's own environment of the running task, set up through its own `set_task`."""
+    from metaworld.types import Task
+
+    simulator = env_dict.ALL_V3_ENVIRONMENTS[env._task]()
+    data = {
+        "rand_vec": env._simulator.variant,
+        "env_cls": type(simulator),
+        "partially_observable": True,
+    }
+    simulator.set_task(Task(env._task, pickle.dumps(data)))
+    return simulator
+
+
+@pytest.mark.parametrize(
+    ("task", "steps"), [("drawer-close-v3", 500), ("pick-place-v3", 60), ("door-lock-v3", 60)]
+)
+def test_equals_the_bare_simulator(task: str, steps: int) -> None:
+    env = MultiTaskMetaWorld(tasks=[task], attempt_steps=steps)
+    observation, _ = env.reset(seed=3)
+    bare = bare_simulator(env)
+    actions = np.random.default_rng(0)
+    for attempt in range(3):
+        expected, _ = bare.reset()
+        solved = False
+        assert np.array_equal(observation["observation"][:39], expected.astype(np.float32))
+        assert observation["observation"][39] == 1
+        rewards = []
+        for step in range(steps):
+            action = actions.uniform(-1, 1, 4).astype(np.float32)
+            expected, bare_reward, _, _, bare_info = bare.step(action)
+            solved |= bool(bare_info["success"])
+            observation, reward, terminated, truncated, info = env.step(action)
+            rewards.append(bare_reward)
+            assert reward == bare_reward
+            assert terminated == (attempt == 2 and step == steps - 1)
+            assert not truncated
+            if step < steps - 1 or attempt == 2:
+                shown = observation["observation"]
+                assert np.array_equal(shown[:39], expected.astype(np.float32))
+                assert shown[39] == 0
+        assert info["attempt"] == attempt
+        assert info["attempt_return"] == pytest.approx(sum(rewards))
+        assert info["success"] is solved
+
+
+@pytest.mark.filterwarnings("ignore:Constant")  # the expert asks for more than the arm's range
+def test_an_expert_succeeds_in_every_attempt() -> None:
+    from metaworld.policies import SawyerDrawerCloseV3Policy
+
+    env = MultiTaskMetaWorld(tasks=["drawer-close-v3"], attempt_steps=110)
+    expert = SawyerDrawerCloseV3Policy()
+    observation, _ = env.reset(seed=0)
+    outcomes, done = [], False
+    while not done:
+        action = np.clip(expert.get_action(observation["observation"][:39].astype(float)), -1, 1)
+        observation, _, done, _, info = env.step(action)
+        if "success" in info:
+            outcomes.append(info["success"])
+    assert outcomes == [True, True, True]
+
+
+def test_success_at_any_step_counts_and_is_forgotten_by_the_next_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    env = MultiTaskMetaWorld(tasks=["reach-v3"], attempts=2, attempt_steps=4)
+    env.reset(seed=0)
+    told = iter([0.0, 1.0, 0.0, 0.0] + [0.0] * 4)
+
+    def step(action: object) -> tuple[Any, ...]:
+        return np.zeros(39), 0.0, False, False, {"success": next(told)}
+
+    monkeypatch.setattr(env._simulator.env, "step", step)
+    infos = [env.step(np.zeros(4))[4] for _ in range(8)]
+    assert [info.get("success") for info in infos] == [None] * 3 + [True] + [None] * 3 + [False]
+
+
+def test_actions_outside_the_box_are_clipped() -> None:
+    env = MultiTaskMetaWorld(tasks=["reach-v3"], attempt_steps=5)
+    shown = []
+    for size in (1.0, 7.0):
+        env.reset(seed=0)
+        shown.append([env.step(np.full(4, size))[0]["observation"] for _ in range(5)])
+    assert np.array_equal(shown[0], shown[1])
+
+
+def variants(count: int, **arguments: Any) -> list[bytes]:
+    """The distinct variants that `count` rollouts meet."""
+    env = MultiTaskMetaWorld(tasks=["reach-v3"], **arguments)
+    env.reset(seed=0)
+    seen = set()
+    for _ in range(count):
+        env.reset()
+        seen.add(env._simulator.variant.tobytes())
+    return sorted(seen)
+
+
+def test_variants_are_a_fixed_set_which_split_and_seed_choose() -> None:
+    train = variants(40, variants=5)
+    assert len(train) == 5
+    assert variants(40, variants=5) == train
+    assert not set(variants(40, variants=5, split="eval")) & set(train)
+    assert not set(variants(40, variants=5, variant_seed=1)) & set(train)
+    assert len(variants(60)) > 25  # of 50
+
+
+def test_variants_follow_the_simulators_own_distribution() -> None:
+    env = MultiTaskMetaWorld(tasks=["reach-v3"])
+    env.reset(seed=0)
+    space = env._simulator.env._random_reset_space
+    drawn = np.array([np.frombuffer(v) for v in variants(100)])  # (about 43, 6)
+    wide = space.high > space.low
+    share = (drawn - space.low)[:, wide] / (space.high - space.low)[wide]
+    assert ((share >= 0) & (share <= 1)).all()
+    assert share.mean(0) == pytest.approx(np.full(wide.sum(), 0.5), abs=0.15)
+
+
+def test_splits_have_their_tasks() -> None:
+    assert MultiTaskMetaWorld().tasks == TRAIN_TASKS
+    held_out = MultiTaskMetaWorld(split="eval")
+    assert held_out.tasks == TEST_TASKS
+    assert held_out.reset(seed=0)[1]["split"] == "eval"
+    assert MultiTaskMetaWorld(split="eval", tasks=["reach-v3"]).tasks == ("reach-v3",)
+
+
+def test_order_of_tasks_shows_nowhere() -> None:
+    names = ["push-v3", "reach-v3"]
+    forward = MultiTaskMetaWorld(tasks=names, attempt_steps=6)
+    backward = MultiTaskMetaWorld(tasks=names[::-1], attempt_steps=6)
+    for task in names:
+        assert_same(rollout(forward, 3, task), rollout(backward, 3, task))
+
+
+def test_environments_share_idle_simulators_only() -> None:
+    first, second = (MultiTaskMetaWorld(tasks=["reach-v3"], attempt_steps=5) for _ in range(2))
+    first.reset(seed=0)
+    second.reset(seed=0)
+    held = first._simulator
+    assert held is not second._simulator
+    first.close()
+    before = len(POOL)
+    second.close()
+    assert len(POOL) <= min(before + 1, MAX_IDLE)
+    second.reset(seed=1)
+    assert len(POOL) >= 1
+    with pytest.raises(Exception, match="reset"):
+        first.step(np.zeros(4))
+
+
+def test_the_pool_closes_what_has_been_idle_longest() -> None:
+    class Idle:
+        def __init__(self) -> None:
+            self.env, self.closed = self, False
+
+        def close(self) -> None:
+            self.closed = True
+
+    pool, made = SimulatorPool(2), [Idle() for _ in range(4)]
+    for index, simulator in enumerate(made):
+        pool.give(f"task{index}", simulator)  # type: ignore[arg-type]
+    assert len(pool) == 2
+    assert [simulator.closed for simulator in made] == [True, True, False, False]
+    assert pool.take("task2") is made[2]  # type: ignore[comparison-overlap]
+    assert len(pool) == 1
+
+
+def test_bad_arguments_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="tasks: unknown value 'reach-v2'; choose from reach-v3"):
+        MultiTaskMetaWorld(tasks=["reach-v2"])
+    with pytest.raises(ValueError, match="attempt_steps: expected 1 to 500, not 501"):
+        MultiTaskMetaWorld(attempt_steps=501)
+    with pytest.raises(ValueError, match="split: unknown value 'test'"):
+        MultiTaskMetaWorld(split="test")
+    monkeypatch.setitem(__import__("sys").modules, "metaworld.env_dict", None)
+    with pytest.raises(SimulatorMissing, match=r"pip install 'amago2\[metaworld\]'"):
+        MultiTaskMetaWorld()
