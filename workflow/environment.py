@@ -1,9 +1,12 @@
 """The locked environment: `install` puts `.venv` up from the hash locks, `lock` makes the locks.
 
-Needs the standard library of Python 3.11 only, since it runs before anything is installed. There
-are three locks: everything but PyTorch, and PyTorch either for the CPU or for CUDA. No single
-file can hold both builds, as installers would then take the CUDA one everywhere.
+Needs the standard library only, since it runs before anything is installed, and reads on older
+Pythons too, to say there that they are too old. There are three locks: everything but PyTorch,
+and PyTorch either for the CPU or for CUDA. No single file can hold both builds, as installers
+would then take the CUDA one everywhere.
 """
+
+from __future__ import annotations
 
 import argparse
 import ast

@@ -1,0 +1,93 @@
+"""The make targets: what they pass on, what they remove, and that their exit codes are honest."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ("ruff", "mypy", "snakemake", "snakefmt", "python")
+
+pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run make as from a fresh shell, whatever make runs these tests."""
+    ours = ("MAKE", "MFLAGS", "BUDGET", "BENCHMARK", "SEEDS", "EXPERIMENT", "TORCH", "PYTHON")
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    command = ["make", *arguments]
+    return subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The Makefile beside an environment in which every tool succeeds."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for tool in TOOLS:
+        script(tmp_path, tool, 0)
+    return tmp_path
+
+
+def script(checkout: Path, tool: str, code: int) -> None:
+    path = checkout / ".venv" / "bin" / tool
+    path.write_text(f"#!/bin/sh\nexit {code}\n")
+    path.chmod(0o755)
+
+
+def test_without_a_target_make_explains_itself() -> None:
+    done = make(ROOT)
+    assert done.returncode == 0
+    for word in ("make setup", "make reproduce", "make test", "BUDGET="):
+        assert word in done.stdout
+
+
+def test_options_are_passed_on() -> None:
+    options = ["BUDGET=mini", "BENCHMARK=popgym", "SEEDS=2", "EXPERIMENT=fig05"]
+    words = make(ROOT, "-n", "reproduce", *options).stdout.split()
+    tail = ["--budget", "mini", "--benchmark", "popgym", "--seeds", "2", "--experiment", "fig05"]
+    assert words[-len(tail) :] == tail
+    assert make(ROOT, "-n", "plan").stdout.split()[-2:] == ["--budget", "smoke"]
+
+
+def test_a_missing_python_is_named_in_a_sentence() -> None:
+    done = make(ROOT, "setup", "PYTHON=no-such-python")
+    assert done.returncode != 0
+    assert "install Python 3.11" in done.stderr
+
+
+def test_make_test_succeeds_if_every_part_does(checkout: Path) -> None:
+    done = make(checkout, "test", "PYTHON=true")
+    assert done.returncode == 0
+    assert "not run here: make learn-check" in done.stdout
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_make_test_fails_if_any_part_does_and_runs_the_others(checkout: Path, tool: str) -> None:
+    script(checkout, tool, 5)
+    done = make(checkout, "test", "PYTHON=true")
+    assert done.returncode != 0
+    assert "make test: FAILED" in done.stderr
+    assert all(f"== {other}" in done.stdout for other in TOOLS if other != "python")
+
+
+@pytest.mark.parametrize("target", ["setup", "test", "reproduce", "figures"])
+def test_nothing_runs_on_a_failed_set_up(checkout: Path, target: str) -> None:
+    done = make(checkout, target, "PYTHON=false")
+    assert done.returncode != 0
+    assert "==" not in done.stdout
+
+
+def test_clean_keeps_every_result(checkout: Path) -> None:
+    run = "results/mini/runs/popgym/ind/seed0-12345678"
+    kept = [f"{run}/metrics.csv", f"{run}/checkpoint/a", "results/mini/tables/table1.csv"]
+    kept += [".dvc-storage/files/x", ".venv/lib/__pycache__/a.pyc"]
+    gone = ["results/mini/.scratch/12345678/a", "results/mini/.logs/a", "envs/__pycache__/a.pyc"]
+    for name in kept + gone:
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).touch()
+    assert make(checkout, "clean").returncode == 0
+    assert [name for name in kept if not (checkout / name).exists()] == []
+    assert [name for name in gone if (checkout / name).exists()] == []
