@@ -1,0 +1,52 @@
+# The whole pipeline: resolve -> train -> tabulate -> draw -> version -> index.
+#
+#   snakemake                                        everything of the smoke budget
+#   snakemake --config budget=mini experiment=popgym benchmark=popgym seeds=1
+#   snakemake runs | figures | tables | fig05        parts of it
+#
+# What is to be made is decided by content, never by file times: see workflow/receipts.py.
+import os
+import sys
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+sys.path.insert(0, workflow.basedir)
+# Jobs run the Python that runs Snakemake, whether or not its environment is activated.
+shell.prefix(f'export PATH="{os.path.dirname(sys.executable)}:$PATH"; ')
+
+from amago2.config import ConfigError
+from workflow.dag import plan
+from workflow.experiments import Selection
+
+try:
+    PLAN = plan(Selection.parse(config))
+except ConfigError as error:
+    raise WorkflowError(str(error))
+PLAN.write()
+
+
+# Used with --software-deployment-method apptainer only.
+container: "containers/amago2.sif"
+
+
+localrules:
+    all,
+    runs,
+    figures,
+    tables,
+
+
+rule all:
+    default_target: True
+    input:
+        [target.outputs for target in PLAN.targets],
+
+
+include: "workflow/rules/train.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/version.smk"
+include: "workflow/rules/index.smk"

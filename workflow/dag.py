@@ -1,0 +1,305 @@
+"""Everything that a budget makes: runs, tidy tables, figures, tables, versions, index.
+
+Read by the Snakefile, which makes it; by `workflow.reproduce`, which watches it being made; and by
+`workflow.plan`, which says what is left. Imports nothing heavy, for it is read at every start.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from amago2.config import Config, ConfigError
+from workflow import catalog, hyperparameters
+from workflow.catalog import FigureSpec, Spec, TableSpec
+from workflow.experiments import Matrix, Selection, matrices
+from workflow.files import write_atomically
+from workflow.receipts import Recipe, code_digest, read, value_digest
+from workflow.resolve import Parameters, unknown
+from workflow.tabulate import COLUMNS
+
+Drawn = FigureSpec | TableSpec
+BULK = ("checkpoint", "replay")
+"""A run's folders that DVC versions."""
+STALE = "to be made anew"
+LONG_AGO = 86400.0
+"""File time of the gate of what is current: older than anything made."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run, and where it lies below `results/<budget>`."""
+
+    config: Config
+    results: Path
+    selected: bool
+
+    @property
+    def name(self) -> str:
+        """Of the benchmark, the variant, the seed, and the hash of all the rest."""
+        return self.config.run_name
+
+    @property
+    def folder(self) -> Path:
+        """Where the finished run is published."""
+        return self.results / "runs" / self.name
+
+    @property
+    def record(self) -> Path:
+        """Published last: a run is finished if it has one."""
+        return self.folder / "record.json"
+
+    @property
+    def scratch(self) -> Path:
+        """Where the unfinished run lives."""
+        return self.results / ".scratch" / self.config.hash
+
+    @property
+    def settings(self) -> Path:
+        """The complete configuration, for the trainer."""
+        return self.results / ".scratch" / "configs" / f"{self.config.hash}.yaml"
+
+    @property
+    def log(self) -> Path:
+        """What its job printed."""
+        return self.results / ".logs" / "runs" / f"{self.name}.log"
+
+    @property
+    def pointers(self) -> list[Path]:
+        """What DVC knows its bulk by."""
+        return [self.folder / f"{bulk}.dvc" for bulk in BULK]
+
+    @cached_property
+    def finished(self) -> bool:
+        """Was it finished when this was planned?"""
+        return self.record.is_file()
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one job makes from runs, or from what other jobs have made."""
+
+    kind: str
+    name: str
+    results: Path
+    recipe: Recipe
+    needs: tuple[str, ...]
+    """Files that must be there first."""
+    current: bool
+
+    @property
+    def outputs(self) -> list[str]:
+        """The files made."""
+        return [*self.recipe.outputs, self.recipe.receipt]
+
+    @property
+    def gate(self) -> Path:
+        """The recipe as a file; its time alone tells Snakemake whether to follow it."""
+        return self.results / ".scratch" / "recipes" / self.kind / f"{self.name}.json"
+
+    @property
+    def log(self) -> Path:
+        """What its job printed."""
+        return self.results / ".logs" / self.kind / f"{self.name}.log"
+
+    @property
+    def done(self) -> bool:
+        """Nothing to do: current when planned, and still there."""
+        return self.current and all(Path(path).is_file() for path in self.outputs)
+
+    def write_gate(self) -> None:
+        """Old if the target is current, else newer than all that it made before.
+
+        The time within tells one stale gate from the last: Snakemake ignores a newer file whose
+        content it has seen.
+        """
+        write_atomically(self.gate, self.recipe.to_json(planned=time.time_ns()))
+        when = LONG_AGO
+        if not self.current:
+            made = [Path(path).stat().st_mtime for path in self.outputs if Path(path).exists()]
+            when = max([time.time(), *(moment + 1 for moment in made)])
+        os.utime(self.gate, (when, when))
+
+
+@dataclass(frozen=True)
+class Dag:
+    """All of it, in the order in which it can be made."""
+
+    selection: Selection
+    results: Path
+    matrices: list[Matrix]
+    runs: dict[str, Run]
+    """By name."""
+    targets: list[Target]
+
+    def of(self, kind: str) -> list[Target]:
+        """Targets of one kind: data, figures, tables, version or index."""
+        return [target for target in self.targets if target.kind == kind]
+
+    @property
+    def pending(self) -> list[Run]:
+        """Runs to train."""
+        return [run for run in self.runs.values() if run.selected and not run.finished]
+
+    def write(self) -> None:
+        """Lists of runs, configurations and gates; Snakemake and its jobs read them."""
+        for matrix in self.matrices:
+            matrix.write(self.results.parent)
+        for run in self.pending:
+            if not run.settings.is_file():
+                write_atomically(run.settings, run.config.to_yaml())
+        for target in self.targets:
+            target.write_gate()
+
+
+def plan(
+    selection: Selection, params: Path = Path("params"), results: Path = Path("results")
+) -> Dag:
+    """Resolve and validate all that the selection asks for. Raises `ConfigError`."""
+    parameters = Parameters(params)
+    folder = results / selection.budget
+    every = [matrix for matrix in matrices(parameters, selection) if matrix.members]
+    runs = _runs(every, folder)
+    targets = list(_Targets(every, runs, folder, parameters).all())
+    return Dag(selection, folder, every, runs, targets)
+
+
+def _runs(every: Iterable[Matrix], folder: Path) -> dict[str, Run]:
+    found: dict[str, Run] = {}
+    for member in (member for matrix in every for member in matrix.members):
+        name = member.config.run_name
+        before = name in found and found[name].selected
+        found[name] = Run(member.config, folder, before or member.selected)
+    return found
+
+
+class _Targets:
+    """Makes the list of targets. `known` holds the digests of what targets have made or will."""
+
+    def __init__(
+        self, every: list[Matrix], runs: Mapping[str, Run], folder: Path, parameters: Parameters
+    ) -> None:
+        self.matrices = {matrix.name: matrix for matrix in every}
+        self.chosen = {matrix.name for matrix in every if matrix.selected}
+        self.runs, self.folder = runs, folder
+        self.parameters, self.params = parameters, parameters.folder
+        self.experiments = parameters.names("experiments")
+        self.known: dict[str, str | None] = {}
+
+    def all(self) -> Iterator[Target]:
+        drawn = self._drawable()
+        made = [(kind, spec) for kind, spec in drawn if spec.drawable(sorted(self.chosen))]
+        for name in sorted(self.chosen):
+            yield self._tidy(self.matrices[name])
+        for name in sorted({name for _, spec in made for name in spec.data}):
+            yield self._computed(name)
+        for kind, spec in made:
+            yield self._drawn(kind, spec)
+        kept = [run for run in self.runs.values() if run.selected or run.finished]
+        if kept:
+            yield self._version(kept)
+        yield self._index([spec for _, spec in drawn])
+
+    def _drawable(self) -> list[tuple[str, Drawn]]:
+        """Figures and tables that need no run, or show an experiment that this budget runs."""
+        found: list[tuple[str, Drawn]] = []
+        for kind, specs in (
+            ("figures", catalog.figures(self.params)),
+            ("tables", catalog.tables(self.params)),
+        ):
+            for spec in specs.values():
+                self._check_experiments(spec, self.params / kind / f"{spec.name}.yaml")
+                if spec.drawable(list(self.matrices)):
+                    found.append((kind, spec))
+        return found
+
+    def _check_experiments(self, spec: Spec, source: Path) -> None:
+        for name in () if spec.experiments == "all" else spec.experiments:
+            if name not in self.experiments:
+                message = unknown(f"experiment {name}", name, self.experiments, str(source))
+                raise ConfigError(message)
+
+    def _tidy(self, matrix: Matrix) -> Target:
+        """Tidy tables of an experiment: of the runs that it has, and of those it will have."""
+        listing = str(self.folder / "experiments" / f"{matrix.name}.json")
+        self.known[listing] = hashlib.sha256(matrix.to_json().encode()).hexdigest()
+        members = {member.config.run_name for member in matrix.members}
+        runs = [self.runs[name] for name in sorted(members)]
+        kept = [run for run in runs if run.selected or run.finished]
+        data = self.folder / "tables" / "data"
+        return self._target(
+            "data",
+            matrix.name,
+            "tabulate",
+            inputs=[listing, *(str(run.record) for run in kept)],
+            outputs=[str(data / f"{matrix.name}.{kind}.csv") for kind in COLUMNS],
+            needs=[listing, *(str(run.record) for run in kept if not run.finished)],
+        )
+
+    def _computed(self, name: str) -> Target:
+        """A tidy table that needs no run."""
+        output = str(self.folder / "tables" / "data" / f"{name}.csv")
+        reads = list(hyperparameters.rows(self.parameters)) if name == "hyperparameters" else None
+        return self._target(
+            "computed", name, name, inputs=[], outputs=[output], needs=[], values=reads
+        )
+
+    def _drawn(self, kind: str, spec: Drawn) -> Target:
+        """A figure or table. Of an experiment that is not asked for, it shows what there is."""
+        inputs = [os.path.relpath(path) for path in spec.inputs(self.folder, list(self.matrices))]
+        return self._target(
+            kind,
+            spec.name,
+            "render",
+            f"{kind}.{spec.module}",
+            inputs=inputs,
+            outputs=[str(path) for path in spec.outputs(self.folder)],
+            needs=[path for path in inputs if path in self.known],
+            values=spec.model_dump(mode="json", exclude_defaults=True),
+        )
+
+    def _version(self, kept: list[Run]) -> Target:
+        """DVC's pointers to all bulk. They are no outputs, which Snakemake would delete at will."""
+        records = [run.record for run in kept]
+        pointers = [pointer for run in kept for pointer in run.pointers]
+        return self._target(
+            "version",
+            "version",
+            "version",
+            inputs=sorted(str(path) for path in records + pointers),
+            outputs=[str(self.folder / "versioned.json")],
+            needs=[str(run.record) for run in kept if not run.finished],
+        )
+
+    def _index(self, specs: list[Drawn]) -> Target:
+        shown = [str(path) for spec in specs for path in spec.outputs(self.folder)]
+        return self._target(
+            "index",
+            "index",
+            "index",
+            inputs=shown,
+            outputs=[str(self.folder / "index.html")],
+            needs=[path for path in shown if path in self.known],
+            values=[[spec.name, spec.title, spec.caption] for spec in specs],
+        )
+
+    def _target(
+        self,
+        kind: str,
+        name: str,
+        *modules: str,
+        inputs: list[str],
+        outputs: list[str],
+        needs: list[str],
+        values: object = None,
+    ) -> Target:
+        code = code_digest(*(f"workflow.{module}" for module in modules))
+        receipt = self.folder / "receipts" / kind / f"{name}.json"
+        recipe = Recipe(str(receipt), value_digest(values), code, tuple(inputs), tuple(outputs))
+        current = recipe.is_current(self.known)
+        made = read(receipt).get("outputs", {}) if current else {}
+        self.known |= {path: made.get(path, STALE) for path in outputs}
+        return Target(kind, name, self.folder, recipe, tuple(needs), current)

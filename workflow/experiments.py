@@ -1,0 +1,223 @@
+"""Which runs each experiment needs, under a budget and what the command line selects of it.
+
+An experiment is a list of grids: benchmark x variants x seeds, with the settings of a cell. Every
+run is named by the hash of its complete configuration, so experiments share runs that are equal.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from amago2.config import Config, ConfigError, Layer, Positive, Section, validate
+from workflow.files import write_atomically
+from workflow.resolve import Parameters, unknown
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+
+
+class Grid(Section):
+    """Runs of one benchmark: variants x seeds, all with the settings of one cell."""
+
+    benchmark: Name
+    variants: tuple[Name, ...] = Field(min_length=1)
+    cell: Name = "default"
+    set: dict[str, Any] = {}
+    """Partial configuration, laid over benchmark, variant and budget."""
+
+
+class Share(Section):
+    """What a budget runs of an experiment."""
+
+    seeds: Positive
+    cells: tuple[Name, ...] | None = None
+    variants: tuple[Name, ...] | None = None
+
+
+class Experiment(Section):
+    """The content of `params/experiments/<name>.yaml`."""
+
+    title: str = Field(min_length=1)
+    runs: tuple[Grid, ...] = Field(min_length=1)
+    budgets: dict[Name, Share]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the command line asks for: a budget, or some experiments, benchmarks, seeds of it."""
+
+    budget: str = "smoke"
+    experiments: tuple[str, ...] = ()
+    benchmarks: tuple[str, ...] = ()
+    seeds: int | None = None
+
+    @classmethod
+    def parse(cls, options: Mapping[str, Any]) -> "Selection":
+        """From `budget=mini experiment=a,b benchmark=c seeds=2`; an empty value is no choice."""
+        known = ["budget", "experiment", "benchmark", "seeds"]
+        for key in options:
+            if key not in known:
+                raise ConfigError(unknown(f"option {key}", key, known))
+        given = {key: str(options.get(key) or "").strip() for key in known}
+        seeds = given["seeds"]
+        if seeds and not (seeds.isdecimal() and int(seeds) > 0):
+            raise ConfigError(f"seeds={seeds}: must be a whole number of at least 1")
+        return cls(
+            budget=given["budget"] or "smoke",
+            experiments=_names(given["experiment"]),
+            benchmarks=_names(given["benchmark"]),
+            seeds=int(seeds) if seeds else None,
+        )
+
+    def options(self) -> dict[str, str]:
+        """What `parse` reads."""
+        given = {
+            "budget": self.budget,
+            "experiment": ",".join(self.experiments),
+            "benchmark": ",".join(self.benchmarks),
+            "seeds": str(self.seeds or ""),
+        }
+        return {key: value for key, value in given.items() if value}
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run's place in an experiment."""
+
+    cell: str
+    config: Config
+    selected: bool
+    """Trained if it is missing; else the run belongs to the experiment but is not asked for."""
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The run as the experiment's file lists it."""
+        config = self.config
+        return {
+            "benchmark": config.benchmark,
+            "variant": config.variant,
+            "cell": self.cell,
+            "seed": config.seed,
+            "hash": config.hash,
+            "path": f"runs/{config.run_name}",
+        }
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """An experiment under a budget: all its runs."""
+
+    name: str
+    title: str
+    budget: str
+    members: tuple[Member, ...]
+    """None if the budget does not run the experiment."""
+
+    @property
+    def selected(self) -> bool:
+        """Is any of its runs asked for?"""
+        return any(member.selected for member in self.members)
+
+    def to_json(self) -> str:
+        """Content of `results/<budget>/experiments/<name>.json`."""
+        runs = [member.entry for member in self.members]
+        runs.sort(key=lambda run: [run[key] for key in ("benchmark", "variant", "cell", "seed")])
+        content = {
+            "experiment": self.name,
+            "title": self.title,
+            "budget": self.budget,
+            "runs": runs,
+        }
+        return json.dumps(content, indent=1) + "\n"
+
+    def write(self, results: Path) -> Path:
+        """Write it below `results`; a file that says the same already is left alone."""
+        path = results / self.budget / "experiments" / f"{self.name}.json"
+        content = self.to_json()
+        if not path.is_file() or path.read_text(encoding="utf-8") != content:
+            write_atomically(path, content)
+        return path
+
+
+def matrices(parameters: Parameters, selection: Selection) -> list[Matrix]:
+    """Every experiment under the selection's budget.
+
+    All are read and resolved, so that a mistake in any is told before anything runs.
+    """
+    parameters.choose("budgets", selection.budget)
+    for kind, names in (
+        ("experiments", selection.experiments),
+        ("benchmarks", selection.benchmarks),
+    ):
+        for name in names:
+            parameters.choose(kind, name)
+    found = [_matrix(parameters, name, selection) for name in parameters.names("experiments")]
+    if (selection.experiments or selection.benchmarks) and not any(m.selected for m in found):
+        asked = ", ".join(f"{key}={value}" for key, value in selection.options().items())
+        raise ConfigError(f"{asked}: no experiment has such runs in this budget")
+    return found
+
+
+def _matrix(parameters: Parameters, name: str, selection: Selection) -> Matrix:
+    layer = parameters.layer("experiments", name)
+    experiment = validate(Experiment, layer.data, [layer])
+    _check(experiment, layer.source, parameters)
+    share = experiment.budgets.get(selection.budget)
+    members = tuple(_members(parameters, name, experiment, share, selection)) if share else ()
+    return Matrix(name, experiment.title, selection.budget, members)
+
+
+def _members(
+    parameters: Parameters, name: str, experiment: Experiment, share: Share, selection: Selection
+) -> Iterator[Member]:
+    asked = not selection.experiments or name in selection.experiments
+    seeds = selection.seeds or share.seeds
+    source = str(parameters.folder / "experiments" / f"{name}.yaml")
+    for grid in experiment.runs:
+        if share.cells is not None and grid.cell not in share.cells:
+            continue
+        selected = asked and (not selection.benchmarks or grid.benchmark in selection.benchmarks)
+        over = [Layer(f"{source}, cell {grid.cell}", grid.set)]
+        for variant in grid.variants:
+            if share.variants is not None and variant not in share.variants:
+                continue
+            for seed in range(max(seeds, share.seeds)):
+                config = parameters.resolve(
+                    grid.benchmark, variant, selection.budget, seed, over, asked_by=source
+                )
+                yield Member(grid.cell, config, selected and seed < seeds)
+
+
+def _check(experiment: Experiment, source: str, parameters: Parameters) -> None:
+    """Names that no schema can check: budgets and cells exist, no run is listed twice."""
+    cells = sorted({grid.cell for grid in experiment.runs})
+    variants = sorted({variant for grid in experiment.runs for variant in grid.variants})
+    for budget, share in experiment.budgets.items():
+        parameters.choose("budgets", budget, asked_by=source)
+        for key, names, known in (
+            ("cell", share.cells, cells),
+            ("variant", share.variants, variants),
+        ):
+            for name in names or ():
+                if name not in known:
+                    where = f"{source}, budgets.{budget}"
+                    raise ConfigError(unknown(f"{key} {name}", name, known, where))
+    listed = Counter(
+        (grid.benchmark, variant, grid.cell)
+        for grid in experiment.runs
+        for variant in grid.variants
+    )
+    for (benchmark, variant, cell), times in listed.items():
+        if times > 1:
+            raise ConfigError(
+                f"{source}: {benchmark} x {variant} is listed {times} times in cell {cell}; "
+                "give the grids different cells"
+            )

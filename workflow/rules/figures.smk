@@ -1,0 +1,26 @@
+# One rule per figure, named as the figure: `snakemake fig05`.
+
+
+for figure in PLAN.of("figures"):
+
+    rule:
+        name:
+            figure.name
+        input:
+            gate=figure.gate,
+            needs=ancient(figure.needs),
+        output:
+            figure.outputs,
+        log:
+            figure.log,
+        params:
+            name=figure.name,
+            budget=PLAN.selection.budget,
+        shell:
+            "(python -m workflow.render figure {params.name} --budget {params.budget}"
+            " && python -m workflow.receipts {input.gate}) > {log} 2>&1"
+
+
+rule figures:
+    input:
+        [figure.outputs for figure in PLAN.of("figures")],

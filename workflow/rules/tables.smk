@@ -1,0 +1,64 @@
+# Tidy tables of each experiment, tidy tables that need no run, and the tables that people read.
+
+
+for data in PLAN.of("data"):
+
+    rule:
+        name:
+            f"data_{data.name}"
+        input:
+            gate=data.gate,
+            needs=ancient(data.needs),
+        output:
+            data.outputs,
+        log:
+            data.log,
+        params:
+            experiment=PLAN.results / "experiments" / f"{data.name}.json",
+            folder=PLAN.results / "tables" / "data",
+        shell:
+            "(python -m workflow.tabulate --experiment-file {params.experiment}"
+            " --out {params.folder} && python -m workflow.receipts {input.gate}) > {log} 2>&1"
+
+
+for data in PLAN.of("computed"):
+
+    rule:
+        name:
+            f"data_{data.name}"
+        input:
+            gate=data.gate,
+        output:
+            data.outputs,
+        log:
+            data.log,
+        params:
+            module=data.name,
+        shell:
+            "(python -m workflow.{params.module} --out {params.table}"
+            " && python -m workflow.receipts {input.gate}) > {log} 2>&1"
+
+
+for table in PLAN.of("tables"):
+
+    rule:
+        name:
+            table.name
+        input:
+            gate=table.gate,
+            needs=ancient(table.needs),
+        output:
+            table.outputs,
+        log:
+            table.log,
+        params:
+            name=table.name,
+            budget=PLAN.selection.budget,
+        shell:
+            "(python -m workflow.render table {params.name} --budget {params.budget}"
+            " && python -m workflow.receipts {input.gate}) > {log} 2>&1"
+
+
+rule tables:
+    input:
+        [table.outputs for table in PLAN.of("tables")],

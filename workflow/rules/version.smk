@@ -1,0 +1,21 @@
+# One DVC call for the bulk of all runs, once they are finished. Local, since the cache is.
+
+
+for version in PLAN.of("version"):
+
+    localrules:
+        version,
+
+    rule version:
+        input:
+            gate=version.gate,
+            needs=ancient(version.needs),
+        output:
+            version.outputs,
+        log:
+            version.log,
+        params:
+            folder=PLAN.results,
+        shell:
+            "(python -m workflow.version {params.folder} && python -m workflow.receipts {input.gate})"
+            " > {log} 2>&1"

@@ -1,0 +1,110 @@
+"""Give the bulk of finished runs to DVC, all in one call, and push it to the default remote.
+
+    python -m workflow.version results/<budget>
+
+A run's checkpoint and replay get a pointer each beside them (`checkpoint.dvc`, `replay.dvc`), so
+that each can be pulled alone. `results/<budget>/versioned.json` lists what they name, by run.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from amago2.config import ConfigError, read_yaml
+from workflow.dag import BULK
+from workflow.files import write_atomically
+from workflow.receipts import file_digest, read
+
+Versions = dict[str, dict[str, str | None]]
+
+
+class VersioningError(RuntimeError):
+    """DVC cannot do its part; the message says what is wrong."""
+
+
+def version(results: Path) -> Versions:
+    """Version every finished run below `results` that is not; returns what is versioned now."""
+    listing = results / "versioned.json"
+    records = sorted(results.glob("runs/*/*/*/record.json"))
+    before = read(listing)
+    new = [
+        bulk for record in records for bulk in unversioned(record, before.get(_name(record), {}))
+    ]
+    if new:
+        dvc("add", *new)
+        if default_remote():
+            dvc("push", *(f"{path}.dvc" for path in new))
+    versions = {_name(record): state(record) for record in records}
+    write_atomically(listing, json.dumps(versions, indent=1, sort_keys=True) + "\n")
+    return versions
+
+
+def unversioned(record: Path, listed: Mapping[str, Any]) -> list[str]:
+    """The run's bulk that is there and not versioned as it is.
+
+    A record other than the one listed tells of new bulk, without reading any of it.
+    """
+    same = listed.get("record") == file_digest(record)
+    bulk = [record.parent / name for name in BULK]
+    return [str(path) for path in bulk if path.is_dir() and not (same and _pointer(path))]
+
+
+def state(record: Path) -> dict[str, str | None]:
+    """Digest of the record, and what each pointer names; None where there is no pointer."""
+    named = {name: _pointer(record.parent / name) for name in BULK}
+    return {"record": file_digest(record), **named}
+
+
+def _pointer(bulk: Path) -> str | None:
+    path = bulk.with_name(f"{bulk.name}.dvc")
+    return str(read_yaml(path)["outs"][0]["md5"]) if path.is_file() else None
+
+
+def _name(record: Path) -> str:
+    return "/".join(record.parent.parts[-3:])
+
+
+def default_remote() -> str:
+    """Name of the remote that DVC pushes to; empty if none is set."""
+    return dvc("config", "core.remote", check=False)
+
+
+def dvc(*arguments: str, check: bool = True) -> str:
+    """Run DVC, waiting for any other DVC command to end; returns what it prints."""
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments, "--quiet"]
+    if not check:
+        command.pop()
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CI": "1"})
+    if check and done.returncode:
+        raise VersioningError(f"dvc {arguments[0]} failed: {_reason(done.stderr)}")
+    return done.stdout.strip()
+
+
+def _reason(messages: str) -> str:
+    """The lines in which DVC says what is wrong, without its advice to chat about it."""
+    lines = [line.strip() for line in messages.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
+    return "; ".join(errors or lines[-3:]) or "no reason given"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.version", description=__doc__)
+    parser.add_argument("results", type=Path)
+    given = parser.parse_args(arguments)
+    try:
+        versions = version(given.results)
+    except (VersioningError, ConfigError) as error:
+        print(f"{given.results}: bulk is not versioned: {error}", file=sys.stderr)
+        return 1
+    print(f"{len(versions)} runs are versioned")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
