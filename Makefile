@@ -13,6 +13,8 @@ BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 CHOICE = --budget $(BUDGET) $(if $(BENCHMARK),--benchmark $(BENCHMARK)) \
 	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(EXPERIMENT),--experiment $(EXPERIMENT))
+CONFIG = --config budget=$(BUDGET) $(if $(BENCHMARK),benchmark=$(BENCHMARK)) \
+	$(if $(SEEDS),seeds=$(SEEDS)) $(if $(EXPERIMENT),experiment=$(EXPERIMENT))
 # One thread a process: two test processes share two cores.
 PYTEST := $(RUN) OMP_NUM_THREADS=1 python -m pytest
 SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
@@ -37,10 +39,10 @@ plan: setup  ## what a budget would run, how long it takes, what is done already
 	@$(RUN) python -m workflow.plan $(CHOICE)
 
 figures: setup  ## the figures alone
-	@$(RUN) snakemake figures --config budget=$(BUDGET)
+	@$(RUN) snakemake figures $(CONFIG)
 
 tables: setup  ## the tables alone
-	@$(RUN) snakemake tables --config budget=$(BUDGET)
+	@$(RUN) snakemake tables $(CONFIG)
 
 doctor:  ## what this machine has and lacks, with remedies
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m workflow.doctor; else $(PYTHON) -m workflow.doctor; fi

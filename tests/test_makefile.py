@@ -52,6 +52,12 @@ def test_options_are_passed_on() -> None:
     assert make(ROOT, "-n", "plan").stdout.split()[-2:] == ["--budget", "smoke"]
 
 
+@pytest.mark.parametrize("target", ["figures", "tables"])
+def test_figures_and_tables_take_the_same_options(target: str) -> None:
+    words = make(ROOT, "-n", target, "SEEDS=1", "EXPERIMENT=fig05").stdout.split()
+    assert words[-4:] == ["--config", "budget=smoke", "seeds=1", "experiment=fig05"]
+
+
 def test_a_missing_python_is_named_in_a_sentence() -> None:
     done = make(ROOT, "setup", "PYTHON=no-such-python")
     assert done.returncode != 0

@@ -251,9 +251,13 @@ def resolve(torch: str, kept: str, *what: str, constraints: str = "") -> str:
         command += ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28"]
         command += ["--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
         command += ["--output-file", result, *uv_options(configuration)]
-        subprocess.run(
-            command, input=torch, text=True, check=True, cwd=ROOT, env=uv_environment(configuration)
-        )
+        variables = uv_environment(configuration)
+        done = subprocess.run(command, input=torch, text=True, cwd=ROOT, env=variables)
+        if done.returncode:
+            sys.exit(
+                "set-up: no new locks, uv's lines above say why. If it is PyTorch's CPU build "
+                f"that is not found: PIP_FIND_LINKS={CPU_INDEX}/torch/ make lock"
+            )
         return result.read_text()
 
 
@@ -302,11 +306,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     locking.add_argument("--upgrade", action="store_true", help="take the newest versions")
     chosen = parser.parse_args(arguments)
     check_python()
-    with alone():
-        if chosen.command == "install":
-            install(chosen.torch)
-        else:
-            lock(chosen.upgrade)
+    try:
+        with alone():
+            install(chosen.torch) if chosen.command == "install" else lock(chosen.upgrade)
+    except KeyboardInterrupt:
+        sys.exit("set-up: interrupted; the same command begins anew and keeps what it downloaded")
 
 
 if __name__ == "__main__":
