@@ -158,7 +158,7 @@ class Agent(nn.Module):
     def _actor_loss(
         self, policy: Policy, states: Tensor, taken: Tensor, q: Tensor, rng: torch.Generator
     ) -> tuple[Tensor, Metrics]:
-        """Loss of policy (M, G) at states (M, D), given taken (M, 1, A) and their values q (M, G)."""
+        """Loss of policy (M, G) at states (M, D); taken (M, 1, A) have the values q (M, G)."""
         states = states.detach()
         if self.config.actor == "policy_gradient":
             each = self._policy_value(self.critic, states, policy, 1, rng, differentiable=True)
@@ -176,7 +176,10 @@ class Agent(nn.Module):
                 )
             loss = objectives.filtered_imitation_loss(policy.log_prob(taken), weight)
         positive = (advantage > 0).float()
-        return loss, {"filter_share": positive.mean(), "filter_share_acting": positive[:, -1].mean()}
+        return loss, {
+            "filter_share": positive.mean(),
+            "filter_share_acting": positive[:, -1].mean(),
+        }
 
     @torch.no_grad()
     def _value_metrics(self, outputs: Tensor, q: Tensor, target: Tensor) -> Metrics:
@@ -197,6 +200,6 @@ class Agent(nn.Module):
     def update_targets(self) -> None:
         """Move the target heads a step of `target_rate` towards the online ones."""
         for slow, fast in ((self.target_actor, self.actor), (self.target_critic, self.critic)):
-            torch._foreach_lerp_(  # noqa: SLF001  what torch's own optimisers use
+            torch._foreach_lerp_(
                 list(slow.parameters()), list(fast.parameters()), self.config.target_rate
             )

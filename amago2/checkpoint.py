@@ -56,23 +56,30 @@ def describe_spaces(
             key: {"shape": list(box.shape), "dtype": str(box.dtype)}
             for key, box in observations.items()
         },
-        "actions": {"kind": actions.kind, "size": actions.size, "low": bounds[0], "high": bounds[1]},
+        "actions": {
+            "kind": actions.kind,
+            "size": actions.size,
+            "low": bounds[0],
+            "high": bounds[1],
+        },
     }
 
 
 def read_spaces(described: Mapping[str, Any]) -> tuple[dict[str, gym.spaces.Box], ActionSpec]:
     """Inverse of `describe_spaces`; the Boxes' limits, which no network needs, are infinite."""
     boxes = {
-        key: gym.spaces.Box(
-            *((0, 255) if box["dtype"] == "uint8" else (-np.inf, np.inf)),
-            tuple(box["shape"]),
-            np.dtype(box["dtype"]).type,
-        )
+        key: _box(tuple(box["shape"]), np.dtype(box["dtype"]))
         for key, box in described["observations"].items()
     }
     a = described["actions"]
     low, high = (None if a[k] is None else np.array(a[k], np.float32) for k in ("low", "high"))
     return boxes, ActionSpec(a["kind"], a["size"], low, high)
+
+
+def _box(shape: tuple[int, ...], dtype: np.dtype[Any]) -> gym.spaces.Box:
+    if dtype == np.uint8:
+        return gym.spaces.Box(0, 255, shape, np.uint8)
+    return gym.spaces.Box(-np.inf, np.inf, shape, dtype.type)
 
 
 def split_state(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -115,7 +122,9 @@ def verify(folder: Path) -> None:
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder}: {name} is missing")
         if sha256(folder / name) != expected:
-            raise CheckpointError(f"{folder}: {name} is damaged (its SHA-256 is not the recorded one)")
+            raise CheckpointError(
+                f"{folder}: {name} is damaged (its SHA-256 is not the recorded one)"
+            )
 
 
 def read(folder: Path, trainer: bool = True) -> Checkpoint:
@@ -123,7 +132,9 @@ def read(folder: Path, trainer: bool = True) -> Checkpoint:
     verify(folder)
     state = json.loads((folder / "state.json").read_text())
     if state.pop("schema", None) != SCHEMA:
-        raise CheckpointError(f"{folder}: is of another schema than {SCHEMA}, which this version reads")
+        raise CheckpointError(
+            f"{folder}: is of another schema than {SCHEMA}, which this version reads"
+        )
     try:
         config = load_config(folder / "config.yaml")
         policy = load_file(folder / "policy.safetensors")

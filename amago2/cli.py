@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,7 +105,7 @@ def evaluate(
     torch.set_num_threads(config.threads)
     rows: list[Row] = []
     for i, name in enumerate(config.env.eval_sets):
-        envs = VectorEnv(lambda name=name: make_env(config.env, name), config.evaluation.actors)
+        envs = VectorEnv(partial(make_env, config.env, name), config.evaluation.actors)
         try:
             rows += evaluate_policy(agent, envs, name, rollouts, seed, i)
         finally:

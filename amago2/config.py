@@ -15,9 +15,6 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-TRAINING_VERSION = 1
-"""Raised whenever a change of the training code changes results; part of every configuration."""
-
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -34,6 +31,8 @@ class RunError(RuntimeError):
 
 
 class Section(BaseModel):
+    """A mapping whose keys are all known."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -86,12 +85,16 @@ class Agent(Section):
 
 
 class FeedForwardEncoder(Section):
+    """Timestep encoder for vectors: normalised, MLP, LayerNorm."""
+
     kind: Literal["ff"] = "ff"
     hidden: tuple[Positive, ...] = Field((512, 512), min_length=1)
     output: Positive = 256
 
 
 class TransformerTrajectory(Section):
+    """The causal Transformer over timesteps (paper, Table 2)."""
+
     kind: Literal["transformer"] = "transformer"
     context: Positive
     """Longest sub-sequence learned from, in timesteps, and the policy's memory when it acts."""
@@ -109,6 +112,8 @@ class TransformerTrajectory(Section):
 
 
 class Learner(Section):
+    """Optimisation (paper, Table 1)."""
+
     batch: Positive
     """Sub-sequences per update."""
     learning_rate: float = Field(1e-4, gt=0)
@@ -139,6 +144,8 @@ class Exploration(Section):
 
 
 class Collector(Section):
+    """How much is collected; an epoch is collecting, then learning."""
+
     actors: Positive
     steps_per_epoch: Positive
     """Environment steps of each actor in an epoch."""
@@ -149,6 +156,8 @@ class Collector(Section):
 
 
 class Replay(Section):
+    """First in, first out; trajectories are sampled uniformly."""
+
     capacity: Positive
     unit: Literal["timesteps", "trajectories"] = "timesteps"
     piece: Positive | None = None
@@ -158,6 +167,8 @@ class Replay(Section):
 
 
 class Evaluation(Section):
+    """When and how much the policy is evaluated."""
+
     every: Positive
     """Epochs between evaluations during training."""
     rollouts: Positive
@@ -175,7 +186,10 @@ class Checkpoint(Section):
 
 
 class Config(Section):
-    training_version: Literal[1] = TRAINING_VERSION
+    """Everything that decides a run's result, and how it is kept."""
+
+    training_version: Literal[1] = 1
+    """Raised whenever a change of the training code changes results."""
     benchmark: str = Field("custom", pattern=r"^[a-z0-9_]+$")
     variant: str = Field("custom", pattern=r"^[a-z0-9_]+$")
     budget: str = Field("custom", pattern=r"^[a-z0-9_]+$")
@@ -226,7 +240,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     """The safe loader, refusing a key given twice in one mapping."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key) for key, _ in node.value]
         twice = sorted({str(key) for key in keys if keys.count(key) > 1})
         if twice:
             raise ConfigError(f"key {twice[0]} is given twice in one mapping; keep one of them")
@@ -256,7 +270,9 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     if not data:
         raise ConfigError(f"{path}: is empty; it must hold a mapping of keys to values")
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: must hold a mapping of keys to values, not a {type(data).__name__}")
+        raise ConfigError(
+            f"{path}: must hold a mapping of keys to values, not a {type(data).__name__}"
+        )
     return data
 
 
@@ -321,7 +337,9 @@ def _sentence(
         return f"{source}: key {name} is missing and has no default"
     message = str(item["msg"]).removeprefix("Value error, ")
     message = (message[0].lower() + message[1:]).replace("input should", "must")
-    subject = f"{name} is {item['input']!r}: " if name and not isinstance(item["input"], dict) else ""
+    subject = (
+        f"{name} is {item['input']!r}: " if name and not isinstance(item["input"], dict) else ""
+    )
     return f"{source}: {subject or (name + ': ' if name else '')}{message}"
 
 

@@ -53,9 +53,7 @@ def evaluate(
         for t, task in enumerate(tasks)
         for k in range(rollouts)
     )
-    rng = torch_rng(
-        seed, Stream.EVALUATION_ACTING, counter, device=agent.discounts.device
-    )
+    rng = torch_rng(seed, Stream.EVALUATION_ACTING, counter, device=agent.discounts.device)
     rows: list[Row] = []
     agent.eval()
     _Rollouts(agent, envs, jobs, split, rows).run(rng)
@@ -102,9 +100,7 @@ class _Rollouts:
     def _record(self, row: int, attempt: int, metric: str, value: float) -> None:
         job = self.running[row]
         assert job is not None
-        self.rows.append(
-            Row(self.split, job.number, self.envs.task(row), attempt, metric, value)
-        )
+        self.rows.append(Row(self.split, job.number, self.envs.task(row), attempt, metric, value))
 
     def _next(self, row: int) -> None:
         job = self.running[row] = self.jobs.popleft() if self.jobs else None

@@ -52,6 +52,8 @@ class Replay:
         self._live = np.zeros((1024, 4), np.int64)  # rows (shard, start, length, task)
         self._head = self._tail = 0  # live rows are _live[_head:_tail]
         self._shards: dict[int, Array] = {}  # tokens of each shard with live trajectories
+        self._open, self._filled = 0, 0
+        self._rows: list[tuple[int, int, int, int]] = []  # trajectories of the open shard
         self._open_shard(0)
 
     def __len__(self) -> int:
@@ -83,7 +85,7 @@ class Replay:
 
     def _open_shard(self, number: int) -> None:
         self._open, self._filled = number, 0
-        self._rows: list[tuple[int, int, int, int]] = []
+        self._rows = []
         self._shards[number] = np.zeros(self.shard_tokens, self.record)
 
     def _used(self) -> int:
@@ -113,11 +115,11 @@ class Replay:
 
     # --- reading --------------------------------------------------------------------------------
 
-    def sample(self, rng: np.random.Generator, batch: int, context: int) -> Array:
-        """Records (batch, context + 1) of sub-sequences, and how many of each row are valid.
+    def sample(self, rng: np.random.Generator, batch: int, context: int) -> tuple[Array, Array]:
+        """Records (batch, context + 1) of sub-sequences, and how many (batch,) of each are valid.
 
         A trajectory is drawn uniformly, then one of its positions; a shorter one is padded with
-        zero records on the right. Field `valid` of the result tells padding apart.
+        zero records on the right.
         """
         rows = self._live[self._head + rng.integers(len(self), size=batch)]
         slack = np.maximum(rows[:, 2] - (context + 1), 0)
@@ -134,8 +136,8 @@ class Replay:
     def task_shares(self) -> dict[str, float]:
         """Share of live timesteps by task."""
         live = self._live[self._head : self._tail]
-        counts = np.bincount(live[:, 3], live[:, 2] - 1, len(self.tasks))
-        return {task: float(n) / max(1, self.timesteps) for task, n in zip(self.tasks, counts, strict=True)}
+        counts = np.bincount(live[:, 3], live[:, 2] - 1, len(self.tasks)) / max(1, self.timesteps)
+        return dict(zip(self.tasks, counts.tolist(), strict=True))
 
     # --- keeping --------------------------------------------------------------------------------
 
@@ -194,7 +196,7 @@ class Replay:
 
 
 def make_batch(records: Array, lengths: Array, actions: ActionSpec) -> Batch:
-    """A batch of sampled records (B, L), of which the first `lengths` (B,) of each row are valid."""
+    """A batch of records (B, L), of which the first `lengths` (B,) of each row are valid."""
 
     def tensor(name: str) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(records[name]))

@@ -61,7 +61,8 @@ class ActionSpec:
         if self.kind == "discrete":
             return int(stored)
         if self.kind == "continuous":
-            assert self.low is not None and self.high is not None
+            assert self.low is not None
+            assert self.high is not None
             return (self.low + (stored + 1) / 2 * (self.high - self.low)).astype(self.low.dtype)
         return stored.astype(np.int8)
 

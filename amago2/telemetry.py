@@ -42,6 +42,7 @@ class Log:
 
     @property
     def length(self) -> int:
+        """Bytes so far."""
         return self.path.stat().st_size
 
 
@@ -52,10 +53,12 @@ class TensorBoard:
         self.writer = EventFileWriter(str(folder))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Record values by tag."""
         summary = Summary(value=[Summary.Value(tag=k, simple_value=v) for k, v in values.items()])
         self.writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
 
     def close(self) -> None:
+        """Flush and close."""
         self.writer.close()
 
 
@@ -79,13 +82,15 @@ class Gpu:
 
     def joules(self) -> float:
         """Energy counter of the device, 0 where it has none."""
+        if self.handle is None:
+            return 0.0
         try:
-            return self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle) / 1e3 if self.handle else 0.0
+            return float(self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle)) / 1e3
         except self.nvml.NVMLError:
             return 0.0
 
     def sample(self) -> dict[str, float]:
-        """Utilisation (share), memory (bytes), power (watts) and energy since the start (joules)."""
+        """Utilisation (share), memory (bytes), power (watts), energy since the start (joules)."""
         if self.handle is None:
             return {}
         rates = self.nvml.nvmlDeviceGetUtilizationRates(self.handle)
@@ -98,6 +103,7 @@ class Gpu:
 
     @property
     def name(self) -> str | None:
+        """Name of the device, None without one."""
         return None if self.handle is None else str(self.nvml.nvmlDeviceGetName(self.handle))
 
 
@@ -109,7 +115,9 @@ class Progress:
         self.started = time.monotonic()
         self._written = -10.0
 
-    def report(self, phase: str, epoch: int, env_steps: int, updates: int, within: float = 0.0) -> None:
+    def report(
+        self, phase: str, epoch: int, env_steps: int, updates: int, within: float = 0.0
+    ) -> None:
         """`within` is how far the present epoch is, 0 to 1."""
         now = time.monotonic()
         if now - self._written < 2:

@@ -54,7 +54,9 @@ class ValueBins(nn.Module):
     def encode(self, values: Tensor) -> Tensor:
         """Two-hot labels (..., N) of values (...)."""
         lower, weight = self.locate(values)
-        label = torch.zeros(*values.shape, len(self.centers), dtype=weight.dtype, device=weight.device)
+        label = torch.zeros(
+            *values.shape, len(self.centers), dtype=weight.dtype, device=weight.device
+        )
         label.scatter_(-1, lower.unsqueeze(-1), (1 - weight).unsqueeze(-1))
         return label.scatter_(-1, (lower + 1).unsqueeze(-1), weight.unsqueeze(-1))
 

@@ -33,10 +33,12 @@ class Categorical:
 
     @classmethod
     def of(cls, logits: Tensor) -> "Categorical":
+        """From logits (..., A)."""
         probabilities = logits.float().softmax(-1).clamp(min=MIN_PROBABILITY)
         return cls(probabilities / probabilities.sum(-1, keepdim=True))
 
     def sample(self, rng: torch.Generator) -> Tensor:
+        """Actions (..., A) without gradient."""
         cumulative = self.probabilities.detach().cumsum(-1)
         draw = _uniform(cumulative[..., :1], rng) * cumulative[..., -1:]
         index = (cumulative < draw).sum(-1).clamp(max=cumulative.shape[-1] - 1)
@@ -50,6 +52,7 @@ class Categorical:
         return hard + soft - soft.detach()
 
     def log_prob(self, action: Tensor) -> Tensor:
+        """Log-probability or density (...) of actions (..., A)."""
         return (self.probabilities.log() * action).sum(-1)
 
 
@@ -62,18 +65,22 @@ class TanhNormal:
 
     @classmethod
     def of(cls, outputs: Tensor) -> "TanhNormal":
+        """From outputs (..., 2 A): means, then raw log standard deviations."""
         mean, raw = outputs.float().chunk(2, -1)
         low, high = LOG_STD_RANGE
         return cls(mean, low + 0.5 * (high - low) * (torch.tanh(raw) + 1))
 
     def rsample(self, rng: torch.Generator) -> Tensor:
+        """Actions (..., A), differentiable in the parameters."""
         noise = torch.randn(self.mean.shape, generator=rng, device=rng.device)
         return torch.tanh(self.mean + self.log_std.exp() * noise.to(self.mean.device))
 
     def sample(self, rng: torch.Generator) -> Tensor:
+        """Actions (..., A) without gradient."""
         return self.rsample(rng).detach()
 
     def log_prob(self, action: Tensor) -> Tensor:
+        """Log-probability or density (...) of actions (..., A)."""
         x = torch.atanh(action.clamp(-EDGE, EDGE))
         normal = (
             -0.5 * ((x - self.mean) / self.log_std.exp()) ** 2
@@ -92,12 +99,15 @@ class Bernoulli:
 
     @classmethod
     def of(cls, logits: Tensor) -> "Bernoulli":
+        """From logits (..., A)."""
         return cls(logits.float())
 
     def sample(self, rng: torch.Generator) -> Tensor:
+        """Actions (..., A) without gradient."""
         return (_uniform(self.logits, rng) < self.logits.detach().sigmoid()).float()
 
     def rsample(self, rng: torch.Generator) -> Tensor:
+        """Raise `ValueError`."""
         raise ValueError("a policy gradient through MultiBinary actions is not defined")
 
     def log_prob(self, action: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ class Actor(nn.Module):
         self.net = mlp([width, *hidden, discounts * policy_outputs(actions)])
 
     def forward(self, states: Tensor) -> Policy:
+        """Policies of every discount."""
         return make_policy(self.actions, self.net(states).unflatten(-1, (self.discounts, -1)))
 
 
@@ -58,7 +60,7 @@ class CriticEnsemble(nn.Module):
         inputs = width if features is None else width + 1 + actions
         sizes = [inputs, *hidden, outputs]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for fan_in, fan_out in pairwise(sizes):
             weight_bound, bias_bound = math.sqrt(3 / fan_in), math.sqrt(1 / fan_in)
             weight = torch.empty(members, fan_in, fan_out).uniform_(-weight_bound, weight_bound)
             bias = torch.empty(members, 1, fan_out).uniform_(-bias_bound, bias_bound)
@@ -80,14 +82,15 @@ class CriticEnsemble(nn.Module):
         assert self.features is not None
         layers = self._layers(frozen)
         weight, bias = layers[0]
-        of_state, of_discount, of_action = weight.split([self.width, 1, weight.shape[1] - self.width - 1], 1)
+        of_state, of_discount = weight[:, : self.width], weight[:, self.width]
+        of_action = weight[:, self.width + 1 :]
         members = len(weight)
         base = torch.baddbmm(bias, states.expand(members, *states.shape), of_state)  # (C, M, H)
-        by_discount = self.features.view(1, 1, -1, 1, 1) * of_discount.view(members, 1, 1, 1, -1)
+        by_discount = self.features.view(1, 1, -1, 1, 1) * of_discount[:, None, None, None]
         flat = actions.reshape(-1, actions.shape[-1])
         by_action = (flat @ of_action).view(members, *actions.shape[:-1], -1)
         summed = base[:, :, None, None] + by_discount + by_action  # (C, M, G, K, H)
-        return self._finish(summed.flatten(1, 3), layers).unflatten(1, summed.shape[1:4])
+        return self._finish(summed.flatten(1, 3), layers).view(*summed.shape[:4], -1)
 
     def _finish(self, hidden: Tensor, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
         for weight, bias in layers[1:]:

@@ -1,6 +1,7 @@
 """Timestep encoders: observation, previous action and reward -> one vector, no temporal mixing."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import gymnasium as gym
 import torch
@@ -16,7 +17,7 @@ Observation = Mapping[str, Tensor]
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
     """Linear layers of the given sizes with leaky ReLU between them."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.LeakyReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -50,6 +51,7 @@ class InputNorm(nn.Module):
         self.square.lerp_((x * x).mean(0), rate)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Standardise x (..., D)."""
         std = (self.square - self.mean**2).clamp(min=0).add(1e-5).sqrt().clamp(1e-3, 1e6)
         centered = x - self.mean
         # A constant input has no scale to divide by.

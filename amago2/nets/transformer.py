@@ -39,6 +39,7 @@ class SigmaLinear(nn.Module):
         self._fixed: Tensor | None = None
 
     def train(self, mode: bool = True) -> "SigmaLinear":
+        """Enter training or evaluation mode; the latter fixes W'."""
         super().train(mode)
         with torch.no_grad():
             self._fixed = None if mode else self.effective_weight()
@@ -55,6 +56,7 @@ class SigmaLinear(nn.Module):
         self.right.copy_(F.normalize(self.weight.T @ self.left, dim=0))
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (..., inputs) -> (..., outputs)."""
         if self.training:
             self._power_iteration()
         weight = self.effective_weight() if self._fixed is None else self._fixed
@@ -65,7 +67,9 @@ def dropout(x: Tensor, rate: float, rng: torch.Generator | None) -> Tensor:
     """Inverted dropout from an explicit generator; none without one."""
     if rng is None or rate == 0:
         return x
-    keep = torch.empty(x.shape, dtype=x.dtype, device=rng.device).bernoulli_(1 - rate, generator=rng)
+    keep = torch.empty(x.shape, dtype=x.dtype, device=rng.device).bernoulli_(
+        1 - rate, generator=rng
+    )
     return x * keep.to(x.device) / (1 - rate)
 
 
@@ -92,6 +96,7 @@ class Memory:
         self.steps[row] = 0
 
     def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
         return {"keys": self.keys, "values": self.values, "steps": self.steps}
 
 
