@@ -86,9 +86,12 @@ class Target:
     name: str
     results: Path
     recipe: Recipe
-    needs: tuple[str, ...]
-    """Files that must be there first."""
     current: bool
+    """Does its receipt agree with its recipe?"""
+    waits: tuple[str, ...]
+    """Files it is made from that other jobs make anew."""
+    uses: tuple[str, ...]
+    """Files it is made from that are up to date; if one was deleted, it is made again first."""
 
     @property
     def outputs(self) -> list[str]:
@@ -107,8 +110,8 @@ class Target:
 
     @property
     def done(self) -> bool:
-        """Nothing to do: current when planned, and still there."""
-        return self.current and all(Path(path).is_file() for path in self.outputs)
+        """Nothing to do: current when planned, and all there."""
+        return self.current and _there(self.outputs)
 
     def write_gate(self) -> None:
         """Old if the target is current, else newer than all that it made before.
@@ -187,7 +190,8 @@ class _Targets:
         self.runs, self.folder = runs, folder
         self.parameters, self.params = parameters, parameters.folder
         self.experiments = parameters.names("experiments")
-        self.known: dict[str, str | None] = {}
+        self.kept = [run for run in runs.values() if run.selected or run.finished]
+        self.known = {str(run.record): STALE for run in self.kept if not run.finished}
 
     def all(self) -> Iterator[Target]:
         drawn = self._drawable()
@@ -198,9 +202,8 @@ class _Targets:
             yield self._computed(name)
         for kind, spec in made:
             yield self._drawn(kind, spec)
-        kept = [run for run in self.runs.values() if run.selected or run.finished]
-        if kept:
-            yield self._version(kept)
+        if self.kept:
+            yield self._version()
         yield self._index([spec for _, spec in drawn])
 
     def _drawable(self) -> list[tuple[str, Drawn]]:
@@ -227,25 +230,21 @@ class _Targets:
         listing = str(self.folder / "experiments" / f"{matrix.name}.json")
         self.known[listing] = hashlib.sha256(matrix.to_json().encode()).hexdigest()
         members = {member.config.run_name for member in matrix.members}
-        runs = [self.runs[name] for name in sorted(members)]
-        kept = [run for run in runs if run.selected or run.finished]
+        records = sorted(str(run.record) for run in self.kept if run.name in members)
         data = self.folder / "tables" / "data"
         return self._target(
             "data",
             matrix.name,
             "tabulate",
-            inputs=[listing, *(str(run.record) for run in kept)],
+            inputs=[listing, *records],
             outputs=[str(data / f"{matrix.name}.{kind}.csv") for kind in COLUMNS],
-            needs=[listing, *(str(run.record) for run in kept if not run.finished)],
         )
 
     def _computed(self, name: str) -> Target:
         """A tidy table that needs no run."""
         output = str(self.folder / "tables" / "data" / f"{name}.csv")
         reads = list(hyperparameters.rows(self.parameters)) if name == "hyperparameters" else None
-        return self._target(
-            "computed", name, name, inputs=[], outputs=[output], needs=[], values=reads
-        )
+        return self._target("computed", name, name, inputs=[], outputs=[output], values=reads)
 
     def _drawn(self, kind: str, spec: Drawn) -> Target:
         """A figure or table. Of an experiment that is not asked for, it shows what there is."""
@@ -257,21 +256,19 @@ class _Targets:
             f"{kind}.{spec.module}",
             inputs=inputs,
             outputs=[str(path) for path in spec.outputs(self.folder)],
-            needs=[path for path in inputs if path in self.known],
             values=spec.model_dump(mode="json", exclude_defaults=True),
         )
 
-    def _version(self, kept: list[Run]) -> Target:
+    def _version(self) -> Target:
         """DVC's pointers to all bulk. They are no outputs, which Snakemake would delete at will."""
-        records = [run.record for run in kept]
-        pointers = [pointer for run in kept for pointer in run.pointers]
+        records = [run.record for run in self.kept]
+        pointers = [pointer for run in self.kept for pointer in run.pointers]
         return self._target(
             "version",
             "version",
             "version",
             inputs=sorted(str(path) for path in records + pointers),
             outputs=[str(self.folder / "versioned.json")],
-            needs=[str(run.record) for run in kept if not run.finished],
         )
 
     def _index(self, specs: list[Drawn]) -> Target:
@@ -282,7 +279,6 @@ class _Targets:
             "index",
             inputs=shown,
             outputs=[str(self.folder / "index.html")],
-            needs=[path for path in shown if path in self.known],
             values=[[spec.name, spec.title, spec.caption] for spec in specs],
         )
 
@@ -293,13 +289,20 @@ class _Targets:
         *modules: str,
         inputs: list[str],
         outputs: list[str],
-        needs: list[str],
         values: object = None,
     ) -> Target:
         code = code_digest(*(f"workflow.{module}" for module in modules))
         receipt = self.folder / "receipts" / kind / f"{name}.json"
         recipe = Recipe(str(receipt), value_digest(values), code, tuple(inputs), tuple(outputs))
         current = recipe.is_current(self.known)
-        made = read(receipt).get("outputs", {}) if current else {}
-        self.known |= {path: made.get(path, STALE) for path in outputs}
-        return Target(kind, name, self.folder, recipe, tuple(needs), current)
+        done = current and _there(outputs)
+        waits = [path for path in inputs if self.known.get(path) == STALE]
+        made = [path for path in inputs if path in self.known and path not in waits]
+        uses = [path for path in made if not done or Path(path).is_file()]
+        digests = read(receipt).get("outputs", {}) if current else {}
+        self.known |= {path: digests.get(path, STALE) for path in outputs}
+        return Target(kind, name, self.folder, recipe, current, tuple(waits), tuple(uses))
+
+
+def _there(paths: Iterable[str]) -> bool:
+    return all(Path(path).is_file() for path in paths)

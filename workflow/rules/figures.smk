@@ -8,7 +8,8 @@ for figure in PLAN.of("figures"):
             figure.name
         input:
             gate=figure.gate,
-            needs=ancient(figure.needs),
+            waits=figure.waits,
+            uses=ancient(figure.uses),
         output:
             figure.outputs,
         log:

@@ -6,7 +6,8 @@ for index in PLAN.of("index"):
     rule index:
         input:
             gate=index.gate,
-            needs=ancient(index.needs),
+            waits=index.waits,
+            uses=ancient(index.uses),
         output:
             index.outputs,
         log:

@@ -8,7 +8,8 @@ for data in PLAN.of("data"):
             f"data_{data.name}"
         input:
             gate=data.gate,
-            needs=ancient(data.needs),
+            waits=data.waits,
+            uses=ancient(data.uses),
         output:
             data.outputs,
         log:
@@ -29,13 +30,14 @@ for data in PLAN.of("computed"):
         input:
             gate=data.gate,
         output:
-            data.outputs,
+            table=data.recipe.outputs[0],
+            receipt=data.recipe.receipt,
         log:
             data.log,
         params:
             module=data.name,
         shell:
-            "(python -m workflow.{params.module} --out {params.table}"
+            "(python -m workflow.{params.module} --out {output.table}"
             " && python -m workflow.receipts {input.gate}) > {log} 2>&1"
 
 
@@ -46,7 +48,8 @@ for table in PLAN.of("tables"):
             table.name
         input:
             gate=table.gate,
-            needs=ancient(table.needs),
+            waits=table.waits,
+            uses=ancient(table.uses),
         output:
             table.outputs,
         log:

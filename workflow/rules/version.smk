@@ -9,7 +9,8 @@ for version in PLAN.of("version"):
     rule version:
         input:
             gate=version.gate,
-            needs=ancient(version.needs),
+            waits=version.waits,
+            uses=ancient(version.uses),
         output:
             version.outputs,
         log:
