@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -55,17 +55,19 @@ def train(
         return out
     scratch.mkdir(parents=True, exist_ok=True)
     with _locked(scratch):
-        if (scratch / "config.yaml").exists():
+        begun = (scratch / "config.yaml").exists()
+        if begun:
             _require_same(config, scratch / "config.yaml")
-        write_text(scratch / "config.yaml", config.to_yaml())
-        with _settings(config):
-            run = Run(config, scratch)
-            try:
+        try:
+            with _settings(config), closing(Run(config, scratch)) as run:
+                write_text(scratch / "config.yaml", config.to_yaml())
+                begun = True
                 run.resume_or_begin()
                 run.loop()
                 run.publish(out, provenance or {})
-            finally:
-                run.close()
+        finally:
+            if not begun:
+                shutil.rmtree(scratch)
         shutil.rmtree(scratch)
     return out
 
@@ -74,7 +76,7 @@ def _require_same(config: Config, path: Path) -> None:
     if load(path).hash != config.hash:
         raise ConfigError(
             f"{path.parent}: holds a run of another configuration (see {path}); "
-            "choose another folder"
+            "choose another folder or delete that one"
         )
 
 

@@ -1,0 +1,230 @@
+import copy
+import dataclasses
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amago2.agent import Agent
+from amago2.batch import Batch
+from amago2.checkpoint import make_agent
+from amago2.spaces import ActionSpec
+from tests.amago2.toy import small
+
+BOXES = {"o": gym.spaces.Box(-9, 9, (3,), np.float32)}
+DISCRETE = ActionSpec("discrete", 3)
+CONTINUOUS = ActionSpec("continuous", 2, -np.ones(2), np.ones(2))
+
+
+def agent(spec: ActionSpec = DISCRETE, dropout: float = 0.0, **settings: Any) -> Agent:
+    return make_agent(small(agent=settings, trajectory={"dropout": dropout}), BOXES, spec).train()
+
+
+def batch(spec: ActionSpec, seed: int = 0, size: int = 6, length: int = 5) -> Batch:
+    rng = torch.Generator().manual_seed(seed)
+    shape = (size, length + 1)
+    if spec.kind == "discrete":
+        action = spec.represent(torch.randint(spec.size, shape, generator=rng))
+    else:
+        action = torch.rand(*shape, spec.size, generator=rng) * 2 - 1
+    return Batch(
+        {"o": torch.randn(*shape, 3, generator=rng)},
+        torch.randn(shape, generator=rng),
+        action,
+        torch.rand(shape, generator=rng) < 0.1,
+        torch.arange(length + 1).expand(shape),
+        torch.ones(shape, dtype=torch.bool),
+    )
+
+
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(7)
+
+
+def gradients(a: Agent, of: Batch) -> tuple[float, dict[str, torch.Tensor]]:
+    loss, _ = a.loss(of, rng())
+    a.zero_grad()
+    loss.backward()
+    return float(loss.detach()), {
+        name: p.grad.clone() for name, p in a.named_parameters() if p.grad is not None
+    }
+
+
+@pytest.mark.parametrize("spec", [DISCRETE, CONTINUOUS], ids=["discrete", "continuous"])
+def test_every_variant_learns_every_part(actor: str, critic: str, spec: ActionSpec) -> None:
+    a = agent(spec, actor=actor, critic=critic)
+    loss, grads = gradients(a, batch(spec))
+    assert np.isfinite(loss)
+    for part in ("encoder", "trunk", "actor", "critic"):
+        names = [n for n, p in a.named_parameters() if n.startswith(part) and p.requires_grad]
+        assert names
+        for name in names:
+            assert name in grads, name
+        assert any(grads[name].abs().sum() > 0 for name in names), part
+    assert not any(name.startswith("target_") for name in grads)
+
+
+def test_padding_changes_neither_loss_nor_gradients(actor: str, critic: str) -> None:
+    """The same six transitions, alone and with padding of absurd values behind them."""
+    for spec in (DISCRETE, CONTINUOUS):
+        plain = batch(spec)
+
+        def padded(x: torch.Tensor, fill: float) -> torch.Tensor:
+            tail = torch.full((x.shape[0], 3, *x.shape[2:]), fill)
+            return torch.cat([x, tail.to(x.dtype)], 1)
+
+        longer = Batch(
+            {"o": padded(plain.observation["o"], 1e6)},
+            padded(plain.reward, 1e6),
+            padded(plain.action, 1.0),
+            padded(plain.terminated, 1),
+            padded(plain.time, 0),
+            padded(plain.valid, 0),
+        )
+        one = gradients(agent(spec, actor=actor, critic=critic), plain)
+        other = gradients(agent(spec, actor=actor, critic=critic), longer)
+        assert one[0] == pytest.approx(other[0], rel=1e-5)
+        for name, gradient in one[1].items():
+            assert torch.allclose(gradient, other[1][name], rtol=1e-4, atol=1e-5), name
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["two_hot", "popart"]))
+@settings(max_examples=10)
+def test_the_actor_loss_leaves_the_critics_alone(seed: int, critic: str) -> None:
+    for spec in (DISCRETE, CONTINUOUS):
+        a = agent(spec, actor="policy_gradient", critic=critic)
+        a.config = a.config.model_copy(update={"critic_weight": 0.0})
+        _, grads = gradients(a, batch(spec, seed))
+        assert all(grads[name].abs().max() == 0 for name in grads if name.startswith("critic"))
+        assert any(grads[name].abs().max() > 0 for name in grads if name.startswith("trunk"))
+
+
+@pytest.mark.parametrize("expectation", ["sampled", "exact"])
+def test_the_policy_gradient_raises_q(critic: str, expectation: str) -> None:
+    """A step along the actor's gradient raises E_pi Q, critics held fixed."""
+    a = agent(actor="policy_gradient", critic=critic, expectation=expectation)
+    states = torch.randn(200, 16, generator=rng())
+
+    def value() -> torch.Tensor:
+        policy = a.actor(states)
+        every = torch.eye(3)[None, None]
+        q = a.critic.values(a.critic.outputs(states, every, frozen=True)).amin(0)
+        return (q * policy.probabilities).sum(-1).mean()
+
+    before = value().item()
+    optimizer = torch.optim.Adam(a.actor.parameters(), 1e-2)
+    for step in range(30):
+        generator = torch.Generator().manual_seed(step)
+        each = a._policy_value(a.critic, states, a.actor(states), 1, generator, True)
+        loss = -a.popart.normalise(each.amin(0)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert value().item() > before + 1e-3 * abs(before)
+
+
+def test_imitation_follows_the_filter() -> None:
+    """Only actions of positive advantage are imitated: their probability rises."""
+    a = agent(actor="filtered_imitation", critic="two_hot")
+    states = torch.randn(300, 16, generator=rng())
+    taken = torch.eye(3)[torch.randint(3, (300,), generator=rng())][:, None]
+    q = torch.where(torch.arange(300) % 2 == 0, 1e6, -1e6)[:, None].expand(300, 2)
+    policy = a.actor(states)
+    loss, metrics = a._actor_loss(policy, states, taken, q, rng())
+    assert metrics["filter_share"].item() == 0.5
+    expected = -(policy.log_prob(taken)[::2].sum() / (300 * 2))
+    assert torch.allclose(loss, expected)
+
+
+def test_ind_losses_carry_no_scale_of_returns() -> None:
+    """Rewards a thousand times larger leave the size of Ind. gradients; those of Q grow."""
+    base = batch(DISCRETE)
+    larger = dataclasses.replace(base, reward=base.reward * 1000)
+
+    def norms(**settings: str) -> float:
+        sizes = []
+        for data in (base, larger):
+            a = agent(**settings, reward_input="symlog", reward_multiplier=10)
+            with torch.no_grad():
+                a.popart.square.fill_(1.0)  # statistics that know neither scale
+                a.popart.update = lambda _: None  # type: ignore[method-assign]
+            _, grads = gradients(a, data)
+            sizes.append(torch.cat([g.flatten() for g in grads.values()]).norm().item())
+        return sizes[1] / sizes[0]
+
+    assert norms(actor="filtered_imitation", critic="two_hot") < 5
+    assert norms(actor="policy_gradient", critic="popart") > 100
+
+
+@pytest.mark.parametrize("critic", ["two_hot", "popart"])
+def test_targets_come_from_the_target_networks_and_move_slowly(critic: str) -> None:
+    a = agent(critic=critic, target_rate=0.25)
+
+    def target() -> torch.Tensor:
+        return copy.deepcopy(a).loss(batch(DISCRETE), rng())[1]["td_target_mean"]
+
+    def shift(part: torch.nn.Module) -> None:
+        with torch.no_grad():
+            for p in part.parameters():
+                p.add_(torch.randn(p.shape, generator=rng()))
+
+    at_first = target()
+    shift(a.critic)
+    shift(a.actor)
+    assert torch.equal(target(), at_first)
+    pairs = ((a.target_critic, a.critic), (a.target_actor, a.actor))
+    old = [[p.clone() for p in slow.parameters()] for slow, _ in pairs]
+    a.update_targets()
+    for (slow, fast), before in zip(pairs, old, strict=True):
+        for p, online, was in zip(slow.parameters(), fast.parameters(), before, strict=True):
+            assert torch.allclose(p, was + 0.25 * (online - was), atol=1e-6)
+    assert not torch.equal(target(), at_first)
+
+
+def test_a_dependent_actor_uses_the_pessimistic_target() -> None:
+    pessimistic = agent(actor="policy_gradient", critic="two_hot")
+    mean = agent(actor="filtered_imitation", critic="two_hot")
+    _, low = pessimistic.loss(batch(DISCRETE), rng())
+    _, middle = mean.loss(batch(DISCRETE), rng())
+    assert low["td_target_mean"] < middle["td_target_mean"]
+
+
+def test_exact_and_sampled_values_have_the_same_mean() -> None:
+    a = agent(critic="two_hot")
+    states = torch.randn(4, 16, generator=rng())
+    policy = a.actor(states)
+    sampled = a._policy_value(a.critic, states, policy, 8000, rng())
+    a.config = a.config.model_copy(update={"expectation": "exact"})
+    exact = a._policy_value(a.critic, states, policy, 1, rng())
+    assert torch.allclose(sampled, exact, rtol=0.03, atol=0.02)
+
+
+def test_critic_at_actions_equals_the_plain_product() -> None:
+    """The split first layer is the product with (state, discount feature, action) joined."""
+    net = agent(CONTINUOUS, critic="two_hot").critic.net
+    states, actions = torch.randn(5, 16, generator=rng()), torch.randn(5, 2, 3, 2, generator=rng())
+    split = net.of_actions(states, actions)  # (C, M, G, K, N)
+    assert net.features is not None
+    joined = torch.cat(
+        [
+            states[:, None, None].expand(5, 2, 3, 16),
+            net.features.view(1, 2, 1, 1).expand(5, 2, 3, 1),
+            actions,
+        ],
+        -1,
+    )
+    for member in range(4):
+        x = joined
+        for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
+            x = torch.nn.functional.leaky_relu(x) if layer else x
+            x = x @ weight[member] + bias[member]
+        assert torch.allclose(split[member], x, atol=1e-5)
+
+
+def test_multibinary_has_no_policy_gradient() -> None:
+    with pytest.raises(ValueError, match="filtered_imitation"):
+        agent(ActionSpec("multibinary", 4), actor="policy_gradient")

@@ -1,0 +1,141 @@
+import io
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from amago2.cli import main
+from amago2.train import train
+from tests.amago2.toy import small
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def amago2(*arguments: object) -> Done:
+    """What the command `amago2` does, without starting Python for each."""
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["amago2", *map(str, arguments)])
+        patch.setenv("COLUMNS", "120")
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def test_the_installed_command(config: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "amago2.cli", "train", config, "--out", tmp_path, "--set", "a=1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("amago2: --set a=1: unknown key a; allowed are")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "config.yaml"
+    path.write_text(small(collector={"epochs": 2}).to_yaml())
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(config: Path) -> Path:
+    done = amago2("train", config, "--out", config.parent / "run")
+    assert done.returncode == 0, done.stderr
+    assert "72 environment steps, 8 updates" in done.stdout
+    return config.parent / "run"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--set", "learner.learning_rate=-1"], "learner.learning_rate is -1"),
+        (["--set", "learner.lr=1"], "unknown key learner.lr"),
+        (["--set", "learner"], "must look like section.key=value"),
+        (["--set", "env.entry=nowhere:Env"], "cannot import nowhere"),
+        (["--set", "env.entry=amago2.config:Config"], "is not a gymnasium.Env"),
+        (["--set", "env.args={wrong: 1}"], "do not fit"),
+    ],
+)
+def test_a_mistake_costs_one_sentence_and_code_2(
+    config: Path, tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    done = amago2("train", config, "--out", tmp_path / "run", *arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_and_empty_files(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").touch()
+    for name, sentence in (("empty", "is empty"), ("none", "no such file")):
+        done = amago2("train", tmp_path / f"{name}.yaml", "--out", tmp_path / "run")
+        assert done.returncode == 2
+        assert sentence in done.stderr
+
+
+def test_a_finished_run_says_so(config: Path, run: Path) -> None:
+    done = amago2("train", config, "--out", run)
+    assert done.returncode == 0
+    assert "is finished; nothing to do" in done.stdout
+
+
+def test_info(run: Path) -> None:
+    done = amago2("info", run)
+    assert done.returncode == 0, done.stderr
+    assert small(collector={"epochs": 2}).hash in done.stdout
+    assert "whole" in done.stdout
+    done = amago2("info", run.parent / "nowhere")
+    assert done.returncode == 2
+    assert "no run or checkpoint here" in done.stderr
+
+
+def test_evaluate_asks_before_it_runs_foreign_code(run: Path, tmp_path: Path) -> None:
+    refused = amago2("evaluate", run)
+    assert refused.returncode == 2
+    assert "--allow-env tests.amago2.toy" in refused.stderr
+    out = tmp_path / "rows.csv"
+    done = amago2(
+        "evaluate",
+        run / "checkpoint",
+        "--allow-env",
+        "tests.amago2.toy",
+        "--rollouts",
+        3,
+        "--out",
+        out,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "left" in done.stdout
+    assert len(out.read_text().splitlines()) == 1 + 2 * 3 * 3
+
+
+def test_help_names_the_commands() -> None:
+    done = amago2("--help")
+    for command in ("train", "evaluate", "info"):
+        assert command in done.stdout
+
+
+def test_python_api_is_the_same_as_the_command(config: Path, run: Path, tmp_path: Path) -> None:
+    other = train(small(collector={"epochs": 2}), tmp_path / "run")
+    name = "checkpoint/policy.safetensors"
+    assert (other / name).read_bytes() == (run / name).read_bytes()

@@ -1,0 +1,104 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amago2.config import TransformerTrajectory
+from amago2.nets.transformer import SigmaLinear, Transformer, dropout, positions
+from amago2.seeding import seeded_init
+
+
+def make(context: int = 12) -> Transformer:
+    config = TransformerTrajectory(
+        context=context, width=16, layers=2, heads=4, feedforward=32, dropout=0.1
+    )
+    with seeded_init(0):
+        return Transformer(6, config).eval()
+
+
+@torch.no_grad()
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=5), st.integers(0, 10**6))
+@settings(max_examples=15)
+def test_cached_steps_equal_the_whole_sequence(lengths: list[int], seed: int) -> None:
+    """Rows of different ages share a memory: a finished row starts again, the others go on."""
+    net, device = make(), torch.device("cpu")
+    rng = torch.Generator().manual_seed(seed)
+    rows = len(lengths)
+    memory = net.initial_memory(rows, device)
+    history: list[list[torch.Tensor]] = [[] for _ in range(rows)]
+    for _ in range(16):
+        tokens = torch.randn(rows, 6, generator=rng)
+        states = net.step(tokens, memory)
+        for row in range(rows):
+            history[row].append(tokens[row])
+            sequence = torch.stack(history[row]).unsqueeze(0)
+            whole = net(sequence, torch.arange(len(history[row])).unsqueeze(0), None)
+            assert torch.allclose(states[row], whole[0, -1], atol=1e-5)
+            if len(history[row]) == lengths[row]:
+                memory.reset(row)
+                history[row] = []
+
+
+@torch.no_grad()
+def test_the_memory_holds_the_last_context_timesteps() -> None:
+    """One layer: keys and values depend on their own timestep alone, so a window is exact."""
+    config = TransformerTrajectory(
+        context=5, width=16, layers=1, heads=2, feedforward=32, dropout=0
+    )
+    net = Transformer(6, config).eval()
+    tokens = torch.randn(1, 13, 6, generator=torch.Generator().manual_seed(0))
+    memory = net.initial_memory(1, torch.device("cpu"))
+    for t in range(13):
+        state = net.step(tokens[:, t], memory)
+        start = max(0, t - 4)
+        window = net(tokens[:, start : t + 1], torch.arange(start, t + 1).unsqueeze(0), None)
+        assert torch.allclose(state, window[:, -1], atol=1e-5)
+
+
+@torch.no_grad()
+def test_no_timestep_sees_the_future() -> None:
+    net = make()
+    tokens = torch.randn(2, 9, 6, generator=torch.Generator().manual_seed(0))
+    changed = tokens.clone()
+    changed[:, 5:] += 1
+    time = torch.arange(9).expand(2, 9)
+    assert torch.equal(net(tokens, time, None)[:, :5], net(changed, time, None)[:, :5])
+    assert not torch.allclose(net(tokens, time, None)[:, 5:], net(changed, time, None)[:, 5:])
+
+
+def test_positions_by_hand() -> None:
+    embedded = positions(torch.tensor([[0, 3]]), 4)
+    expected = [[0, 1, 0, 1], [0.14112, -0.98999, 0.029996, 0.99955]]
+    assert torch.allclose(embedded, torch.tensor([expected]), atol=1e-4)
+
+
+def test_sigma_reparametrisation_has_the_gain_as_its_norm() -> None:
+    layer = SigmaLinear(8, 6)
+    with torch.no_grad():
+        layer.weight.mul_(7.0)
+        layer.gain.fill_(2.5)
+    for _ in range(200):
+        layer(torch.zeros(1, 8))
+    norm = torch.linalg.matrix_norm(layer.effective_weight(), 2)
+    assert norm.item() == pytest.approx(2.5, rel=1e-3)
+    x = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(layer(x), layer.eval()(x), atol=1e-5)
+
+
+def test_evaluation_follows_weights_that_were_changed_in_between() -> None:
+    layer = SigmaLinear(4, 4).eval()
+    before = layer(torch.ones(1, 4))
+    layer.train()
+    with torch.no_grad():
+        layer.gain.mul_(3)
+        layer.bias.zero_()  # type: ignore[union-attr]
+    after = layer.eval()(torch.ones(1, 4))
+    assert not torch.allclose(before, after)
+
+
+def test_dropout_repeats_from_its_generator_and_keeps_the_mean() -> None:
+    x = torch.ones(400, 100)
+    one, two = (dropout(x, 0.25, torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(one, two)
+    assert one.mean().item() == pytest.approx(1, abs=0.01)
+    assert torch.equal(dropout(x, 0.25, None), x)
