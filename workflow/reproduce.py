@@ -1,0 +1,266 @@
+"""Make everything of a budget, showing progress: `make reproduce`.
+
+    python -m workflow.reproduce --budget smoke
+
+Runs Snakemake, and may be stopped or killed at any moment: the same command goes on from there.
+Exit codes: 0 all is made; 1 something failed, the rest is made; 2 a mistake in what was asked.
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from amago2.config import ConfigError
+from workflow.dag import Dag, plan
+from workflow.experiments import Selection
+from workflow.plan import arguments_parser
+from workflow.progress import Progress, clock, label
+
+ROOT = Path(__file__).resolve().parent.parent
+MARK = "AMAGO2_REPRODUCE"
+"""Set for Snakemake and all that it starts, to know them again if they outlive us."""
+EVERY_S = 10.0
+PATIENCE_S = 30.0
+"""For processes to end by themselves."""
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class AlreadyRunning(RuntimeError):
+    """Somebody else is at work in this folder; the message says who."""
+
+
+class Stopped(Exception):
+    """A signal asked us to stop."""
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
+
+
+def reproduce(selection: Selection) -> int:
+    """Make what the selection asks for; returns the exit code."""
+    dag = plan(selection)
+    with alone():
+        end_leftovers()
+        dag = plan(selection)
+        if all(target.done for target in dag.targets):
+            print("nothing to do: every run, table and figure is up to date")
+            say_where(dag)
+            return 0
+        unlock()
+        progress = Progress(dag)
+        log = dag.results / ".logs" / time.strftime("snakemake-%Y%m%d-%H%M%S.log")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        left = f"{len(progress.runs)} of {progress.total} runs to train"
+        print(f"{left}, {len(progress.targets)} tables, figures and lists to make; log: {log}")
+        status = follow(start(selection, log), progress)
+    if status == 0:
+        print(f"all is made, in {clock(time.time() - progress.began)}")
+        say_where(dag)
+        return 0
+    say_what_failed(dag, progress, log)
+    return 1
+
+
+# --- one at a time -------------------------------------------------------------------------------
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Hold this folder's lock, which any death of the process releases."""
+    path = Path(".snakemake") / "reproduce.lock"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise AlreadyRunning(
+                f"`make reproduce` is already running here (process {file.read().strip()}); "
+                "wait for it, or stop it first"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def end_leftovers() -> None:
+    """End what an earlier reproduction left running when it was killed; its runs are resumed."""
+    left, others = [], []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == str(ROOT):
+                left.append(process)
+            elif _is_snakemake(process) and process.cwd() == str(ROOT):
+                others.append(process)
+        except (psutil.Error, OSError):
+            continue  # ended meanwhile, or somebody else's
+    if others:
+        raise AlreadyRunning(
+            f"snakemake is already running here (process {others[0].pid}); "
+            "wait for it, or stop it first"
+        )
+    if left:
+        print(f"ending {len(left)} processes of an interrupted reproduction; their runs go on")
+        for process in left:
+            _signal(process, signal.SIGTERM)
+        for process in psutil.wait_procs(left, PATIENCE_S)[1]:
+            _signal(process, signal.SIGKILL)
+
+
+def _is_snakemake(process: psutil.Process) -> bool:
+    return any(Path(part).name == "snakemake" for part in process.cmdline()[:3])
+
+
+def _signal(process: psutil.Process, signum: int) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.send_signal(signum)
+
+
+def unlock() -> None:
+    """Remove the lock of a Snakemake that was killed; none is running here now."""
+    if any(Path(".snakemake/locks").glob("*")):
+        subprocess.run(
+            [sys.executable, "-m", "snakemake", "--unlock"],
+            check=True,
+            capture_output=True,
+        )
+
+
+# --- Snakemake -----------------------------------------------------------------------------------
+
+
+def start(selection: Selection, log: Path) -> subprocess.Popen[bytes]:
+    """Snakemake in a session of its own, so that Ctrl-C reaches it through us alone."""
+    options = [f"{key}={value}" for key, value in selection.options().items()]
+    command = [sys.executable, "-m", "snakemake", "--nocolor", "--config", *options]
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, MARK: str(ROOT)},
+            start_new_session=True,
+        )
+
+
+def follow(child: subprocess.Popen[bytes], progress: Progress) -> int:
+    """Show progress until Snakemake ends; returns its exit code."""
+    screen = Screen()
+    try:
+        while (status := child.poll()) is None:
+            screen.show(progress.line())
+            _wait(child)
+        return status
+    finally:
+        screen.end()
+        if child.poll() is None:
+            _stop(child)
+
+
+def _wait(child: subprocess.Popen[bytes]) -> None:
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(1)
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    for signum in (signal.SIGINT, signal.SIGKILL):
+        os.killpg(child.pid, signum)
+        try:
+            child.wait(PATIENCE_S)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+class Screen:
+    """One line that is kept up to date on a terminal; elsewhere a new line now and then."""
+
+    def __init__(self) -> None:
+        self.live = sys.stdout.isatty()
+        self.last = -EVERY_S
+
+    def show(self, line: str) -> None:
+        """Show the line, if it is time."""
+        if self.live:
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\x1b[K{line[:width]}", end="", flush=True)
+        elif time.monotonic() - self.last >= EVERY_S:
+            self.last = time.monotonic()
+            print(line, flush=True)
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self.live:
+            print()
+
+
+# --- what came out -------------------------------------------------------------------------------
+
+
+def say_where(dag: Dag) -> None:
+    """The last lines: where to look."""
+    for name in ("figures", "tables", "index.html"):
+        if (dag.results / name).exists():
+            print(f"{name.removesuffix('.html'):8} {(dag.results / name)}")
+
+
+def say_what_failed(dag: Dag, progress: Progress, log: Path) -> None:
+    """Each failed job with the end of its log; or Snakemake's, if it was none of them."""
+    jobs = [(label(run), run.log) for run in progress.runs if not run.record.is_file()]
+    jobs += [
+        (f"{target.kind} {target.name}", target.log)
+        for target in progress.targets
+        if not progress.is_made(target)
+    ]
+    failed = [job for job in jobs if _since(job[1], progress.began)]
+    for name, path in failed or [("snakemake", log)]:
+        print(f"\nFAILED: {name} ({path})")
+        for line in path.read_text(errors="replace").rstrip().splitlines()[-8:]:
+            print(f"    {line}")
+    finished = sum(run.record.is_file() for run in dag.runs.values() if run.selected)
+    print(
+        f"\n{finished} of {progress.total} runs are finished. Put right what failed and give the "
+        "same command again: it goes on from here."
+    )
+
+
+def _since(path: Path, moment: float) -> bool:
+    return path.is_file() and path.stat().st_mtime >= moment
+
+
+def _raise_stopped(signum: int, _frame: FrameType | None) -> None:
+    for each in STOPPING:
+        signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C must not leave processes behind
+    raise Stopped(signum)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    given = arguments_parser("python -m workflow.reproduce", __doc__).parse_args(arguments)
+    os.chdir(ROOT)
+    for signum in STOPPING:
+        signal.signal(signum, _raise_stopped)
+    try:
+        return reproduce(Selection.parse(vars(given)))
+    except (ConfigError, AlreadyRunning) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except Stopped as stop:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 128 + stop.signum
+
+
+if __name__ == "__main__":
+    sys.exit(main())
