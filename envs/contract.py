@@ -47,16 +47,21 @@ def require(module: str, extra: str) -> ModuleType:
         ) from error
 
 
-def choose_tasks(requested: Sequence[str] | None, available: Sequence[str]) -> tuple[str, ...]:
-    """The `requested` task names, all `available` ones if None; ValueError if one is unknown."""
+def choose_tasks(
+    requested: Sequence[str] | None, available: Sequence[str], key: str = "tasks"
+) -> tuple[str, ...]:
+    """The `requested` task names, all `available` ones if None; ValueError if one is unknown.
+
+    `key` is the argument that listed them.
+    """
     if requested is None:
         return tuple(available)
     if isinstance(requested, str) or len(requested) == 0:
-        raise ValueError(f"tasks: expected a list of at least one task name, not {requested!r}")
+        raise ValueError(f"{key}: expected a list of at least one name, not {requested!r}")
     if len(set(requested)) != len(requested):
-        raise ValueError(f"tasks: a name is listed twice in {list(requested)}")
+        raise ValueError(f"{key}: a name is listed twice in {list(requested)}")
     for name in requested:
-        check_choice("tasks", name, available)
+        check_choice(key, name, available)
     return tuple(requested)
 
 
@@ -67,6 +72,12 @@ def check_choice(key: str, value: object, choices: Sequence[object]) -> None:
     names = [str(choice) for choice in choices]
     near = difflib.get_close_matches(str(value), names, n=3) or names
     raise ValueError(f"{key}: unknown value {value!r}; choose from {', '.join(near)}")
+
+
+def check_positive(key: str, value: int) -> None:
+    """ValueError unless `value` is at least 1."""
+    if value < 1:
+        raise ValueError(f"{key}: expected a whole number of at least 1, not {value}")
 
 
 class StepResult(NamedTuple):
@@ -86,6 +97,8 @@ class StepResult(NamedTuple):
 class MultiTaskEnv(gymnasium.Env[Observation, Any], ABC):
     """Rollouts of `attempts` attempts at one of `tasks`; subclasses play single attempts.
 
+    A rollout that has not ended after `horizon` steps, soft resets included, is truncated.
+
     A subclass sets `observation_space` (a Dict of fixed shapes) and `action_space`, and writes
     `_draw_variant`, `_begin_attempt` and `_play`, drawing every random number from `self.np_random`
     or from a generator seeded by it. It reads `self._task` and `self._attempt`.
@@ -98,11 +111,21 @@ class MultiTaskEnv(gymnasium.Env[Observation, Any], ABC):
     # Gymnasium types a Dict space by its parts, not by its samples.
     observation_space: gymnasium.spaces.Dict  # type: ignore[assignment]
 
-    def __init__(self, *, tasks: Sequence[str], split: str = "train", attempts: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        tasks: Sequence[str],
+        split: str = "train",
+        attempts: int = 1,
+        horizon: int | None = None,
+    ) -> None:
         check_choice("split", split, ("train", "eval"))
-        if attempts < 1:
-            raise ValueError(f"attempts: expected a whole number of at least 1, not {attempts}")
+        check_positive("attempts", attempts)
+        if horizon is not None:
+            check_positive("horizon", horizon)
         self._tasks, self._split, self._attempts = tuple(tasks), split, attempts
+        self._horizon = horizon
+        self._steps = 0
         self._task = self._tasks[0]
         self._attempt = 0
         self._attempt_return = 0.0
@@ -151,7 +174,7 @@ class MultiTaskEnv(gymnasium.Env[Observation, Any], ABC):
             task = options["task"]
             check_choice('options["task"]', task, self._tasks)
         self._task = task
-        self._attempt, self._attempt_return = 0, 0.0
+        self._steps, self._attempt, self._attempt_return = 0, 0, 0.0
         self._soft_reset_due, self._running = False, True
         self._draw_variant()
         return self._begin_attempt(), self._info()
@@ -160,22 +183,25 @@ class MultiTaskEnv(gymnasium.Env[Observation, Any], ABC):
         """One step of the rollout, or, where it takes one, the soft reset between two attempts."""
         if not self._running:
             raise gymnasium.error.ResetNeeded("the rollout has ended or not begun: call reset()")
+        self._steps += 1
+        late = self._steps == self._horizon
         if self._soft_reset_due:
-            return self._soft_reset(), 0.0, False, False, self._info()
+            self._running = not late
+            return self._soft_reset(), 0.0, False, late, self._info()
         result = self._play(action)
         self._attempt_return += result.reward
-        reward = self._returned(result.reward)
-        if result.over or result.truncated:
-            return self._end_attempt(result, reward)
-        return result.observation, reward, False, False, self._info()
+        if result.over or result.truncated or late:
+            return self._end_attempt(result, result.truncated or late)
+        return result.observation, self._returned(result.reward), False, False, self._info()
 
-    def _end_attempt(self, result: StepResult, reward: float) -> Transition:
+    def _end_attempt(self, result: StepResult, truncated: bool) -> Transition:
         info = self._info()
         info["attempt_return"] = self._attempt_return
         if result.success is not None:
             info["success"] = result.success
+        reward = self._returned(result.reward)
         terminated = result.over and self._attempt + 1 == self._attempts
-        truncated = result.truncated and not result.over
+        truncated = truncated and not terminated
         self._running = not (terminated or truncated)
         self._soft_reset_due = self._running
         observation = result.observation

@@ -23,8 +23,8 @@ class Counter(MultiTaskEnv):
 
     truncates = False
 
-    def __init__(self, attempts: int = 2) -> None:
-        super().__init__(tasks=["a", "b"], attempts=attempts)
+    def __init__(self, attempts: int = 2, horizon: int | None = None) -> None:
+        super().__init__(tasks=["a", "b"], attempts=attempts, horizon=horizon)
         self.observation_space = gymnasium.spaces.Dict({"observation": unbounded(2)})
         self.action_space = gymnasium.spaces.Discrete(3)
 
@@ -104,6 +104,39 @@ def test_a_time_limit_truncates_the_rollout_and_still_reports_the_attempt() -> N
     assert "attempt_return" in steps[-1][4]
 
 
+@pytest.mark.parametrize(
+    ("kind", "horizon", "ends"),
+    [
+        (Counter, 2, [0]),  # within an attempt
+        (Counter, 3, [0]),  # at the first one's end, with another to come
+        (Counter, 4, [0]),  # at the soft reset: the second attempt was never played
+        (Counter, 5, [0, 1]),
+        (FreeSoftReset, 3, [0]),
+        (FreeSoftReset, 4, [0, 1]),
+    ],
+)
+def test_a_horizon_truncates_at_exactly_its_step(
+    kind: type[Counter], horizon: int, ends: list[int]
+) -> None:
+    env = kind(horizon=horizon)
+    for seed in range(2):
+        steps = rollout(env, seed)
+        check_rollout(env, steps)
+        assert len(steps) == 1 + horizon
+        assert steps[-1][2:4] == (False, True)
+        assert [step[4]["attempt"] for step in steps if "attempt_return" in step[4]] == ends
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(0)
+
+
+@pytest.mark.parametrize("kind", [Counter, FreeSoftReset])
+def test_a_rollout_that_ends_at_its_horizon_is_terminated(kind: type[Counter]) -> None:
+    length = len(rollout(kind(), seed=0)) - 1
+    steps = rollout(kind(horizon=length), seed=0)
+    assert len(steps) == 1 + length
+    assert steps[-1][2:4] == (True, False)
+
+
 def test_seed_decides_task_and_variant_and_an_option_only_the_task() -> None:
     check_reproducible(Counter)
     env = Counter()
@@ -134,6 +167,10 @@ def test_bad_arguments_are_one_sentence() -> None:
             choose_tasks(empty, ["a", "b"])
     with pytest.raises(ValueError, match="attempts: expected a whole number of at least 1, not 0"):
         Counter(attempts=0)
+    with pytest.raises(ValueError, match="horizon: expected a whole number of at least 1, not 0"):
+        Counter(horizon=0)
+    with pytest.raises(ValueError, match="games: unknown value 'c'"):
+        choose_tasks(["c"], ["a", "b"], "games")
     with pytest.raises(ValueError, match=r'options\["task"\]: unknown value \'c\''):
         Counter().reset(options={"task": "c"})
 
