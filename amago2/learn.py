@@ -52,7 +52,7 @@ class Learner:
         self._set_learning_rate()
         loss, metrics = self.agent.loss(batch, rng)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         metrics["grad_norm"] = clip_grad_norm_(self.parameters, c.learner.clip).detach()
         self.optimizer.step()
         self.agent.update_targets()

@@ -1,6 +1,5 @@
 """Training: collect, learn, evaluate, checkpoint; resumable at any moment to the same bits."""
 
-import ctypes
 import fcntl
 import json
 import os
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 
 from amago2 import checkpoint as ckpt
@@ -27,7 +25,7 @@ from amago2.config import Config, ConfigError, RunError, load
 from amago2.evaluate import WHOLE, evaluate
 from amago2.files import sha256, write_text
 from amago2.learn import Learner, NotFinite
-from amago2.replay import record_type
+from amago2.resources import check_resources, cpu_name, keep_freed_memory
 from amago2.vector_env import VectorEnv, make_env
 
 PUBLISHED = ("metrics.csv", "evaluations.csv", "compute.csv", "config.yaml")
@@ -108,15 +106,6 @@ def _settings(config: Config) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
-
-
-def keep_freed_memory() -> None:
-    """Have glibc reuse large blocks instead of returning them: a third less time per update."""
-    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(mmap_threshold, 2**30)
-        libc.mallopt(trim_threshold, 2**31 - 1)
 
 
 class Run:
@@ -347,7 +336,7 @@ class Run:
             "training_version": self.config.training_version,
             **{key: provenance.get(key) for key in PROVENANCE},
             "device": self.config.device,
-            "cpu": _cpu_name(),
+            "cpu": cpu_name(),
             "threads": self.config.threads,
             "versions": {
                 "python": platform.python_version(),
@@ -374,40 +363,3 @@ PROVENANCE = ("git_commit", "git_dirty", "lock_sha256", "container_digest", "par
 
 def _sums(folder: Path) -> dict[str, str]:
     return {path.name: sha256(path) for path in sorted(folder.iterdir())}
-
-
-def _cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def check_resources(config: Config, envs: VectorEnv, folder: Path) -> None:
-    """Refuse a run that would fill the disk or the memory. Raises `RunError`."""
-    record = record_type(envs.observations, envs.actions).itemsize
-    r, horizon = config.replay, config.replay.piece or config.trajectory.context
-    timesteps = r.capacity * (1 if r.unit == "timesteps" else horizon)
-    steps = config.collector.epochs * config.collector.steps_per_epoch * config.collector.actors
-    disk = record * min(timesteps, steps) + 2**28
-    free = shutil.disk_usage(folder).free
-    if disk > free:
-        raise RunError(
-            f"{folder}: replay would take {disk / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; "
-            "lower replay.capacity or choose another folder"
-        )
-    memory, available = learner_bytes(config), psutil.virtual_memory().available
-    if config.device == "cpu" and memory > available:
-        raise RunError(
-            f"an update would take about {memory / 1e9:.1f} GB of memory, "
-            f"{available / 1e9:.1f} GB are free; lower learner.batch or trajectory.context"
-        )
-
-
-def learner_bytes(config: Config) -> int:
-    """Rough memory of an update: float32 activations that the gradient keeps."""
-    t, a = config.trajectory, config.agent
-    tokens = config.learner.batch * (t.context + 1)
-    trunk = t.layers * (12 * t.width + 3 * t.feedforward)
-    heads = a.critics * len(a.discounts) * (2 * sum(a.head_widths) + 3 * a.bins)
-    return 4 * tokens * (trunk + heads) + 2**28

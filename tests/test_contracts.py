@@ -21,7 +21,7 @@ PYRAMID = [  # a file imports from the lines below its own
     {"telemetry"},
     {"evaluate"},
     {"collect", "learn", "checkpoint"},
-    {"agent"},
+    {"agent", "resources"},
     {"replay", "objectives"},
     {"nets.critic"},
     {"nets.heads"},
