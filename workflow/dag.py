@@ -236,8 +236,12 @@ class _Targets:
             "data",
             matrix.name,
             "tabulate",
+            "metrics",
             inputs=[listing, *records],
-            outputs=[str(data / f"{matrix.name}.{kind}.csv") for kind in COLUMNS],
+            outputs=[
+                *(str(data / f"{matrix.name}.{kind}.csv") for kind in COLUMNS),
+                str(self.folder / "metrics" / f"{matrix.name}.json"),
+            ],
         )
 
     def _computed(self, name: str) -> Target:

@@ -227,7 +227,8 @@ def say_what_failed(dag: Dag, progress: Progress, log: Path) -> None:
     failed = [job for job in jobs if _since(job[1], progress.began)]
     for name, path in failed or [("snakemake", log)]:
         print(f"\nFAILED: {name} ({path})")
-        for line in path.read_text(errors="replace").rstrip().splitlines()[-8:]:
+        said = path.read_text(errors="replace").rstrip().splitlines()[-8:]
+        for line in said or ["(it said nothing: something killed it; enough memory?)"]:
             print(f"    {line}")
     finished = sum(run.record.is_file() for run in dag.runs.values() if run.selected)
     print(

@@ -15,11 +15,14 @@ for data in PLAN.of("data"):
         log:
             data.log,
         params:
-            experiment=PLAN.results / "experiments" / f"{data.name}.json",
-            folder=PLAN.results / "tables" / "data",
+            results=PLAN.results,
+            name=data.name,
         shell:
-            "(python -m workflow.tabulate --experiment-file {params.experiment}"
-            " --out {params.folder} && python -m workflow.receipts {input.gate}) > {log} 2>&1"
+            "(python -m workflow.tabulate"
+            " --experiment-file {params.results}/experiments/{params.name}.json"
+            " --out {params.results}/tables/data"
+            " && python -m workflow.metrics {params.results} {params.name}"
+            " && python -m workflow.receipts {input.gate}) > {log} 2>&1"
 
 
 for data in PLAN.of("computed"):
