@@ -1,0 +1,83 @@
+"""Training that takes minutes and must show the effect: `make learn-check`."""
+
+import csv
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from amago2.config import Config, Layer, build, read_yaml
+from amago2.train import train
+from workflow.experiments import Selection, matrices
+from workflow.resolve import Parameters
+
+pytestmark = pytest.mark.learn
+
+ROOT = Path(__file__).resolve().parents[2]
+SOLVED, UNSOLVED = 0.9, 0.4
+"""Shares of the maximal return; a random policy has a quarter of it."""
+
+
+def finish(config: Config, folder: Path) -> tuple[dict[int, dict[str, float]], float]:
+    """Mean return by step and task, and the CPU seconds that the run took."""
+    run = train(config, folder / "run")
+    sums: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    with (run / "evaluations.csv").open() as file:
+        for row in csv.DictReader(file):
+            if row["metric"] == "return":
+                sums[int(row["step"])][row["task"]].append(float(row["value"]))
+    means = {
+        step: {task: sum(values) / len(values) for task, values in tasks.items()}
+        for step, tasks in sums.items()
+    }
+    return means, json.loads((run / "record.json").read_text())["cpu_s"]
+
+
+def tiny(variant: str, *over: Layer) -> Config:
+    files = [Path(__file__).with_name("tiny.yaml"), ROOT / "params/variants" / f"{variant}.yaml"]
+    return build([*(Layer(str(path), read_yaml(path)) for path in files), *over])
+
+
+def test_repeat_previous_with_dependent_losses(tmp_path: Path) -> None:
+    returns, seconds = finish(tiny("dep_actor_dep_critic"), tmp_path)
+    print({step: round(tasks["RepeatPreviousEasy"], 3) for step, tasks in returns.items()}, seconds)
+    assert max(returns) <= 25_000
+    assert max(tasks["RepeatPreviousEasy"] for tasks in returns.values()) > 0.95
+    assert seconds <= 120
+
+
+def scores(variant: str, cell: str, folder: Path) -> dict[float, list[float]]:
+    """Final score of each task as a share of the maximal return, by scale."""
+    every = matrices(Parameters(ROOT / "params"), Selection.parse({"budget": "smoke"}))
+    (config,) = (
+        member.config
+        for matrix in every
+        if matrix.name == "ext_return_scale"
+        for member in matrix.members
+        if (member.config.variant, member.cell) == (variant, cell) and member.config.seed == 0
+    )
+    returns, seconds = finish(config, folder)
+    by_scale: dict[float, list[float]] = defaultdict(list)
+    for task, value in returns[max(returns)].items():
+        scale = float(task.rpartition("_x")[2])
+        by_scale[scale].append(value / scale)
+    print(variant, cell, {s: [round(x, 2) for x in xs] for s, xs in by_scale.items()}, seconds)
+    assert seconds <= 180
+    return by_scale
+
+
+def test_dependent_losses_hear_only_large_rewards(tmp_path: Path) -> None:
+    found = scores("dep_actor_dep_critic", "scaled", tmp_path)
+    assert min(found[1000]) >= SOLVED
+    assert max(found[1] + found[10]) <= UNSOLVED
+
+
+def test_independent_losses_hear_all(tmp_path: Path) -> None:
+    found = scores("ind_actor_ind_critic", "scaled", tmp_path)
+    assert min(min(values) for values in found.values()) >= SOLVED
+
+
+@pytest.mark.parametrize("variant", ["ind_actor_ind_critic", "dep_actor_dep_critic"])
+def test_with_equal_rewards_both_solve_all(variant: str, tmp_path: Path) -> None:
+    assert min(scores(variant, "equal", tmp_path)[1]) >= SOLVED
