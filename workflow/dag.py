@@ -20,10 +20,9 @@ from workflow.files import write_atomically
 from workflow.receipts import Recipe, code_digest, read, value_digest
 from workflow.resolve import Parameters, unknown
 from workflow.tabulate import COLUMNS
+from workflow.version import BULK
 
 Drawn = FigureSpec | TableSpec
-BULK = ("checkpoint", "replay")
-"""A run's folders that DVC versions."""
 STALE = "to be made anew"
 LONG_AGO = 86400.0
 """File time of the gate of what is current: older than anything made."""
@@ -195,34 +194,30 @@ class _Targets:
 
     def all(self) -> Iterator[Target]:
         drawn = self._drawable()
-        made = [(kind, spec) for kind, spec in drawn if spec.drawable(sorted(self.chosen))]
+        made = [spec for spec in drawn if spec.drawable(sorted(self.chosen))]
         for name in sorted(self.chosen):
             yield self._tidy(self.matrices[name])
-        for name in sorted({name for _, spec in made for name in spec.data}):
+        for name in sorted({name for spec in made for name in spec.data}):
             yield self._computed(name)
-        for kind, spec in made:
-            yield self._drawn(kind, spec)
+        for spec in made:
+            yield self._drawn(spec)
         if self.kept:
             yield self._version()
-        yield self._index([spec for _, spec in drawn])
+        yield self._index(drawn)
 
-    def _drawable(self) -> list[tuple[str, Drawn]]:
+    def _drawable(self) -> list[Drawn]:
         """Figures and tables that need no run, or show an experiment that this budget runs."""
-        found: list[tuple[str, Drawn]] = []
-        for kind, specs in (
-            ("figures", catalog.figures(self.params)),
-            ("tables", catalog.tables(self.params)),
-        ):
-            for spec in specs.values():
-                self._check_experiments(spec, self.params / kind / f"{spec.name}.yaml")
-                if spec.drawable(list(self.matrices)):
-                    found.append((kind, spec))
-        return found
+        figures, tables = catalog.figures(self.params), catalog.tables(self.params)
+        specs: list[Drawn] = [*figures.values(), *tables.values()]
+        for spec in specs:
+            self._check_experiments(spec)
+        return [spec for spec in specs if spec.drawable(list(self.matrices))]
 
-    def _check_experiments(self, spec: Spec, source: Path) -> None:
+    def _check_experiments(self, spec: Spec) -> None:
         for name in () if spec.experiments == "all" else spec.experiments:
             if name not in self.experiments:
-                message = unknown(f"experiment {name}", name, self.experiments, str(source))
+                source = str(self.params / spec.kind / f"{spec.name}.yaml")
+                message = unknown(f"experiment {name}", name, self.experiments, source)
                 raise ConfigError(message)
 
     def _tidy(self, matrix: Matrix) -> Target:
@@ -250,14 +245,14 @@ class _Targets:
         reads = list(hyperparameters.rows(self.parameters)) if name == "hyperparameters" else None
         return self._target("computed", name, name, inputs=[], outputs=[output], values=reads)
 
-    def _drawn(self, kind: str, spec: Drawn) -> Target:
+    def _drawn(self, spec: Drawn) -> Target:
         """A figure or table. Of an experiment that is not asked for, it shows what there is."""
         inputs = [os.path.relpath(path) for path in spec.inputs(self.folder, list(self.matrices))]
         return self._target(
-            kind,
+            spec.kind,
             spec.name,
             "render",
-            f"{kind}.{spec.module}",
+            f"{spec.kind}.{spec.module}",
             inputs=inputs,
             outputs=[str(path) for path in spec.outputs(self.folder)],
             values=spec.model_dump(mode="json", exclude_defaults=True),
@@ -277,13 +272,15 @@ class _Targets:
 
     def _index(self, specs: list[Drawn]) -> Target:
         shown = [str(path) for spec in specs for path in spec.outputs(self.folder)]
+        data = self.folder / "tables" / "data"
+        runs = [str(data / f"{name}.runs.csv") for name in self.matrices]
         return self._target(
             "index",
             "index",
             "index",
-            inputs=shown,
+            inputs=shown + runs,
             outputs=[str(self.folder / "index.html")],
-            values=[[spec.name, spec.title, spec.caption] for spec in specs],
+            values=[self.experiments, [[spec.name, spec.title, spec.caption] for spec in specs]],
         )
 
     def _target(

@@ -2,8 +2,8 @@
 
     python -m workflow.metrics results/<budget> <experiment>
 
-Reads the experiment's tidy evaluations, writes `metrics/<experiment>.json`: of each run's last step,
-the mean return over tasks, then over seeds, as
+Reads the experiment's tidy evaluations, writes `metrics/<experiment>.json`: of each run's last
+step, the mean return over tasks, then over seeds, as
 {benchmark: {cell: {variant: {split: {"return": ..., "seeds": ...}}}}}. Tasks are not put to a
 common scale.
 """

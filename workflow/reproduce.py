@@ -22,6 +22,7 @@ import psutil
 
 from amago2.config import ConfigError
 from workflow.dag import Dag, plan
+from workflow.environment import torch_for_this_machine
 from workflow.experiments import Selection
 from workflow.plan import arguments_parser
 from workflow.progress import Progress, clock, label
@@ -56,6 +57,7 @@ def reproduce(selection: Selection) -> int:
             print("nothing to do: every run, table and figure is up to date")
             say_where(dag)
             return 0
+        check_devices(dag)
         unlock()
         progress = Progress(dag)
         log = dag.results / ".logs" / time.strftime("snakemake-%Y%m%d-%H%M%S.log")
@@ -134,6 +136,16 @@ def unlock() -> None:
             [sys.executable, "-m", "snakemake", "--unlock"],
             check=True,
             capture_output=True,
+        )
+
+
+def check_devices(dag: Dag) -> None:
+    """Refuse runs that need a GPU where there is none, unless a profile sends them elsewhere."""
+    needing = [run for run in dag.pending if run.config.device == "cuda"]
+    if needing and torch_for_this_machine() == "cpu" and "SNAKEMAKE_PROFILE" not in os.environ:
+        raise ConfigError(
+            f"{len(needing)} runs of budget {dag.selection.budget} need a GPU and this machine has "
+            "none: take a smaller budget, or name a cluster's profile in SNAKEMAKE_PROFILE"
         )
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from amago2.config import ConfigError, read_yaml
-from workflow.dag import BULK
 from workflow.files import write_atomically
 from workflow.receipts import file_digest, read
 
+BULK = ("checkpoint", "replay")
+"""A run's folders that DVC versions."""
 Versions = dict[str, dict[str, str | None]]
 
 
