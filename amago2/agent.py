@@ -13,7 +13,7 @@ from amago2.config import Config
 from amago2.nets.critic import Critic, ScalarCritic, TwoHotCritic
 from amago2.nets.distributions import Categorical, Policy
 from amago2.nets.heads import Actor
-from amago2.nets.timestep_encoders import FeedForward
+from amago2.nets.timestep_encoders import make_encoder
 from amago2.nets.transformer import Memory, Transformer
 from amago2.popart import PopArt
 from amago2.spaces import ActionSpec
@@ -39,7 +39,7 @@ class Agent(nn.Module):
                 "agent.actor is policy_gradient, which is not defined for MultiBinary actions; "
                 "use filtered_imitation"
             )
-        self.encoder = FeedForward(
+        self.encoder = make_encoder(
             config.encoder,
             observations,
             actions,
@@ -76,7 +76,7 @@ class Agent(nn.Module):
 
         Advances `memory` in place by one timestep.
         """
-        encoded = self.encoder(observation, reward, action, valid=None)
+        encoded = self.encoder(observation, reward, action)
         policy = self.actor(self.trunk.step(encoded, memory))
         return policy.sample(rng)[:, -1]
 
@@ -114,7 +114,7 @@ class Agent(nn.Module):
         return actor_loss + self.config.critic_weight * critic_loss, metrics
 
     def _states(self, batch: Batch, rng: torch.Generator) -> Tensor:
-        encoded = self.encoder(batch.observation, batch.reward, batch.action, batch.valid)
+        encoded = self.encoder(batch.observation, batch.reward, batch.action, batch.valid, rng)
         return self.trunk(encoded, batch.time, rng)
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -90,6 +90,36 @@ class FeedForwardEncoder(Section):
     kind: Literal["ff"] = "ff"
     hidden: tuple[Positive, ...] = Field((512, 512), min_length=1)
     output: Positive = 256
+
+
+class ImageEncoder(Section):
+    """Timestep encoder for one image: a convolutional trunk, joined by reward and action."""
+
+    kind: Literal["cnn"]
+    trunk: Literal["impala", "nature"] = "impala"
+    depths: tuple[Annotated[int, Field(gt=0, multiple_of=4)], ...] = Field(
+        (16, 32, 32), min_length=1
+    )
+    """Channels of the IMPALA blocks; the groups of GroupNorm are 4."""
+    features: Positive = 384
+    output: Positive = 384
+    augment: bool = True
+    """Random shifts while learning."""
+
+
+class GridLanguageEncoder(Section):
+    """Timestep encoder for a symbolic grid, a sentence of tokens and a vector, by key."""
+
+    kind: Literal["grid_language"]
+    image: str = "image"
+    tokens: str = "mission"
+    vector: str = "extra"
+    vocabulary: Positive = 31
+    """Tokens, the padding included."""
+    embedding: Positive = 18
+    recurrent: Positive = 96
+    language: Positive = 48
+    output: Positive = 300
 
 
 class TransformerTrajectory(Section):
@@ -199,7 +229,9 @@ class Config(Section):
     """CPU threads of the learner; other counts give other bits."""
     env: Environment
     agent: Agent
-    encoder: FeedForwardEncoder = FeedForwardEncoder()
+    encoder: Annotated[
+        FeedForwardEncoder | ImageEncoder | GridLanguageEncoder, Field(discriminator="kind")
+    ] = FeedForwardEncoder()
     trajectory: TransformerTrajectory
     learner: Learner
     collector: Collector
@@ -291,14 +323,22 @@ def parse_override(text: str) -> Layer:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay `over` on `base`: mappings merge key by key, everything else is replaced."""
+    """Lay `over` on `base`: mappings merge key by key, everything else is replaced.
+
+    A mapping of another `kind` replaces the old one, whose keys it does not share.
+    """
     merged = dict(base)
     for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = merge(merged[key], value)
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and _same_kind(old, value):
+            merged[key] = merge(old, value)
         else:
             merged[key] = value
     return merged
+
+
+def _same_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return bool(new.get("kind", old.get("kind")) == old.get("kind"))
 
 
 def build(layers: Sequence[Layer]) -> Config:
@@ -329,7 +369,7 @@ def _sentence(
     keys = _data_keys(item["loc"], data)
     source, name = _source(keys, layers), ".".join(keys)
     if item["type"] == "extra_forbidden":
-        allowed = _allowed(model, keys[:-1])
+        allowed = _allowed(model, item["loc"][:-1])
         near = difflib.get_close_matches(keys[-1], allowed, n=1)
         hint = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(allowed)}"
         return f"{source}: unknown key {name}; {hint}"
@@ -368,12 +408,14 @@ def _source(keys: Sequence[str], layers: Sequence[Layer]) -> str:
     return layers[0].source if layers else "configuration"
 
 
-def _allowed(model: type[BaseModel], keys: Sequence[str]) -> list[str]:
-    """Names of the fields of the section at `keys`."""
-    for key in keys:
-        field = model.model_fields.get(key)
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        model = inner
-    return list(model.model_fields)
+def _allowed(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+    """Names of the fields of the section at `loc`, where a union is followed by its tag."""
+    inner: Any = model
+    for part in loc:
+        choices = get_args(inner)
+        if choices:
+            tagged = (m for m in choices if part in get_args(m.model_fields["kind"].annotation))
+            inner = next(tagged)
+        else:
+            inner = inner.model_fields[part].annotation
+    return list(inner.model_fields)

@@ -7,7 +7,8 @@ import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
-from amago2.config import FeedForwardEncoder
+from amago2.config import FeedForwardEncoder, GridLanguageEncoder, ImageEncoder
+from amago2.nets import images
 from amago2.spaces import ActionSpec
 from amago2.value_bins import symlog
 
@@ -50,16 +51,61 @@ class InputNorm(nn.Module):
         self.mean.lerp_(x.mean(0), rate)
         self.square.lerp_((x * x).mean(0), rate)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Standardise x (..., D)."""
+    def forward(self, x: Tensor, learning: bool = False) -> Tensor:
+        """Standardise x (..., D); first learn from it, if it holds valid timesteps (M, D) only."""
+        if learning:
+            self.update(x)
         std = (self.square - self.mean**2).clamp(min=0).add(1e-5).sqrt().clamp(1e-3, 1e6)
         centered = x - self.mean
         # A constant input has no scale to divide by.
         return torch.where(std > 0.01, centered / std, centered).clamp(-1e4, 1e4)
 
 
-class FeedForward(nn.Module):
-    """Vectors -> normalised -> MLP -> LayerNorm. Input: observation, reward, action joined."""
+class Encoder(nn.Module):
+    """What all encoders share: reward and action as one vector, and padding left out."""
+
+    def __init__(self, output: int, symlog_reward: bool) -> None:
+        super().__init__()
+        self.output = output
+        self.symlog_reward = symlog_reward
+
+    def forward(
+        self,
+        observation: Observation,
+        reward: Tensor,
+        action: Tensor,
+        valid: Tensor | None = None,
+        rng: torch.Generator | None = None,
+    ) -> Tensor:
+        """Encode observation[k] (..., d_k), reward (...), action (..., A) -> (..., D).
+
+        While learning, the leading shape is (B, L). `valid` (B, L) selects the timesteps that are
+        encoded and that the normaliser learns from; the others are zero. `rng` drives augmentation.
+        """
+        reward = (symlog(reward) if self.symlog_reward else reward).unsqueeze(-1)
+        if valid is None:
+            return self.encode(observation, torch.cat([reward, action], -1), None, rng)
+        sequence, position = valid.nonzero(as_tuple=True)
+        flat = {key: x[sequence, position] for key, x in observation.items()}
+        previous = torch.cat([reward, action], -1)[sequence, position]
+        encoded = self.encode(flat, previous, (sequence, len(valid)), rng)
+        padded = encoded.new_zeros(*valid.shape, encoded.shape[-1])
+        padded[sequence, position] = encoded
+        return padded
+
+    def encode(
+        self,
+        observation: Observation,
+        previous: Tensor,
+        batch: tuple[Tensor, int] | None,
+        rng: torch.Generator | None,
+    ) -> Tensor:
+        """Encode valid timesteps (M, ...); `batch`: the sub-sequence of each (M,), their number."""
+        raise NotImplementedError
+
+
+class FeedForward(Encoder):
+    """Vectors, reward and action joined -> normalised -> MLP -> LayerNorm."""
 
     def __init__(
         self,
@@ -69,29 +115,140 @@ class FeedForward(nn.Module):
         symlog_reward: bool,
     ) -> None:
         """Raises `ValueError` for images, which need a convolutional encoder."""
-        super().__init__()
         images = [key for key, box in observations.items() if len(box.shape) > 1]
         if images:
-            raise ValueError(f"encoder ff reads vectors; observation {images[0]} is an image")
-        self.keys = list(observations)
-        self.symlog_reward = symlog_reward
+            raise ValueError(
+                f"encoder.kind is 'ff', which reads vectors, but observation {images[0]} has shape "
+                f"{observations[images[0]].shape}; use cnn"
+            )
         inputs = sum(int(box.shape[0]) for box in observations.values()) + 1 + actions.size
+        super().__init__(config.output, symlog_reward)
+        self.keys = list(observations)
         self.norm = InputNorm(inputs)
         self.net = mlp([inputs, *config.hidden, config.output])
         self.out_norm = nn.LayerNorm(config.output)
-        self.output = config.output
 
-    def forward(
-        self, observation: Observation, reward: Tensor, action: Tensor, valid: Tensor | None
+    def encode(
+        self,
+        observation: Observation,
+        previous: Tensor,
+        batch: tuple[Tensor, int] | None,
+        rng: torch.Generator | None,
     ) -> Tensor:
-        """Encode observation[k] (..., d_k), reward (...), action (..., A) -> (..., D).
-
-        `valid` (...) bool, given while training, selects what the normaliser learns from.
-        """
-        reward = symlog(reward) if self.symlog_reward else reward
-        parts = [observation[key].float() for key in self.keys]
-        joined = torch.cat([*parts, reward.unsqueeze(-1), action], -1)
-        if valid is not None:
-            self.norm.update(joined[valid])
-        encoded: Tensor = self.out_norm(self.net(self.norm(joined)))
+        """See `Encoder.encode`."""
+        joined = torch.cat([*(observation[key].float() for key in self.keys), previous], -1)
+        encoded: Tensor = self.out_norm(self.net(self.norm(joined, batch is not None)))
         return encoded
+
+
+class Convolutional(Encoder):
+    """One image through a trunk; its features, layer-normalised, join reward and action."""
+
+    PREVIOUS = 12
+    """Features of reward and action."""
+
+    def __init__(
+        self,
+        config: ImageEncoder,
+        observations: Mapping[str, gym.spaces.Box],
+        actions: ActionSpec,
+    ) -> None:
+        """Raises `ValueError` unless the observation is one image of bytes."""
+        keys = list(observations)
+        if len(keys) != 1 or len(observations[keys[0]].shape) != 3:
+            raise ValueError(
+                "encoder.kind is 'cnn', which reads one image (height, width, channels), but the "
+                f"observation has {', '.join(f'{k} {b.shape}' for k, b in observations.items())}"
+            )
+        super().__init__(config.output, symlog_reward=True)
+        self.norm = InputNorm(1 + actions.size)
+        self.key, self.augment = keys[0], config.augment
+        shape = observations[self.key].shape
+        channels = shape[2]
+        self.trunk: nn.Module = (
+            images.nature(channels)
+            if config.trunk == "nature"
+            else images.impala(channels, config.depths)
+        )
+        self.project = nn.Linear(images.features(self.trunk, shape), config.features)
+        self.image_norm = nn.LayerNorm(config.features)
+        self.previous = nn.Linear(1 + actions.size, self.PREVIOUS)
+        self.merge = nn.Linear(config.features + self.PREVIOUS, config.output)
+        self.out_norm = nn.LayerNorm(config.output)
+
+    def encode(
+        self,
+        observation: Observation,
+        previous: Tensor,
+        batch: tuple[Tensor, int] | None,
+        rng: torch.Generator | None,
+    ) -> Tensor:
+        """See `Encoder.encode`."""
+        frames = observation[self.key]
+        if self.augment and batch is not None and rng is not None:
+            frames = images.augment(frames, *batch, rng)
+        seen = self.image_norm(self.project(self.trunk(images.scaled(frames))))
+        before = self.previous(self.norm(previous, batch is not None))
+        encoded: Tensor = self.out_norm(self.merge(torch.cat([seen, before], -1)))
+        return encoded
+
+
+class GridLanguage(Encoder):
+    """A grid's convolutions, a sentence's recurrent summary and a vector, joined (BabyAI)."""
+
+    def __init__(
+        self,
+        config: GridLanguageEncoder,
+        observations: Mapping[str, gym.spaces.Box],
+        actions: ActionSpec,
+    ) -> None:
+        """Raises `ValueError` if a key is missing."""
+        missing = {config.image, config.tokens, config.vector} - set(observations)
+        if missing:
+            raise ValueError(
+                f"encoder.kind is 'grid_language', but there is no observation "
+                f"{sorted(missing)[0]}; there are {', '.join(observations)}"
+            )
+        super().__init__(config.output, symlog_reward=True)
+        vector = observations[config.vector].shape[0] + 1 + actions.size
+        self.keys = config.image, config.tokens, config.vector
+        shape = observations[config.image].shape
+        self.grid = images.grid(shape[2])
+        self.embedding = nn.Embedding(config.vocabulary, config.embedding)
+        self.recurrent = nn.RNN(config.embedding, config.recurrent, batch_first=True)
+        self.language = nn.Linear(config.recurrent, config.language)
+        self.language_norm = nn.LayerNorm(config.language)
+        self.vector = nn.Sequential(mlp([vector, 32, 16]), nn.LeakyReLU())
+        joined = images.features(self.grid, shape) + config.language + 16
+        self.merge = nn.Linear(joined, config.output)
+        self.out_norm = nn.LayerNorm(config.output)
+
+    def encode(
+        self,
+        observation: Observation,
+        previous: Tensor,
+        batch: tuple[Tensor, int] | None,
+        rng: torch.Generator | None,
+    ) -> Tensor:
+        """See `Encoder.encode`."""
+        image, tokens, vector = (observation[key] for key in self.keys)
+        seen = self.grid(images.scaled(image))
+        _, heard = self.recurrent(self.embedding(tokens.long()))
+        sentence = self.language_norm(self.language(heard[0]))
+        rest = self.vector(torch.cat([previous, vector.float()], -1))
+        encoded: Tensor = self.out_norm(self.merge(torch.cat([seen, sentence, rest], -1)))
+        return encoded
+
+
+def make_encoder(
+    config: FeedForwardEncoder | ImageEncoder | GridLanguageEncoder,
+    observations: Mapping[str, gym.spaces.Box],
+    actions: ActionSpec,
+    symlog_reward: bool,
+) -> Encoder:
+    """The configured encoder. Raises `ValueError` if the observation does not suit it."""
+    if isinstance(config, ImageEncoder):
+        return Convolutional(config, observations, actions)
+    if isinstance(config, GridLanguageEncoder):
+        return GridLanguage(config, observations, actions)
+    return FeedForward(config, observations, actions, symlog_reward)

@@ -15,6 +15,12 @@ from tests.amago2.toy import SMALL, small
         ({"learner": {"lr": 1}}, "unknown key learner.lr; allowed are batch, learning_rate"),
         ({"learner": {"learning_rat": 1}}, "did you mean learning_rate?"),
         ({"learner": {"learning_rate": -1}}, "learner.learning_rate is -1: must be greater than 0"),
+        (
+            {"encoder": {"kind": "cnn", "hidden": [3]}},
+            "unknown key encoder.hidden; allowed are kind",
+        ),
+        ({"encoder": {"hiden": [3]}}, "did you mean hidden?"),
+        ({"encoder": {"kind": "rnn"}}, "encoder"),
         ({"agent": {"actor": "foo"}}, "'filtered_imitation' or 'policy_gradient'"),
         ({"agent": {"value_limit": -3}}, "agent: value_limit must be positive"),
         ({"agent": {"value_limit": [3, 1]}}, "low < high"),
@@ -50,6 +56,17 @@ def test_layers_merge_mappings_and_replace_the_rest() -> None:
     base = {"a": {"b": 1, "c": [1, 2]}, "d": 1}
     assert merge(base, {"a": {"c": [3]}, "d": {"e": 1}}) == {"a": {"b": 1, "c": [3]}, "d": {"e": 1}}
     assert base == {"a": {"b": 1, "c": [1, 2]}, "d": 1}
+
+
+def test_another_kind_replaces_the_section() -> None:
+    assert merge({"e": {"kind": "a", "x": 1}}, {"e": {"kind": "b", "y": 2}}) == {
+        "e": {"kind": "b", "y": 2}
+    }
+    assert merge({"e": {"kind": "a", "x": 1}}, {"e": {"y": 2}})["e"] == {
+        "kind": "a",
+        "x": 1,
+        "y": 2,
+    }
 
 
 def test_the_hash_names_what_decides_the_result() -> None:

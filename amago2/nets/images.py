@@ -1,0 +1,107 @@
+"""Convolutional trunks and the random-shift augmentation of DrQ-v2.
+
+Images come as (F, height, width, channels) and are read in that layout; F counts frames.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+PAD = 4
+CLEAN_SHARE = 0.25
+"""Share of a batch's sub-sequences that the augmentation leaves alone."""
+
+
+def random_shift(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Pad (F, H, W, C) by 4 replicated pixels, crop each frame at its own random offset.
+
+    The offsets are whole pixels, so the bilinear resampling of the published code is a plain crop.
+    """
+    frames, height, width, _ = images.shape
+    offsets = torch.randint(-PAD, PAD + 1, (2, frames, 1), generator=rng, device=rng.device)
+    offsets = offsets.to(images.device)
+    rows = (torch.arange(height, device=images.device) + offsets[0]).clamp(0, height - 1)
+    columns = (torch.arange(width, device=images.device) + offsets[1]).clamp(0, width - 1)
+    frame = torch.arange(frames, device=images.device)[:, None, None]
+    return images[frame, rows[:, :, None], columns[:, None, :]]
+
+
+def augment(images: Tensor, sequence: Tensor, batch: int, rng: torch.Generator) -> Tensor:
+    """Shift frames (F, H, W, C) but those of the first quarter of the batch's sub-sequences.
+
+    `sequence` (F,) says which of the `batch` sub-sequences a frame belongs to.
+    """
+    clean = min(math.ceil(CLEAN_SHARE * batch), batch - 1)
+    return torch.where((sequence < clean)[:, None, None, None], images, random_shift(images, rng))
+
+
+def scaled(images: Tensor) -> Tensor:
+    """Bytes (F, H, W, C) -> float (F, C, H, W) in [-1, 1), channels last in memory."""
+    return (images.float() / 128 - 1).permute(0, 3, 1, 2)
+
+
+class Residual(nn.Module):
+    """GroupNorm(x + conv(act(conv(act(x)))))."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm = nn.GroupNorm(4, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (F, C, H, W) -> the same shape."""
+        hidden = self.conv1(F.leaky_relu(x))
+        normed: Tensor = self.norm(x + self.conv2(F.leaky_relu(hidden)))
+        return normed
+
+
+def impala(channels: int, depths: Sequence[int]) -> nn.Sequential:
+    """Blocks of convolution, max-pooling and two residual units (Espeholt et al. 2018)."""
+    layers: list[nn.Module] = []
+    for depth in depths:
+        layers += [nn.Conv2d(channels, depth, 3, padding=1), nn.MaxPool2d(3, 2)]
+        layers += [Residual(depth), Residual(depth)]
+        channels = depth
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+def nature(channels: int) -> nn.Sequential:
+    """Three strided convolutions (Mnih et al. 2015), delta-orthogonal at the start."""
+    layers: list[nn.Module] = []
+    for depth, kernel, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
+        conv = nn.Conv2d(channels, depth, kernel, stride)
+        _delta_orthogonal(conv)
+        layers += [conv, nn.LeakyReLU()]
+        channels = depth
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+@torch.no_grad()
+def _delta_orthogonal(conv: nn.Conv2d) -> None:
+    """All weights zero but an orthogonal matrix at the kernel's centre."""
+    nn.init.zeros_(conv.weight)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    centre = conv.kernel_size[0] // 2
+    gain = nn.init.calculate_gain("leaky_relu")
+    nn.init.orthogonal_(matrix := torch.empty(conv.out_channels, conv.in_channels), gain)
+    conv.weight[:, :, centre, centre] = matrix
+
+
+def grid(channels: int) -> nn.Sequential:
+    """Three 2x2 convolutions for small symbolic grids."""
+    layers: list[nn.Module] = []
+    for depth in (16, 32, 48):
+        layers += [nn.Conv2d(channels, depth, 2), nn.LeakyReLU()]
+        channels = depth
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+def features(trunk: nn.Module, shape: Sequence[int]) -> int:
+    """Outputs of a trunk for images of (height, width, channels)."""
+    with torch.no_grad():
+        return int(trunk(scaled(torch.zeros(1, *shape))).shape[1])
