@@ -113,7 +113,6 @@ def code_digest(*modules: str) -> str:
     return value_digest(found)
 
 
-@cache
 def _source(module: str) -> Path | None:
     """The module's file, if it is one of this project and not an empty package."""
     if module in UNFOLLOWED or module.split(".")[0] not in PACKAGES:

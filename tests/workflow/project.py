@@ -1,0 +1,151 @@
+"""A copy of the project in a temporary folder, and made-up runs and results to fill it with."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from workflow import catalog, receipts
+from workflow.dag import Dag, Run, plan
+from workflow.experiments import Selection
+from workflow.tabulate import to_csv
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PARTS = ("amago2", "envs", "workflow", "params", "profiles")
+FILES = ("Snakefile", "dvc.yaml", ".gitignore", ".dvcignore", "pyproject.toml")
+BUDGET = "micro"
+MICRO = """\
+title: micro (for tests)
+all:
+  agent: {bins: 16, discounts: [0.9], head_widths: [16], critics: 2}
+  encoder: {kind: ff, hidden: [16], output: 16}
+  trajectory: {kind: transformer, context: 10, width: 16, layers: 1, heads: 2, feedforward: 16}
+  learner: {batch: 4, warmup: 2, updates_per_epoch: 2}
+  collector: {actors: 2, steps_per_epoch: 130, epochs: 2}
+  evaluation: {every: 1, rollouts: 1, final_rollouts: 1, actors: 4}
+benchmarks:
+  popgym:
+    env: {args: {tasks: [RepeatFirstEasy, HigherLowerEasy]}}
+"""
+EXPERIMENTS = {
+    "popgym": """\
+title: Multi-Task POPGym
+runs:
+  - {benchmark: popgym, variants: [ind_actor_ind_critic, dep_actor_dep_critic]}
+budgets: {micro: {seeds: 1}}
+""",
+    "ext_return_scale": """\
+title: Scales
+runs:
+  - {benchmark: return_scale, variants: [ind_actor_ind_critic, dep_actor_ind_critic], cell: scaled}
+  - benchmark: return_scale
+    variants: [ind_actor_ind_critic]
+    cell: equal
+    set: {env: {args: {scales: [1, 1, 1, 1]}}}
+budgets: {micro: {seeds: 2}}
+""",
+}
+
+
+def copy_project(folder: Path) -> Path:
+    """The project as a git repository in `folder`, with a budget that takes seconds."""
+    folder.mkdir(parents=True)
+    for part in PARTS:
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in FILES:
+        shutil.copy(ROOT / name, folder)
+    (folder / ".dvc").mkdir()
+    for name in ("config", ".gitignore"):
+        shutil.copy(ROOT / ".dvc" / name, folder / ".dvc")
+    for path in (folder / "params" / "experiments").glob("*.yaml"):
+        path.unlink()
+    for name, text in EXPERIMENTS.items():
+        (folder / "params" / "experiments" / f"{name}.yaml").write_text(text)
+    (folder / "params" / "budgets" / f"{BUDGET}.yaml").write_text(MICRO)
+    git(folder, "init", "-q", "-b", "main")
+    commit(folder)
+    return folder
+
+
+def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Have this process plan the project in `folder`, as its own Snakemake would."""
+    patch.chdir(folder)
+    patch.setattr(receipts, "ROOT", folder)
+    patch.setattr(catalog, "REFERENCE", folder / "workflow" / "reference")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in a repository."""
+    who = ["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "gc.auto=0"]
+    command = ["git", *who, "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def commit(folder: Path) -> None:
+    """Commit everything that git does not ignore."""
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "all", "--allow-empty")
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a module of the project, as its Makefile does."""
+    words = [sys.executable, "-m", *command]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, env=environment())
+
+
+def environment() -> dict[str, str]:
+    """Ours, without what would change Snakemake's or DVC's ways; one thread a process."""
+    ours = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE")}
+    return {**ours, "OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"}
+
+
+def wanted(**options: str) -> tuple[set[str], set[str]]:
+    """Runs to train and targets to make, by name, of the project in the working directory."""
+    dag = the_plan(**options)
+    return {run.name for run in dag.pending}, {t.name for t in dag.targets if not t.done}
+
+
+def the_plan(**options: str) -> Dag:
+    """The plan of the project in the working directory, with its code as it is now."""
+    receipts._parse.cache_clear()
+    return plan(Selection.parse({"budget": BUDGET} | options))
+
+
+def pretend(**options: str) -> Dag:
+    """Make up everything of a budget, as if all of it had been made; returns the plan before."""
+    dag = the_plan(**options)
+    dag.write()
+    for each in dag.pending:
+        finish(each)
+    for target in dag.targets:
+        for path in map(Path, target.recipe.outputs):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"made up: {path.name}\n")
+        target.recipe.write_receipt()
+    return dag
+
+
+def finish(run: Run, ended: str = "2026-01-01", bulk: Sequence[str] = ()) -> None:
+    """Make up a finished run, with those of its bulk folders."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    row = {"split": "train", "rollout": 0, "task": "a", "attempt": -1, "metric": "return"}
+    rows = [row | {"step": step, "value": 0.1 * step} for step in (10, 20)]
+    columns = ("split", "rollout", "task", "attempt", "step", "metric", "value")
+    (run.folder / "evaluations.csv").write_text(to_csv(columns, rows))
+    (run.folder / "metrics.csv").write_text("step,name,key,value\n10,loss_critic,,1.5\n")
+    (run.folder / "compute.csv").write_text("time_s,step,update,name,value\n")
+    (run.folder / "config.yaml").write_text(run.config.to_yaml())
+    for name in bulk:
+        (run.folder / name).mkdir(exist_ok=True)
+        (run.folder / name / "data").write_text(f"{run.name} {name}")
+    record = {
+        "hash": run.config.hash, "training_version": 1, "git_commit": "0" * 40, "ended": ended,
+        "wall_s": 60.0, "cpu_s": 60.0, "env_steps": 520, "updates": 4, "peak_rss_bytes": 2**29,
+        "gpu": None,
+    }  # fmt: skip
+    run.record.write_text(json.dumps(record))
