@@ -56,9 +56,9 @@ ROMS = {
 }
 GAMES = tuple(ROMS)
 
-# Scores of a random policy and of a person, for human-normalised scores. Source: Mnih et al. 2015,
-# extended data table 2, as in danijar/dreamerv3, baselines.yaml. They reproduce the two axes of the
-# AMAGO-2 paper's Atari figure.
+# Scores of a random policy and of a person, for human-normalised scores. Source: danijar/dreamerv3,
+# baselines.yaml (its random and gamer). They reproduce the two axes of the AMAGO-2 paper's Atari
+# figure; those of Mnih et al. 2015 differ in some games.
 HUMAN_SCORES = {
     "BattleZone": (2360.0, 37187.5),
     "Boxing": (0.1, 12.1),

@@ -75,9 +75,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 # Score of doing nothing useful, best possible score; of one attempt, by mode. Source: Cobbe et al.
-# 2020 (arXiv 1912.01588), appendix C, the table as printed. Its code (openai/train-procgen,
-# constants.py) differs in two easy ranges: jumper 1 to 10 and leaper 1.5 to 10; the AMAGO-2 paper's
-# own normalised curves agree with the table. Memory modes are normalised by the hard ranges.
+# 2020 (arXiv 1912.01588), normalisation constants as printed in the paper. Its code
+# (openai/train-procgen, constants.py) differs in two easy ranges: jumper 1 to 10, leaper 1.5 to 10;
+# the AMAGO-2 paper's own normalised curves agree with the printed ones. Memory modes are normalised
+# by the hard ranges.
 SCORE_RANGES: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "easy": {
         "bigfish": (1, 40), "bossfight": (0.5, 13), "caveflyer": (3.5, 12), "chaser": (0.5, 13),
