@@ -4,7 +4,6 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,13 +98,13 @@ def evaluate(
 
     from amago2.checkpoint import load_policy
     from amago2.evaluate import evaluate as evaluate_policy
-    from amago2.vector_env import VectorEnv, make_env
+    from amago2.workers import start
 
     agent = load_policy(run)
     torch.set_num_threads(config.threads)
     rows: list[Row] = []
     for i, name in enumerate(config.env.eval_sets):
-        envs = VectorEnv(partial(make_env, config.env, name), config.evaluation.actors)
+        envs = start(config.env, config.evaluation.actors, name)
         try:
             rows += evaluate_policy(agent, envs, name, rollouts, seed, i)
         finally:

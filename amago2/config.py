@@ -43,6 +43,8 @@ class Environment(Section):
     args: dict[str, Any] = {}
     eval_sets: dict[str, dict[str, Any]] = {"train": {}}
     """Evaluation sets by name: keyword arguments laid over `args` for each."""
+    processes: Positive | None = None
+    """Worker processes for the environments; without, they are stepped by the trainer itself."""
 
 
 class Agent(Section):
@@ -246,7 +248,8 @@ class Config(Section):
         Keys that are None are left out, so that a new option which is off by default renames no
         existing run.
         """
-        content = self.model_dump(mode="json", exclude={"checkpoint"}, exclude_none=True)
+        aside: Any = {"checkpoint": True, "env": {"processes"}}  # these change no result
+        content = self.model_dump(mode="json", exclude=aside, exclude_none=True)
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 

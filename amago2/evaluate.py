@@ -43,7 +43,7 @@ def evaluate(
 
     An environment without `tasks` counts as one task. `counter` tells evaluations of a run apart.
     """
-    tasks = list(getattr(envs.envs[0].unwrapped, "tasks", None) or [None])
+    tasks: tuple[str | None, ...] = envs.tasks or (None,)
     jobs = deque(
         _Job(
             t * rollouts + k,

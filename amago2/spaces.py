@@ -8,13 +8,14 @@
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium as gym
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:  # environment workers need no PyTorch
+    from torch import Tensor
 
 Array = NDArray[Any]
 DEFAULT_KEY = "observation"
@@ -66,11 +67,11 @@ class ActionSpec:
             return (self.low + (stored + 1) / 2 * (self.high - self.low)).astype(self.low.dtype)
         return stored.astype(np.int8)
 
-    def represent(self, stored: Tensor) -> Tensor:
+    def represent(self, stored: "Tensor") -> "Tensor":
         """Representations (..., A) float32 of stored actions."""
         if self.kind != "discrete":
             return stored.float()
-        codes = torch.arange(self.size, device=stored.device)
+        codes = stored.new_ones(self.size).cumsum(-1) - 1
         return (stored.unsqueeze(-1) == codes).float()
 
 

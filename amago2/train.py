@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,8 @@ from amago2.evaluate import WHOLE, evaluate
 from amago2.files import sha256, write_text
 from amago2.learn import Learner, NotFinite
 from amago2.resources import check_resources, cpu_name, keep_freed_memory
-from amago2.vector_env import VectorEnv, make_env
+from amago2.vector_env import VectorEnv
+from amago2.workers import start
 
 PUBLISHED = ("metrics.csv", "evaluations.csv", "compute.csv", "config.yaml")
 
@@ -117,7 +117,7 @@ class Run:
         self.clock, self.cpu_before = time.monotonic(), 0.0
         self.wall_before, self.resumptions = 0.0, -1
         self.epoch = 0
-        self.envs = VectorEnv(lambda: make_env(config.env), config.collector.actors)
+        self.envs = start(config.env, config.collector.actors)
         self.eval_envs: dict[str, VectorEnv] = {}
         check_resources(config, self.envs, scratch)
         self.agent = ckpt.make_agent(config, self.envs.observations, self.envs.actions)
@@ -191,8 +191,8 @@ class Run:
     def _evaluate(self, rollouts: int) -> None:
         for i, name in enumerate(self.config.env.eval_sets):
             if name not in self.eval_envs:
-                make = partial(make_env, self.config.env, name)
-                self.eval_envs[name] = VectorEnv(make, self.config.evaluation.actors)
+                actors = self.config.evaluation.actors
+                self.eval_envs[name] = start(self.config.env, actors, name)
             counter = self.epoch * len(self.config.env.eval_sets) + i
             rows = evaluate(
                 self.agent, self.eval_envs[name], name, rollouts, self.config.seed, counter

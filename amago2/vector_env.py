@@ -1,6 +1,7 @@
 """Many environments stepped together, each reset on its own with a seed of its own."""
 
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,14 +29,20 @@ def environment_class(entry: str) -> Callable[..., gym.Env[Any, Any]]:
     return found
 
 
-def make_env(config: Environment, eval_set: str | None = None) -> gym.Env[Any, Any]:
+def make_env(config: Environment, eval_set: str | None = None, row: int = 0) -> gym.Env[Any, Any]:
     """One environment; of an evaluation set if one is named.
+
+    A class that takes a `slot` is told its place among the environments stepped together, so that
+    it can keep to some of its tasks.
 
     Raises `ConfigError` on arguments that it does not take, `RunError` if its simulator is missing.
     """
     args = {**config.args, **(config.eval_sets[eval_set] if eval_set else {})}
     try:
-        return environment_class(config.entry)(**args)
+        made = environment_class(config.entry)
+        if "slot" in inspect.signature(made).parameters:
+            args["slot"] = row
+        return made(**args)
     except TypeError as error:
         raise ConfigError(f"env.args {args} do not fit {config.entry}: {error}") from None
     except ValueError as error:
@@ -47,17 +54,19 @@ def make_env(config: Environment, eval_set: str | None = None) -> gym.Env[Any, A
 class VectorEnv:
     """N environments in this process. Nothing resets by itself."""
 
-    def __init__(self, make: Callable[[], gym.Env[Any, Any]], count: int) -> None:
-        self.envs = [make() for _ in range(count)]
+    def __init__(self, make: Callable[[int], gym.Env[Any, Any]], count: int) -> None:
+        """Make environments `make(row)` for each row."""
+        self.envs = [make(row) for row in range(count)]
         self.observations = observation_space(self.envs[0].observation_space)
         self.actions = ActionSpec.of(self.envs[0].action_space)
         self.observation: dict[str, Array] = {  # (N, ...) by key, as of the last reset or step
             key: np.zeros((count, *box.shape), box.dtype) for key, box in self.observations.items()
         }
         self.infos: list[Info] = [{} for _ in range(count)]
+        self.default_task = type(self.envs[0].unwrapped).__name__
 
     def __len__(self) -> int:
-        return len(self.envs)
+        return len(self.infos)
 
     def reset(self, row: int, seed: int, options: Mapping[str, Any] | None = None) -> None:
         """Start a rollout in one environment."""
@@ -84,11 +93,16 @@ class VectorEnv:
 
     def task(self, row: int) -> str:
         """The task that one environment's `info` names, else the environment's class."""
-        return str(self.infos[row].get("task", type(self.envs[row].unwrapped).__name__))
+        return str(self.infos[row].get("task", self.default_task))
 
     def _store(self, row: int, observation: Any) -> None:
         for key, value in as_dict(observation).items():
             self.observation[key][row] = value
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The environments' tasks; empty if they name none."""
+        return tuple(getattr(self.envs[0].unwrapped, "tasks", ()))
 
     def close(self) -> None:
         """Close every environment."""

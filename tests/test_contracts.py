@@ -26,6 +26,7 @@ PYRAMID = [  # a file imports from the lines below its own
     {"nets.critic"},
     {"nets.heads"},
     {"nets.transformer", "nets.timestep_encoders", "nets.distributions"},
+    {"workers"},
     {"vector_env", "exploration", "batch", "nets.images"},
     {"config", "popart", "value_bins", "spaces", "seeding", "files"},
 ]
