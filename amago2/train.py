@@ -150,7 +150,8 @@ class Run:
             started, env_steps = time.monotonic(), self.env_steps
             finished = self.collector.collect(self.epoch)
             collected = time.monotonic()
-            updates = c.learner.updates_per_epoch if self.epoch >= c.collector.learn_after else 0
+            ready = self.epoch >= c.collector.learn_after and len(self.replay)
+            updates = c.learner.updates_per_epoch if ready else 0
             metrics = self._learn(updates)
             self.epoch += 1
             self._log_metrics(finished, metrics)
