@@ -37,12 +37,20 @@ def version(results: Path) -> Versions:
         bulk for record in records for bulk in unversioned(record, before.get(_name(record), {}))
     ]
     if new:
+        require_repository()
         dvc("add", *new)
         if default_remote():
             dvc("push", *(f"{path}.dvc" for path in new))
     versions = {_name(record): state(record) for record in records}
     write_atomically(listing, json.dumps(versions, indent=1, sort_keys=True) + "\n")
     return versions
+
+
+def require_repository() -> None:
+    """DVC itself says nothing at all of what is missing."""
+    for sign, remedy in ((".git", "git init"), (".dvc", "dvc init")):
+        if not Path(sign).exists():
+            raise VersioningError(f"there is no {sign} in this folder; `{remedy}` makes one")
 
 
 def unversioned(record: Path, listed: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,61 @@
+"""The whole pipeline as a user runs it, with the real trainer, on a budget of seconds."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from . import project
+
+SHARES = {
+    "popgym": "budgets: {micro: {seeds: 1, variants: [ind_actor_ind_critic]}}",
+    "ext_return_scale": "budgets:\n"
+    "  micro: {seeds: 1, cells: [scaled], variants: [dep_actor_ind_critic]}",
+}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project, with one run for each benchmark."""
+    folder = project.copy_project(tmp_path_factory.mktemp("end") / "project")
+    for name, share in SHARES.items():
+        path = folder / "params" / "experiments" / f"{name}.yaml"
+        path.write_text(path.read_text().split("budgets:")[0] + share + "\n")
+    project.commit(folder)
+    return folder
+
+
+def reproduce(folder: Path) -> list[str]:
+    done: subprocess.CompletedProcess[str] = project.run(
+        folder, "workflow.reproduce", "--budget", "micro"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+def test_from_nothing_to_figures_and_again(checkout: Path) -> None:
+    said = reproduce(checkout)
+    assert said[0].startswith("2 of 2 runs to train")
+    assert [line.split()[0] for line in said[-3:]] == ["figures", "tables", "index"]
+    results = checkout / "results" / "micro"
+    drawn = {path.name for path in (results / "figures").iterdir()}
+    assert drawn >= {
+        f"{name}.{kind}" for name in ("fig03", "fig05") for kind in ("pdf", "svg", "png")
+    }
+    for part in ("tables/table1.md", "tables/compute.csv", "index.html", "metrics/popgym.json"):
+        assert (results / part).stat().st_size
+    assert len(list(results.glob("runs/*/*/*/checkpoint.dvc"))) == 2
+    assert len(list(results.glob("runs/*/*/*/replay.dvc"))) == 2
+
+    project.commit(checkout)
+    assert reproduce(checkout)[0].startswith("nothing to do")
+    assert project.git(checkout, "status", "--porcelain") == ""
+
+    figure = results / "figures" / "fig05.svg"
+    before = {path: path.stat().st_mtime_ns for path in results.glob("figures/fig0[!5]*")}
+    content = figure.read_bytes()
+    figure.unlink()
+    assert reproduce(checkout)[0].startswith("0 of 2 runs to train, 1 ")
+    assert figure.read_bytes() == content
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert project.git(checkout, "status", "--porcelain") == ""
