@@ -1,0 +1,1 @@
+"""One module per figure: `render(tables, params) -> Figure`, pure, and its `Options`."""

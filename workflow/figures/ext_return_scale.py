@@ -1,0 +1,112 @@
+"""ext_return_scale: does an agent learn tasks with small rewards beside tasks with large ones?"""
+
+import re
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from amago2.config import Section
+from workflow import frames, statistics, style
+from workflow.figures import panels
+from workflow.render import Params
+
+CHANCE = 25.0
+NOTE = "Score: return in % of a perfect attempt's. Dotted: chance, 25 %."
+BARS = (
+    "lines and bars: mean over seeds; bands and whiskers: minimum and maximum; "
+    "marks on the bars: single seeds"
+)
+
+
+class Options(Section):
+    """Parameters of the figure."""
+
+    cells: dict[str, str] = {"scaled": "scaled rewards", "equal": "equal rewards"}
+    """Cells of the experiment in order, and what they are called."""
+
+
+def render(tables: frames.Tables, params: Params) -> Figure:
+    """A row of learning curves per cell, a panel per task; below them the final scores as bars."""
+    scores = of_maximum(frames.scores(frames.every(tables, "evaluations")))
+    if scores.empty:
+        return panels.empty(params)
+    cells = {cell: name for cell, name in params.options.cells.items() if cell in set(scores.cell)}
+    facts = panels.facts(tables, NOTE, bars=BARS)
+    entries = panels.entries(list(scores.variant))
+    figure, body = panels.new_figure(params, 1.25 * len(cells) + 1.6, facts, entries)
+    parts = body.subfigures(2, 1, height_ratios=[1.25 * len(cells), 1.6])
+    _curves(parts[0], scores, cells)
+    _bars(parts[1], frames.last(scores), cells)
+    return figure
+
+
+def reward_scale(task: str) -> float:
+    """Return of a perfect attempt at a task, which its name ends with: 100 for `task2_x100`."""
+    match = re.search(r"_x([\d.e+]+)$", task)
+    if match is None:
+        raise ValueError(f"task {task} does not end with its reward scale, as in task2_x100")
+    return float(match[1])
+
+
+def of_maximum(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores with `value` in percent of the largest possible return of its task."""
+    return scores.assign(value=100 * scores.value / scores.task.map(reward_scale).astype(float))
+
+
+def _curves(part: SubFigure, scores: pd.DataFrame, cells: dict[str, str]) -> None:
+    groups = {cell: scores[scores.cell == cell] for cell in cells}
+    columns = max(group.task.nunique() for group in groups.values())
+    grid = part.subplots(len(cells), columns, sharey=True, squeeze=False)
+    for row, (cell, group) in zip(grid, groups.items(), strict=True):
+        row[0].set_ylabel(f"{cells[cell]}\nscore (%)")
+        for axes, (task, rows) in zip(row, frames.groups(group, "task").items(), strict=False):
+            axes.set_title(f"rewards {_name(task)}", fontsize=7)
+            _chance(axes)
+            for variant, own in frames.groups(rows, "variant").items():
+                panels.draw_curve(axes, frames.curve(own), variant, small=True)
+            panels.timesteps(axes, "")
+            axes.set_ylim(-4, 104)
+    part.supxlabel("environment steps", fontsize=7.5)
+
+
+def _bars(part: SubFigure, scores: pd.DataFrame, cells: dict[str, str]) -> None:
+    grid = part.subplots(1, len(cells), sharey=True, squeeze=False)[0]
+    grid[0].set_ylabel("final score (%)")
+    for axes, (cell, name) in zip(grid, cells.items(), strict=True):
+        group = scores[scores.cell == cell]
+        axes.set_title(f"{name}, at the end", fontsize=7.5)
+        _chance(axes)
+        tasks, variants = sorted(set(group.task)), style.in_order(list(group.variant))
+        for index, variant in enumerate(variants):
+            own = frames.groups(group[group.variant == variant], "task")
+            seeds = [own[task].value.to_numpy(dtype=float) for task in tasks if task in own]
+            width = 0.8 / len(variants)
+            _bar_row(axes, seeds, variant, (index - (len(variants) - 1) / 2) * width, width)
+        axes.set_xticks(range(len(tasks)), [_name(task) for task in tasks])
+        axes.set_ylim(-4, 108)
+
+
+def _bar_row(
+    axes: Axes, values: list[statistics.Array], variant: str, shift: float, width: float
+) -> None:
+    """One agent's bar per task, from the seeds' values, with a mark for each seed."""
+    look = style.look(variant)
+    for position, seeds in enumerate(values):
+        interval = statistics.mean_min_max(seeds)
+        x = position + shift
+        axes.bar(x, interval.value, width, color=look.colour, alpha=0.55)
+        axes.plot(
+            np.full(len(seeds), x), seeds, color=look.colour, marker=look.marker, markersize=2.6,
+            linestyle="", clip_on=False,
+        )  # fmt: skip
+        axes.vlines(x, interval.low, interval.high, color=look.colour, linewidth=0.8)
+
+
+def _chance(axes: Axes) -> None:
+    axes.axhline(CHANCE, color=style.DARK, linewidth=0.7, linestyle=":", zorder=1)
+
+
+def _name(task: str) -> str:
+    return f"×{reward_scale(task):g}"

@@ -1,0 +1,119 @@
+"""Learning curves of one experiment: a panel per task, or the mean over tasks."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from pydantic import Field
+
+from amago2.config import Section
+from workflow import frames, style
+from workflow.figures import panels
+from workflow.render import Params
+
+
+class Options(Section):
+    """Parameters of the figure."""
+
+    metric: str = "return"
+    attempt: int = -1
+    """-1: the whole rollout."""
+    split: str | None = None
+    """Evaluation set; by default the only one, or `eval`."""
+    panels: Literal["tasks", "mean"] = "tasks"
+    columns: int = Field(4, gt=0)
+    height: float = Field(1.0, gt=0)
+    """Of a panel, in inches."""
+    label: str = "return"
+    rename: dict[str, str] = {}
+    """Parts of published panels' names, and what they are called here."""
+    published_panel: str = "{task}"
+    """Name of a task's panel among the published ones."""
+    levels: dict[str, str] = {}
+    """Published series that are one number each, and what they are called: horizontal lines."""
+
+
+def render(tables: frames.Tables, params: Params) -> Figure:
+    """Rows of panels: one per cell and task, or one per cell."""
+    options: Options = params.options
+    evaluations = frames.every(tables, "evaluations")
+    scores = frames.scores(evaluations, options.metric, options.attempt, options.split)
+    if scores.empty:
+        return panels.empty(params)
+    if options.panels == "mean":
+        scores = frames.task_means(scores).assign(task="mean over tasks")
+    groups = {
+        (cell, task): rows
+        for cell, own in frames.groups(scores, "cell").items()
+        for task, rows in sorted(frames.groups(own, "task").items(), key=_difficulty)
+    }
+    columns = min(options.columns, len(groups))
+    rows = -(-len(groups) // columns)
+    published = _published(tables, params)
+    entries = _entries(list(scores.variant), published, options)
+    height = 0.3 + options.height * rows
+    figure, body = panels.new_figure(params, height, panels.facts(tables), entries)
+    grid = body.subplots(rows, columns, squeeze=False)
+    for axes, ((cell, task), group) in zip(grid.flat, groups.items(), strict=False):
+        _panel(axes, group, _of_task(published, options, task), list(options.levels))
+        name = panels.task_title(task)
+        axes.set_title(name if cell == "default" else f"{name}, {cell}", fontsize=6.8)
+    for axes in grid.flat[len(groups) :]:
+        axes.set_visible(False)
+    body.supylabel(options.label, fontsize=7.5)
+    body.supxlabel("environment steps", fontsize=7.5)
+    return figure
+
+
+def _difficulty(item: tuple[str, pd.DataFrame]) -> str:
+    return panels.by_difficulty(item[0])
+
+
+def _published(tables: frames.Tables, params: Params) -> pd.DataFrame | None:
+    table = tables.get("reference.curves")
+    if table is None or not params.spec.show_reference:
+        return None
+    panel = table.panel
+    for old, new in params.options.rename.items():
+        panel = panel.str.replace(old, new, regex=False)
+    return table.assign(panel=panel)
+
+
+def _entries(agents: list[str], published: pd.DataFrame | None, options: Options) -> list[Artist]:
+    if published is None:
+        return panels.entries(agents)
+    levels = [_level(label, index) for index, label in enumerate(options.levels.values())]
+    curves = published.dropna(subset="timesteps")
+    return [*panels.entries(agents, list(curves.series)), *levels]
+
+
+def _of_task(published: pd.DataFrame | None, options: Options, task: str) -> pd.DataFrame | None:
+    if published is None:
+        return None
+    return published[published.panel == options.published_panel.format(task=task)]
+
+
+def _panel(
+    axes: Axes, scores: pd.DataFrame, published: pd.DataFrame | None, levels: Sequence[str]
+) -> None:
+    if published is not None:
+        for series, rows in published.dropna(subset="timesteps").groupby("series"):
+            panels.draw_published(axes, rows, str(series), small=True)
+        for index, series in enumerate(levels):
+            for value in published.value[published.series == series]:
+                axes.add_line(_level("", index, value))
+    for variant, rows in frames.groups(scores, "variant").items():
+        panels.draw_curve(axes, frames.curve(rows), variant, small=True)
+    panels.timesteps(axes, "")
+    panels.fit(axes, float(scores.step.max()))
+
+
+def _level(label: str, index: int, value: float = 0) -> Line2D:
+    """A horizontal line across the panel, dotted or dashed by its place in the list."""
+    far = [0, 1e12]  # beyond any run: it sets the height of the axis, not its length
+    dash = (":", "--")[index % 2]
+    return Line2D(far, [value] * 2, label=label, color=style.GREY, linestyle=dash, linewidth=0.9)

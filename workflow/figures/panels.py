@@ -1,0 +1,167 @@
+"""Pieces that the figures share: curves, published curves, empty frames, what is on their face."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+
+from workflow import frames, style
+from workflow.frames import Curve
+from workflow.render import Params
+
+
+def draw_curve(axes: Axes, curve: Curve, agent: str, small: bool = False) -> None:
+    """A learning curve in its agent's colour, between its minimum and maximum over seeds.
+
+    `small` panels get thinner lines, and fewer and smaller marks.
+    """
+    look = style.look(agent)
+    axes.plot(
+        curve.steps, curve.interval.value, color=look.colour, marker=look.marker,
+        markevery=_every(len(curve.steps), small), markersize=2.6 if small else 3.5,
+        linewidth=1.0 if small else 1.3, zorder=3,
+    )  # fmt: skip
+    if curve.seeds > 1:
+        low, high = curve.interval.low, curve.interval.high
+        axes.fill_between(curve.steps, low, high, color=look.colour, alpha=0.18, linewidth=0)
+
+
+def draw_published(axes: Axes, rows: pd.DataFrame, agent: str, small: bool = False) -> None:
+    """A published curve: rows (timesteps, value, low, high), in grey with the agent's marker."""
+    rows = rows.sort_values("timesteps")
+    axes.plot(
+        rows.timesteps, rows.value, color=style.GREY, marker=style.look(agent).marker,
+        markevery=_every(len(rows), small), markersize=2.2 if small else 3, linewidth=0.9, zorder=2,
+    )  # fmt: skip
+    if rows.low.notna().any():
+        axes.fill_between(
+            rows.timesteps, rows.low, rows.high, color=style.GREY, alpha=0.12, linewidth=0, zorder=1
+        )
+
+
+def _every(points: int, small: bool) -> int:
+    """A mark on every how many points."""
+    return max(1, points // (4 if small else 8))
+
+
+def task_title(task: str, width: int = 15) -> str:
+    """A task's name; one longer than `width` in two lines, as even as its capitals allow."""
+    words = re.split(r"(?<=[a-z0-9])(?=[A-Z])", task)
+    if len(task) <= width or len(words) == 1:
+        return task
+    halves = [("".join(words[:k]), "".join(words[k:])) for k in range(len(words) - 1, 0, -1)]
+    return "\n".join(min(halves, key=lambda pair: max(map(len, pair))))
+
+
+_LEVELS = {"Easy": "0", "Medium": "1", "Hard": "2"}
+
+
+def by_difficulty(task: str) -> str:
+    """Key that sorts tasks by name, and each from easy to hard."""
+    for level, digit in _LEVELS.items():
+        task = task.replace(level, digit)
+    return task
+
+
+def entries(agents: Sequence[str], published: Sequence[str] = ()) -> list[Artist]:
+    """Legend entries: the agents in their order and, in grey, the published series."""
+    ours = style.in_order(agents)
+    lines: list[Artist] = [_entry(agent, style.look(agent).colour) for agent in ours]
+    others = [series for series in style.in_order(published) if series not in ours]
+    if len(others) < len(set(published)):
+        lines.append(Line2D([], [], color=style.GREY, linewidth=1, label="published (same marks)"))
+    return lines + [_entry(series, style.GREY, " (published)") for series in others]
+
+
+def _entry(agent: str, colour: str, suffix: str = "") -> Line2D:
+    look = style.look(agent)
+    return Line2D([], [], color=colour, marker=look.marker, label=f"{look.label}{suffix}")
+
+
+def new_figure(
+    params: Params, height: float, facts: Sequence[str] = (), entries: Sequence[Artist] = ()
+) -> tuple[Figure, SubFigure]:
+    """A figure with its face, and the part for the panels; see `style.new_figure`.
+
+    What the smoke budget trained is marked as no result.
+    """
+    warn = params.budget == "smoke" and bool(params.spec.experiments)
+    badge = "smoke budget: not a result" if warn else f"{params.budget} budget"
+    return style.new_figure(height, style.Face(params.spec.title, badge, facts, entries, warn))
+
+
+def timesteps(axes: Axes, label: str = "environment steps") -> None:
+    """A horizontal axis of timesteps from zero."""
+    axes.xaxis.set_major_formatter(style.short_number)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(label)
+
+
+def fit(axes: Axes, end: float) -> None:
+    """End the horizontal axis at `end`, and fit the vertical one to the data up to there."""
+    points = [np.asarray(line.get_xydata()) for line in axes.get_lines() if _is_data(axes, line)]
+    seen = [float(np.interp(end, *line.T)) for line in points]
+    bands = [path.vertices for band in axes.collections for path in band.get_paths()]
+    together = np.concatenate([*points, *map(np.asarray, bands)])
+    seen += together[together[:, 0] <= end, 1].tolist()
+    low, high = min(seen), max(seen)
+    margin = 0.06 * (high - low) or 0.5
+    axes.set_xlim(0, 1.02 * end)
+    axes.set_ylim(low - margin, high + margin)
+
+
+def _is_data(axes: Axes, line: Line2D) -> bool:
+    """Whether a line has points: one that spans the axes has none."""
+    return bool(line.get_transform() == axes.transData)
+
+
+def say(axes: Axes, sentence: str) -> None:
+    """An empty frame with a sentence in it: there is nothing to draw."""
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
+    axes.text(
+        0.5, 0.5, sentence, transform=axes.transAxes, ha="center", va="center", wrap=True,
+        color=style.DARK,
+    )  # fmt: skip
+
+
+def empty(params: Params, height: float = 1.6) -> Figure:
+    """The figure of experiments none of whose runs is there."""
+    figure, body = new_figure(params, height)
+    names = ", ".join(params.spec.experiments)
+    say(body.subplots(), f"No finished run of {names}\nat budget {params.budget}.")
+    return figure
+
+
+LINES = "line: mean, band: minimum and maximum over seeds"
+
+
+def facts(tables: frames.Tables, *notes: str, bars: str = LINES) -> list[str]:
+    """What a reader must know of the runs: seeds, what the bars are, which runs are missing."""
+    runs = frames.every(tables, "runs")
+    finished = runs[runs.state == "finished"]
+    seeds = finished.groupby(["variant", "cell"]).seed.nunique()
+    few, many = (int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0)
+    count = str(many) if few == many else f"{few} to {many}"
+    sentence = f"{count} seed{'' if many == 1 else 's'}"
+    bars = bars if many > 1 else "no error bars"
+    missing = runs[runs.state != "finished"]
+    return [f"{sentence}; {bars}. {describe_missing(missing, len(runs))}", *(n for n in notes if n)]
+
+
+def describe_missing(missing: pd.DataFrame, total: int) -> str:
+    """Which of the runs are not there, by variant, cell and seed."""
+    if missing.empty:
+        return f"All {total} runs are there." if total > 1 else "Its one run is there."
+    groups = missing.groupby(["variant", "cell"], sort=False).seed
+    parts = [
+        f"{style.look(str(variant)).label}{'' if cell == 'default' else f' ({cell})'}"
+        f" seed {', '.join(str(seed) for seed in sorted(seeds))}"
+        for (variant, cell), seeds in groups
+    ]
+    return f"Missing {len(missing)} of {total} runs: {'; '.join(parts)}."

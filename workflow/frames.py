@@ -1,0 +1,89 @@
+"""Tidy tables as data frames, and the reductions that figures and tables share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from amago2.config import ConfigError
+from workflow import statistics
+from workflow.catalog import Spec
+from workflow.tabulate import COLUMNS
+
+Tables = Mapping[str, pd.DataFrame]
+
+_TEXT = dict.fromkeys(("run", "key", "task", "split", "cell", "git_commit", "gpu_name"), str)
+
+
+def load(spec: Spec, folder: Path, known: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Every table that the specification names; an experiment that has not run has empty ones.
+
+    `folder` has a budget's results, `known` are the names of the experiments.
+    """
+    return {table: _read(table, path) for table, path in spec.sources(folder, known).items()}
+
+
+def _read(table: str, path: Path) -> pd.DataFrame:
+    columns = COLUMNS.get(table.rpartition(".")[2])
+    if path.is_file():
+        return pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values=[""])
+    if columns is None or table.startswith("reference."):
+        raise ConfigError(f"{path}: no such file; `make figures` makes it")
+    return pd.DataFrame(columns=list(columns))
+
+
+def every(tables: Tables, kind: str) -> pd.DataFrame:
+    """The tables of one kind of all experiments, one below the other."""
+    found = [frame for name, frame in tables.items() if name.endswith(f".{kind}") and len(frame)]
+    if not found:
+        return pd.DataFrame(columns=list(COLUMNS[kind]))
+    return pd.concat(found, ignore_index=True)
+
+
+def groups(frame: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:
+    """The rows of each value of a text column, in order of the values."""
+    return {str(value): frame[frame[column] == value] for value in sorted(set(frame[column]))}
+
+
+def scores(
+    evaluations: pd.DataFrame, metric: str = "return", attempt: int = -1, split: str | None = None
+) -> pd.DataFrame:
+    """Rows (variant, cell, seed, task, step, value) of one metric, attempt and evaluation set.
+
+    `attempt` -1 is the whole rollout. Without a `split`, the only one there is, or "eval".
+    """
+    chosen = evaluations[(evaluations.metric == metric) & (evaluations.attempt == attempt)]
+    splits = sorted(set(chosen.split))
+    if split is None and splits:
+        split = splits[0] if len(splits) == 1 else "eval"
+    columns = ["benchmark", "variant", "cell", "seed", "task", "step", "value"]
+    return chosen.loc[chosen.split == split, columns].reset_index(drop=True)
+
+
+def task_means(frame: pd.DataFrame) -> pd.DataFrame:
+    """Mean over tasks: rows (variant, cell, seed, step, value)."""
+    keys = ["variant", "cell", "seed", "step"]
+    return frame.groupby(keys, as_index=False).agg(value=("value", "mean"))
+
+
+def last(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each run's last step."""
+    final = frame.groupby(["variant", "cell", "seed"])["step"].transform("max")
+    return frame[frame.step == final].reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A learning curve over seeds: steps (K,), and mean, minimum and maximum, each (K,)."""
+
+    steps: statistics.Array
+    interval: statistics.Interval
+    seeds: int
+
+
+def curve(frame: pd.DataFrame) -> Curve:
+    """Rows (seed, step, value) as one curve, at the steps that every seed has reached."""
+    wide = frame.pivot(index="seed", columns="step", values="value").dropna(axis="columns")
+    steps = wide.columns.to_numpy(dtype=float)
+    return Curve(steps, statistics.mean_min_max(wide.to_numpy(dtype=float)), len(wide))

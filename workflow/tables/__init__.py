@@ -1,0 +1,1 @@
+"""One module per table: `build(frames, params) -> DataFrame`, pure, and its `Options`."""

@@ -1,0 +1,56 @@
+"""compute: what the runs took, per benchmark, variant and cell."""
+
+import pandas as pd
+
+from workflow import frames, style
+from workflow.frames import Tables
+from workflow.render import Params
+
+GIB = 2.0**30
+_MEANS = {
+    "wall_min": ("wall_s", 1 / 60),
+    "cpu_min": ("cpu_s", 1 / 60),
+    "env_steps": ("env_steps", 1),
+    "updates": ("updates", 1),
+    "steps_per_s": ("steps_per_s", 1),
+    "updates_per_s": ("updates_per_s", 1),
+    "memory_gib": ("peak_rss_bytes", 1 / GIB),
+    "gpu_memory_gib": ("gpu_peak_bytes", 1 / GIB),
+    "gpu_use_pct": ("gpu_mean_util", 100),
+    "gpu_wh": ("gpu_joules", 1 / 3600),
+}
+_NAMES = {
+    "benchmark": "benchmark", "variant": "variant", "cell": "cell", "runs": "runs",
+    "wall_min": "wall time (min)", "cpu_min": "CPU time (min)", "env_steps": "steps",
+    "updates": "updates", "steps_per_s": "steps/s", "updates_per_s": "updates/s",
+    "memory_gib": "memory (GiB)", "gpu": "GPU", "gpu_memory_gib": "GPU memory (GiB)",
+    "gpu_use_pct": "GPU use (%)", "gpu_wh": "GPU energy (Wh)",
+}  # fmt: skip
+
+
+def build(tables: Tables, _params: Params) -> pd.DataFrame:
+    """Means over the runs of each group, and the sums of all runs in the last row.
+
+    A run that several experiments share is counted once.
+    """
+    runs = frames.every(tables, "compute").drop_duplicates(["benchmark", "variant", "seed", "run"])
+    if runs.empty:
+        return pd.DataFrame(columns=list(_NAMES))
+    numbers = {name: pd.to_numeric(runs[key]) * unit for name, (key, unit) in _MEANS.items()}
+    runs = runs[["benchmark", "variant", "cell"]].assign(**numbers, gpu=runs.gpu_name, runs=1)
+    groups = runs.groupby(["benchmark", "variant", "cell"], as_index=False)
+    rules = dict.fromkeys(_MEANS, "mean") | {"runs": "sum", "gpu": "first"}
+    return pd.concat([groups.agg(rules), _total(runs)], ignore_index=True)[list(_NAMES)]
+
+
+def display(frame: pd.DataFrame) -> pd.DataFrame:
+    """With the agents' names and units; columns in which no run has anything are left out."""
+    names = [style.look(variant).label if variant else "" for variant in frame.variant.fillna("")]
+    shown = frame.assign(variant=names).dropna(axis="columns", how="all")
+    return shown.rename(columns=_NAMES)
+
+
+def _total(runs: pd.DataFrame) -> pd.DataFrame:
+    summed = ["runs", "wall_min", "cpu_min", "env_steps", "updates", "gpu_wh"]
+    total = runs[summed].sum(min_count=1).to_dict()
+    return pd.DataFrame([{"benchmark": "all runs", "variant": "", "cell": "", **total}])
