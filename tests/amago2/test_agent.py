@@ -103,6 +103,17 @@ def test_the_actor_loss_leaves_the_critics_alone(seed: int, critic: str) -> None
         assert any(grads[name].abs().max() > 0 for name in grads if name.startswith("trunk"))
 
 
+def test_the_policy_gradient_reaches_the_trunk_through_the_policy_only() -> None:
+    """The state that Q reads is a constant: a policy that ignores its state moves no trunk."""
+    a = agent(actor="policy_gradient", critic="popart")
+    a.config = a.config.model_copy(update={"critic_weight": 0.0})
+    with torch.no_grad():
+        a.actor.net[-1].weight.zero_()
+    _, grads = gradients(a, batch(DISCRETE))
+    assert all(grads[name].abs().max() == 0 for name in grads if name.startswith("trunk"))
+    assert grads["actor.net.4.bias"].abs().max() > 0
+
+
 @pytest.mark.parametrize("expectation", ["sampled", "exact"])
 def test_the_policy_gradient_raises_q(critic: str, expectation: str) -> None:
     """A step along the actor's gradient raises E_pi Q, critics held fixed."""
