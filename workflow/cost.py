@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-from amago2.config import Config
+from amago2.config import Config, FeedForwardEncoder, GridLanguageEncoder, ImageEncoder
 from workflow.dag import Run
 from workflow.receipts import read
 
-INPUTS, ACTIONS = 40, 12
+INPUTS, ACTIONS, SIDE, TOKENS = 40, 12, 64, 9
 """Sizes of a typical observation and action space: the real ones need the simulator."""
 START_S = 5.0
 """Loading PyTorch and the simulators."""
@@ -60,10 +60,23 @@ def flops_per_update(config: Config) -> float:
 
 def _trunk(config: Config) -> int:
     """Multiplications per token of encoder and Transformer, forward."""
-    t, e = config.trajectory, config.encoder
-    encoder = _mlp([INPUTS, *e.hidden, e.output, t.width])
+    t = config.trajectory
     layer = 4 * t.width**2 + 2 * t.width * t.feedforward + t.context * t.width
-    return encoder + t.layers * layer
+    return _encoder(config.encoder) + config.encoder.output * t.width + t.layers * layer
+
+
+def _encoder(e: FeedForwardEncoder | ImageEncoder | GridLanguageEncoder) -> int:
+    if isinstance(e, FeedForwardEncoder):
+        return _mlp([INPUTS, *e.hidden, e.output])
+    if isinstance(e, GridLanguageEncoder):
+        return 60_000 + TOKENS * e.recurrent * (e.embedding + e.recurrent) + 900 * e.output
+    if e.trunk == "nature":
+        return 9_000_000 + 3_000 * e.features
+    side, channels, total = SIDE, 3, 0
+    for depth in e.depths:  # a convolution, then four at half the resolution
+        total += 9 * side**2 * (channels * depth + depth**2)
+        side, channels = side // 2, depth
+    return total + side**2 * channels * e.features
 
 
 def _heads(config: Config) -> int:
