@@ -17,7 +17,7 @@ sys.path.insert(0, workflow.basedir)
 # Jobs run the Python that runs Snakemake, whether or not its environment is activated.
 shell.prefix(f'export PATH="{os.path.dirname(sys.executable)}:$PATH"; ')
 
-from amago2.config import ConfigError
+from amago2.layers import ConfigError
 from workflow.dag import plan
 from workflow.experiments import Selection
 

@@ -14,7 +14,7 @@ from amago2.nets.critic import Critic, ScalarCritic, TwoHotCritic
 from amago2.nets.distributions import Categorical, Policy
 from amago2.nets.heads import Actor
 from amago2.nets.timestep_encoders import make_encoder
-from amago2.nets.transformer import Memory, Transformer
+from amago2.nets.trajectory_encoders import Memory, make_trunk
 from amago2.popart import PopArt
 from amago2.spaces import ActionSpec
 from amago2.value_bins import ValueBins
@@ -45,7 +45,7 @@ class Agent(nn.Module):
             actions,
             symlog_reward=a.reward_input == "symlog",
         )
-        self.trunk = Transformer(self.encoder.output, config.trajectory)
+        self.trunk = make_trunk(self.encoder.output, config.trajectory)
         self.register_buffer("discounts", torch.tensor(a.discounts), persistent=False)
         self.popart = PopArt(len(a.discounts), a.popart_rate)
         self.actor = Actor(self.trunk.output, a.head_widths, len(a.discounts), self.actions)
@@ -77,7 +77,8 @@ class Agent(nn.Module):
         Advances `memory` in place by one timestep.
         """
         encoded = self.encoder(observation, reward, action)
-        policy = self.actor(self.trunk.step(encoded, memory))
+        states = self.trunk.step(encoded, memory)  # type: ignore[arg-type]  # its own memory
+        policy: Policy = self.actor(states)
         return policy.sample(rng)[:, -1]
 
     # --- learning -------------------------------------------------------------------------------

@@ -21,9 +21,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from amago2.agent import Agent
-from amago2.config import Config, ConfigError, RunError
+from amago2.config import Config
 from amago2.config import load as load_config
 from amago2.files import sha256, sync, write_text
+from amago2.layers import ConfigError, RunError
 from amago2.seeding import seeded_init
 from amago2.spaces import ActionSpec
 

@@ -11,16 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from amago2.config import (
-    Config,
-    ConfigError,
-    Layer,
-    RunError,
-    build,
-    load,
-    parse_override,
-    read_yaml,
-)
+from amago2.config import Config, build, load
+from amago2.layers import ConfigError, Layer, RunError, parse_override, read_yaml
 
 if TYPE_CHECKING:
     from amago2.evaluate import Row

@@ -5,7 +5,8 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from amago2.agent import Agent, Metrics
-from amago2.config import Config, RunError
+from amago2.config import Config
+from amago2.layers import RunError
 from amago2.replay import Replay, make_batch
 from amago2.seeding import Stream, numpy_rng, torch_rng
 

@@ -57,15 +57,16 @@ class ActionSpec:
         shape = () if self.kind == "discrete" else (self.size,)
         return np.full(shape, -1 if self.kind == "discrete" else 0, self.stored.base)
 
-    def to_env(self, stored: Array) -> Any:
-        """One stored action in the form that the environment's `step` takes."""
+    def to_env(self, stored: Array) -> list[Any]:
+        """Stored actions (N,) or (N, A), each in the form that an environment's `step` takes."""
         if self.kind == "discrete":
-            return int(stored)
+            return stored.tolist()
         if self.kind == "continuous":
             assert self.low is not None
             assert self.high is not None
-            return (self.low + (stored + 1) / 2 * (self.high - self.low)).astype(self.low.dtype)
-        return stored.astype(np.int8)
+            whole = self.low + (stored + 1) / 2 * (self.high - self.low)
+            return list(whole.astype(self.low.dtype))
+        return list(stored.astype(np.int8))
 
     def represent(self, stored: "Tensor") -> "Tensor":
         """Representations (..., A) float32 of stored actions."""

@@ -20,9 +20,10 @@ import torch
 from amago2 import checkpoint as ckpt
 from amago2 import telemetry
 from amago2.collect import Collector, Finished, make_replay
-from amago2.config import Config, ConfigError, RunError, load
+from amago2.config import Config, load
 from amago2.evaluate import WHOLE, evaluate
 from amago2.files import sha256, write_text
+from amago2.layers import ConfigError, RunError
 from amago2.learn import Learner, NotFinite
 from amago2.resources import check_resources, cpu_name, keep_freed_memory
 from amago2.vector_env import VectorEnv

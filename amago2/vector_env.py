@@ -8,7 +8,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from amago2.config import ConfigError, Environment, RunError
+from amago2.config import Environment
+from amago2.layers import ConfigError, RunError
 from amago2.spaces import ActionSpec, Array, as_dict, observation_space
 
 Info = dict[str, Any]
@@ -62,6 +63,11 @@ class VectorEnv:
         self.observation: dict[str, Array] = {  # (N, ...) by key, as of the last reset or step
             key: np.zeros((count, *box.shape), box.dtype) for key, box in self.observations.items()
         }
+        self.returned: tuple[Array, ...] = (  # reward, terminated, truncated, each (N,), likewise
+            np.zeros(count),
+            np.zeros(count, bool),
+            np.zeros(count, bool),
+        )
         self.infos: list[Info] = [{} for _ in range(count)]
         self.default_task = type(self.envs[0].unwrapped).__name__
 
@@ -80,15 +86,20 @@ class VectorEnv:
 
         Returns reward float64, terminated, truncated, each (N,) or (len(rows),).
         """
+        reward, terminated, truncated = self.returned
         chosen = range(len(self)) if rows is None else rows.tolist()
-        reward = np.zeros(len(actions))
-        terminated, truncated = np.zeros(len(actions), bool), np.zeros(len(actions), bool)
-        for i, row in enumerate(chosen):
-            action = self.actions.to_env(actions[i])
-            observation, reward[i], terminated[i], truncated[i], self.infos[row] = self.envs[
+        for row, action in zip(chosen, self.actions.to_env(actions), strict=True):
+            observation, reward[row], terminated[row], truncated[row], self.infos[row] = self.envs[
                 row
             ].step(action)
             self._store(row, observation)
+        return self._results(rows)
+
+    def _results(self, rows: Array | None) -> tuple[Array, Array, Array]:
+        """Copies of what the last step of some rows returned."""
+        reward, terminated, truncated = (
+            array.copy() if rows is None else array[rows] for array in self.returned
+        )
         return reward, terminated, truncated
 
     def task(self, row: int) -> str:

@@ -19,7 +19,8 @@ from typing import Any, NoReturn
 import gymnasium as gym
 import numpy as np
 
-from amago2.config import Environment, RunError
+from amago2.config import Environment
+from amago2.layers import RunError
 from amago2.spaces import ActionSpec, Array
 from amago2.vector_env import Info, VectorEnv, make_env
 

@@ -25,10 +25,13 @@ PYRAMID = [  # a file imports from the lines below its own
     {"replay", "objectives"},
     {"nets.critic"},
     {"nets.heads"},
+    {"nets.trajectory_encoders"},
+    {"nets.recurrent"},
     {"nets.transformer", "nets.timestep_encoders", "nets.distributions"},
     {"workers"},
     {"vector_env", "exploration", "batch", "nets.images"},
     {"config", "popart", "value_bins", "spaces", "seeding", "files"},
+    {"layers"},
 ]
 HEAVY = {"torch", "gymnasium", "matplotlib", "pandas", "tensorboard"}
 

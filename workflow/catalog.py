@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, StringConstraints
 
-from amago2.config import ConfigError, Layer, Section, read_yaml, validate
+from amago2.layers import ConfigError, Layer, Section, read_yaml, validate
 
 REFERENCE = Path(__file__).parent / "reference"
 """The published numbers; `SOURCES.yaml` there says where each comes from."""

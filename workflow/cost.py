@@ -10,7 +10,14 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-from amago2.config import Config, FeedForwardEncoder, GridLanguageEncoder, ImageEncoder
+from amago2.config import (
+    Config,
+    FeedForwardEncoder,
+    FeedForwardTrajectory,
+    GridLanguageEncoder,
+    GruTrajectory,
+    ImageEncoder,
+)
 from workflow.dag import Run
 from workflow.receipts import read
 
@@ -61,7 +68,12 @@ def flops_per_update(config: Config) -> float:
 def _trunk(config: Config) -> int:
     """Multiplications per token of encoder and Transformer, forward."""
     t = config.trajectory
-    layer = 4 * t.width**2 + 2 * t.width * t.feedforward + t.context * t.width
+    if isinstance(t, GruTrajectory):
+        layer = 6 * t.width**2
+    elif isinstance(t, FeedForwardTrajectory):
+        layer = 2 * t.width * t.feedforward
+    else:
+        layer = 4 * t.width**2 + 2 * t.width * t.feedforward + t.context * t.width
     return _encoder(config.encoder) + config.encoder.output * t.width + t.layers * layer
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from amago2.config import Config, ConfigError
+from amago2.config import Config
+from amago2.layers import ConfigError
 from workflow import catalog, hyperparameters
 from workflow.catalog import FigureSpec, Spec, TableSpec
 from workflow.experiments import Matrix, Selection, matrices

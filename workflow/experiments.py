@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from amago2.config import Config, ConfigError, Layer, Positive, Section, validate
+from amago2.config import Config, Positive
+from amago2.layers import ConfigError, Layer, Section, validate
 from workflow.files import write_atomically
 from workflow.resolve import Parameters, unknown
 

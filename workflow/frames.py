@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from amago2.config import ConfigError
+from amago2.layers import ConfigError
 from workflow import statistics
 from workflow.catalog import Spec
 from workflow.tabulate import COLUMNS

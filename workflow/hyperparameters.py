@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from amago2.config import ConfigError
+from amago2.layers import ConfigError
 from workflow.files import write_atomically
 from workflow.resolve import Parameters
 from workflow.tabulate import to_csv

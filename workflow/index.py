@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from amago2.config import ConfigError
+from amago2.layers import ConfigError
 from workflow import catalog
 from workflow.catalog import FigureSpec, Spec, TableSpec
 from workflow.files import write_atomically

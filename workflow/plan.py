@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from amago2.config import ConfigError
+from amago2.layers import ConfigError
 from workflow import cost
 from workflow.dag import Dag, Run, plan
 from workflow.experiments import Selection

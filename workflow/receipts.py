@@ -22,7 +22,7 @@ from workflow.files import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("amago2", "envs", "workflow")
-UNFOLLOWED = {"amago2.config"}
+UNFOLLOWED = {"amago2.config", "amago2.layers"}
 """Says which parameters are allowed, never what is made of them."""
 
 Digests = Mapping[str, str | None]

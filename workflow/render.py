@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from amago2.config import ConfigError, Layer, Section, validate
+from amago2.layers import ConfigError, Layer, Section, validate
 from workflow import catalog
 from workflow.catalog import FigureSpec, Spec, TableSpec
 

@@ -20,7 +20,7 @@ from types import FrameType
 
 import psutil
 
-from amago2.config import ConfigError
+from amago2.layers import ConfigError
 from workflow.dag import Dag, plan
 from workflow.environment import torch_for_this_machine
 from workflow.experiments import Selection

@@ -17,16 +17,8 @@ from typing import Any
 
 from pydantic import Field
 
-from amago2.config import (
-    Config,
-    ConfigError,
-    Layer,
-    Section,
-    build,
-    parse_override,
-    read_yaml,
-    validate,
-)
+from amago2.config import Config, build
+from amago2.layers import ConfigError, Layer, Section, parse_override, read_yaml, validate
 
 
 class Budget(Section):

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from amago2.config import ConfigError
+from amago2.layers import ConfigError
 from workflow.files import write_atomically
 
 RUN = ("experiment", "benchmark", "variant", "cell", "seed", "run")

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from amago2.config import ConfigError, read_yaml
+from amago2.layers import ConfigError, read_yaml
 from workflow.files import write_atomically
 from workflow.receipts import file_digest, read
 

@@ -81,7 +81,7 @@ def positions(time: Tensor, width: int) -> Tensor:
 
 
 @dataclass
-class Memory:
+class KeyValueCache:
     """Keys and values of the last `context` timesteps of N rollouts, as rings.
 
     keys, values: (layers, N, H, context, D / H); steps: (N,) timesteps seen since the reset.
@@ -170,14 +170,16 @@ class Transformer(nn.Module):
         states: Tensor = self.norm(x)
         return states
 
-    def initial_memory(self, rows: int, device: torch.device) -> Memory:
+    def initial_memory(self, rows: int, device: torch.device) -> KeyValueCache:
         """Empty memory of `rows` rollouts."""
         c = self.config
         shape = (c.layers, rows, c.heads, c.context, c.width // c.heads)
         steps = torch.zeros(rows, dtype=torch.int64, device=device)
-        return Memory(torch.zeros(shape, device=device), torch.zeros(shape, device=device), steps)
+        return KeyValueCache(
+            torch.zeros(shape, device=device), torch.zeros(shape, device=device), steps
+        )
 
-    def step(self, tokens: Tensor, memory: Memory) -> Tensor:
+    def step(self, tokens: Tensor, memory: KeyValueCache) -> Tensor:
         """States (N, D) of the next timestep's tokens (N, D_in); advances `memory` in place."""
         context = self.config.context
         slot = memory.steps % context

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from amago2.config import ConfigError, Layer, build, load, merge, parse_override, read_yaml
+from amago2.config import build, load
+from amago2.layers import ConfigError, Layer, merge, parse_override, read_yaml
 from tests.amago2.toy import SMALL, small
 
 

@@ -13,7 +13,8 @@ import pytest
 
 import amago2
 from amago2.checkpoint import CheckpointError, read, write
-from amago2.config import Config, ConfigError, RunError
+from amago2.config import Config
+from amago2.layers import ConfigError, RunError
 from amago2.learn import NotFinite
 from amago2.train import Run, train
 from tests.amago2.toy import small
@@ -111,8 +112,10 @@ def test_checkpoints_change_no_result(finished: Path, tmp_path: Path) -> None:
         {"env": {"args": {"continuous": True}}, "agent": {"actor": "policy_gradient"}},
         {"env": {"entry": "tests.amago2.toy:Endless"}, "replay": {"piece": 4, "capacity": 60}},
         {"agent": {"actor": "policy_gradient", "critic": "popart", "n_step": 3}},
+        {"trajectory": {"kind": "gru", "context": 5, "width": 16}},
+        {"trajectory": {"kind": "ff", "context": 5, "width": 16}},
     ],
-    ids=["continuous", "pieces", "popart"],
+    ids=["continuous", "pieces", "popart", "gru", "no_memory"],
 )
 def test_other_settings_resume_too(tmp_path: Path, over: dict[str, Any]) -> None:
     config = small(**over)

@@ -3,7 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amago2.config import TransformerTrajectory
+from amago2.config import FeedForwardTrajectory, GruTrajectory, TransformerTrajectory
+from amago2.nets.trajectory_encoders import make_trunk
 from amago2.nets.transformer import SigmaLinear, Transformer, dropout, positions
 from amago2.seeding import seeded_init
 
@@ -16,15 +17,29 @@ def make(context: int = 12) -> Transformer:
         return Transformer(6, config).eval()
 
 
+TRUNKS = {
+    "transformer": TransformerTrajectory(
+        context=12, width=16, layers=2, heads=4, feedforward=32, dropout=0.1
+    ),
+    "gru": GruTrajectory(kind="gru", context=12, width=16),
+    "ff": FeedForwardTrajectory(kind="ff", context=12, width=16, feedforward=32),
+}
+
+
 @torch.no_grad()
-@given(st.lists(st.integers(1, 12), min_size=1, max_size=5), st.integers(0, 10**6))
-@settings(max_examples=15)
-def test_cached_steps_equal_the_whole_sequence(lengths: list[int], seed: int) -> None:
+@given(
+    st.sampled_from(list(TRUNKS)),
+    st.lists(st.integers(1, 12), min_size=1, max_size=5),
+    st.integers(0, 10**6),
+)
+@settings(max_examples=25)
+def test_steps_equal_the_whole_sequence(kind: str, lengths: list[int], seed: int) -> None:
     """Rows of different ages share a memory: a finished row starts again, the others go on."""
-    net, device = make(), torch.device("cpu")
+    with seeded_init(0):
+        net = make_trunk(6, TRUNKS[kind]).eval()
     rng = torch.Generator().manual_seed(seed)
     rows = len(lengths)
-    memory = net.initial_memory(rows, device)
+    memory = net.initial_memory(rows, torch.device("cpu"))
     history: list[list[torch.Tensor]] = [[] for _ in range(rows)]
     for _ in range(16):
         tokens = torch.randn(rows, 6, generator=rng)

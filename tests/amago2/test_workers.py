@@ -9,7 +9,8 @@ import numpy as np
 import psutil
 import pytest
 
-from amago2.config import Environment, RunError
+from amago2.config import Environment
+from amago2.layers import RunError
 from amago2.train import train
 from amago2.workers import ParallelVectorEnv, start
 from tests.amago2.test_train import content

@@ -6,7 +6,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from amago2.config import Config, Layer, build
+from amago2.config import Config, build
+from amago2.layers import Layer
 
 LENGTH = 5
 Observation = dict[str, NDArray[np.float32]]

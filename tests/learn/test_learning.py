@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from amago2.config import Config, Layer, build, read_yaml
+from amago2.config import Config, build
+from amago2.layers import Layer, read_yaml
 from amago2.train import train
 from workflow.experiments import Selection, matrices
 from workflow.resolve import Parameters

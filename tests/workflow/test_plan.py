@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from amago2.config import Config, Layer
+from amago2.config import Config
+from amago2.layers import Layer
 from workflow import cost, plan, progress
 from workflow.plan import duration, rows, short
 from workflow.resolve import Parameters

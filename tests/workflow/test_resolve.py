@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from amago2.config import ConfigError, Layer, load
+from amago2.config import load
+from amago2.layers import ConfigError, Layer
 from workflow import reproduce, resolve
 from workflow.experiments import Selection, matrices
 from workflow.resolve import Parameters

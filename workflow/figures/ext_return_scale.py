@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from amago2.config import Section
+from amago2.layers import Section
 from workflow import frames, statistics, style
 from workflow.figures import panels
 from workflow.render import Params

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from amago2.config import Section
+from amago2.layers import Section
 from workflow import frames, style
 from workflow.figures import panels, popgym
 from workflow.frames import Curve

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pydantic import Field
 
-from amago2.config import Section
+from amago2.layers import Section
 from workflow import frames, style
 from workflow.figures import panels
 from workflow.render import Params

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from amago2.config import ConfigError
+from amago2.layers import ConfigError
 from workflow import frames, statistics
 
 TASKS = 27

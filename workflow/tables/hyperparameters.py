@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from pydantic import Field
 
-from amago2.config import ConfigError, Section
+from amago2.layers import ConfigError, Section
 from workflow.frames import Tables
 from workflow.render import Params
 
