@@ -36,7 +36,7 @@ class Rates(NamedTuple):
     env_steps: float
 
 
-RATES = {"cpu": Rates(3e10, 100, 3000), "cuda": Rates(1e13, 26, 3000)}
+RATES = {"cpu": Rates(7e10, 100, 3000), "cuda": Rates(1e13, 26, 3000)}
 """A CPU thread; one GPU with the threads that feed it."""
 
 

@@ -4,7 +4,6 @@ Read by the Snakefile, which makes it; by `workflow.reproduce`, which watches it
 `workflow.plan`, which says what is left. Imports nothing heavy, for it is read at every start.
 """
 
-import hashlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -147,10 +146,17 @@ class Dag:
         """Runs to train."""
         return [run for run in self.runs.values() if run.selected and not run.finished]
 
+    def listing(self, experiment: str) -> Path:
+        """The experiment's runs, for its job: kept beside the tables that are made from it."""
+        return self.results / ".scratch" / "experiments" / f"{experiment}.json"
+
     def write(self) -> None:
-        """Lists of runs, configurations and gates; Snakemake and its jobs read them."""
+        """What Snakemake and its jobs read: lists of runs, configurations, gates.
+
+        All of it below `.scratch`: planning changes nothing that git keeps.
+        """
         for matrix in self.matrices:
-            matrix.write(self.results.parent)
+            write_atomically(self.listing(matrix.name), matrix.to_json())
         for run in self.pending:
             if not run.settings.is_file():
                 write_atomically(run.settings, run.config.to_yaml())
@@ -223,8 +229,6 @@ class _Targets:
 
     def _tidy(self, matrix: Matrix) -> Target:
         """Tidy tables of an experiment: of the runs that it has, and of those it will have."""
-        listing = str(self.folder / "experiments" / f"{matrix.name}.json")
-        self.known[listing] = hashlib.sha256(matrix.to_json().encode()).hexdigest()
         members = {member.config.run_name for member in matrix.members}
         records = sorted(str(run.record) for run in self.kept if run.name in members)
         data = self.folder / "tables" / "data"
@@ -233,11 +237,13 @@ class _Targets:
             matrix.name,
             "tabulate",
             "metrics",
-            inputs=[listing, *records],
+            inputs=records,
             outputs=[
+                str(self.folder / "experiments" / f"{matrix.name}.json"),
                 *(str(data / f"{matrix.name}.{kind}.csv") for kind in COLUMNS),
                 str(self.folder / "metrics" / f"{matrix.name}.json"),
             ],
+            values=matrix.to_json(),
         )
 
     def _computed(self, name: str) -> Target:

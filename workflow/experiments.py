@@ -8,14 +8,12 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
 from amago2.config import Config, Positive
 from amago2.layers import ConfigError, Layer, Section, validate
-from workflow.files import write_atomically
 from workflow.resolve import Parameters, unknown
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
@@ -128,7 +126,7 @@ class Matrix:
         return any(member.selected for member in self.members)
 
     def to_json(self) -> str:
-        """Content of `results/<budget>/experiments/<name>.json`."""
+        """The list of its runs, as tables are made from it."""
         runs = [member.entry for member in self.members]
         runs.sort(key=lambda run: [run[key] for key in ("benchmark", "variant", "cell", "seed")])
         content = {
@@ -138,14 +136,6 @@ class Matrix:
             "runs": runs,
         }
         return json.dumps(content, indent=1) + "\n"
-
-    def write(self, results: Path) -> Path:
-        """Write it below `results`; a file that says the same already is left alone."""
-        path = results / self.budget / "experiments" / f"{self.name}.json"
-        content = self.to_json()
-        if not path.is_file() or path.read_text(encoding="utf-8") != content:
-            write_atomically(path, content)
-        return path
 
 
 def matrices(parameters: Parameters, selection: Selection) -> list[Matrix]:

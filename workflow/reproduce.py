@@ -58,7 +58,7 @@ def reproduce(selection: Selection) -> int:
             say_where(dag)
             return 0
         check_devices(dag)
-        unlock()
+        unlock(selection)
         progress = Progress(dag)
         log = dag.results / ".logs" / time.strftime("snakemake-%Y%m%d-%H%M%S.log")
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -129,14 +129,10 @@ def _signal(process: psutil.Process, signum: int) -> None:
         process.send_signal(signum)
 
 
-def unlock() -> None:
+def unlock(selection: Selection) -> None:
     """Remove the lock of a Snakemake that was killed; none is running here now."""
     if any(Path(".snakemake/locks").glob("*")):
-        subprocess.run(
-            [sys.executable, "-m", "snakemake", "--unlock"],
-            check=True,
-            capture_output=True,
-        )
+        subprocess.run([*snakemake(selection), "--unlock"], check=True, capture_output=True)
 
 
 def check_devices(dag: Dag) -> None:
@@ -152,13 +148,17 @@ def check_devices(dag: Dag) -> None:
 # --- Snakemake -----------------------------------------------------------------------------------
 
 
+def snakemake(selection: Selection) -> list[str]:
+    """Its command line."""
+    options = [f"{key}={value}" for key, value in selection.options().items()]
+    return [sys.executable, "-m", "snakemake", "--nocolor", "--config", *options]
+
+
 def start(selection: Selection, log: Path) -> subprocess.Popen[bytes]:
     """Snakemake in a session of its own, so that Ctrl-C reaches it through us alone."""
-    options = [f"{key}={value}" for key, value in selection.options().items()]
-    command = [sys.executable, "-m", "snakemake", "--nocolor", "--config", *options]
     with log.open("wb") as file:
         return subprocess.Popen(
-            command,
+            snakemake(selection),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

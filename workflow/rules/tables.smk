@@ -8,6 +8,7 @@ for data in PLAN.of("data"):
             f"data_{data.name}"
         input:
             gate=data.gate,
+            listing=ancient(PLAN.listing(data.name)),
             waits=data.waits,
             uses=ancient(data.uses),
         output:
@@ -18,7 +19,8 @@ for data in PLAN.of("data"):
             results=PLAN.results,
             name=data.name,
         shell:
-            "(python -m workflow.tabulate"
+            "(cp {input.listing} {params.results}/experiments/{params.name}.json"
+            " && python -m workflow.tabulate"
             " --experiment-file {params.results}/experiments/{params.name}.json"
             " --out {params.results}/tables/data"
             " && python -m workflow.metrics {params.results} {params.name}"
