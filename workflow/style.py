@@ -5,10 +5,14 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
 from matplotlib.ticker import EngFormatter
 
 from workflow.files import write_atomically
@@ -41,7 +45,10 @@ AGENTS = {
     "ppo_gru": Look("PPO-GRU", "#cc79a7", "v"),
 }
 
-SETTINGS = {
+# Given to what is made before its figure, and so before `SETTINGS` are in force.
+STROKE: dict[str, Any] = {"linewidth": 1.3, "markersize": 3.5}
+
+SETTINGS: dict[str, Any] = {
     "svg.hashsalt": "amago2",  # element ids: random otherwise
     "svg.fonttype": "path",  # looks the same where the font is not installed
     "pdf.fonttype": 42,  # text stays text
@@ -62,8 +69,8 @@ SETTINGS = {
     "ytick.major.width": 0.6,
     "legend.fontsize": 7,
     "legend.frameon": False,
-    "lines.linewidth": 1.3,
-    "lines.markersize": 3.5,
+    "lines.linewidth": STROKE["linewidth"],
+    "lines.markersize": STROKE["markersize"],
     "figure.dpi": 200,
     "savefig.dpi": 200,
     "figure.constrained_layout.h_pad": 0.05,
@@ -108,7 +115,7 @@ def new_figure(height: float, face: Face) -> tuple[Figure, SubFigure]:
     """
     _apply_settings()
     titles = textwrap.wrap(face.title, 50)
-    notes = [line for fact in face.facts for line in _wrap(fact)]
+    notes = [line for fact in face.facts for line in _wrap(fact, 6.2)]
     columns = _legend_columns([str(entry.get_label()) for entry in face.entries])
     legend = LEGEND_LINE * -(-len(face.entries) // columns) + 0.07 if face.entries else 0.0
     rooms = [0.1 + TITLE_LINE * len(titles) + legend, height, 0.06 + LINE * len(notes)]
@@ -127,8 +134,22 @@ def _apply_settings() -> None:
     matplotlib.rcParams.update(SETTINGS)
 
 
-def _wrap(fact: str) -> list[str]:
-    return textwrap.wrap(fact, 115, break_on_hyphens=False)
+def _width(text: str, size: float) -> float:
+    """Width of a line of text in inches."""
+    font = FontProperties(family="DejaVu Sans", size=size)
+    return TextToPath().get_text_width_height_descent(text, font, ismath=False)[0] / 72
+
+
+def _wrap(text: str, size: float) -> list[str]:
+    """Lines that fit between the margins of a figure."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if _width(longer, size) < WIDTH - 0.12:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def _badge(head: SubFigure, text: str, colour: str, y: float) -> None:
@@ -145,10 +166,9 @@ def _legend(head: SubFigure, entries: Sequence[Artist], columns: int, y: float) 
 
 
 def _legend_columns(labels: Sequence[str]) -> int:
-    """As many columns as fit the width, evenly filled; a letter is about 0.05 inches wide."""
-    widest = 0.45 + 0.05 * max(map(len, labels), default=0)
-    fit = max(1, int(WIDTH / widest))
-    rows = -(-len(labels) // fit)
+    """As many columns as fit the width, evenly filled; 0.42 inches are for line and gap."""
+    widest = 0.42 + max((_width(label, SETTINGS["legend.fontsize"]) for label in labels), default=0)
+    rows = -(-len(labels) // max(1, int(WIDTH / widest)))
     return -(-len(labels) // rows) if rows else 1
 
 
@@ -157,9 +177,27 @@ def short_number(value: float, _position: object = None) -> str:
     return EngFormatter(sep="")(float(f"{value:.3g}")).replace("\u2212", "-")
 
 
+def _settle(figure: Figure) -> None:
+    """Lay the figure out once, for all formats, at positions that are the same everywhere.
+
+    The layout's solver adds numbers up in an order that changes from process to process, and with
+    it the last digits.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position(np.round(axes.get_position(original=True).bounds, 6))
+    for part in figure.findobj(SubFigure):
+        part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), 6))
+        for text in part.texts:
+            x, y = text.get_position()
+            text.set_position((round(x, 6), round(y, 6)))
+
+
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write `stem`.pdf, .svg and .png, each atomically; the same figure gives the same bytes."""
     _apply_settings()
+    _settle(figure)
     paths = []
     for ending, metadata in _METADATA.items():
         buffer = io.BytesIO()

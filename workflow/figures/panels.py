@@ -74,13 +74,16 @@ def entries(agents: Sequence[str], published: Sequence[str] = ()) -> list[Artist
     lines: list[Artist] = [_entry(agent, style.look(agent).colour) for agent in ours]
     others = [series for series in style.in_order(published) if series not in ours]
     if len(others) < len(set(published)):
-        lines.append(Line2D([], [], color=style.GREY, linewidth=1, label="published (same marks)"))
+        lines.append(
+            Line2D([], [], **style.STROKE, color=style.GREY, label="published (same marks)")
+        )
     return lines + [_entry(series, style.GREY, " (published)") for series in others]
 
 
 def _entry(agent: str, colour: str, suffix: str = "") -> Line2D:
     look = style.look(agent)
-    return Line2D([], [], color=colour, marker=look.marker, label=f"{look.label}{suffix}")
+    label = f"{look.label}{suffix}"
+    return Line2D([], [], **style.STROKE, color=colour, marker=look.marker, label=label)
 
 
 def new_figure(
