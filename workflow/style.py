@@ -186,7 +186,8 @@ def _settle(figure: Figure) -> None:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:
-        axes.set_position(np.round(axes.get_position(original=True).bounds, 6))
+        x, y, width, height = np.round(axes.get_position(original=True).bounds, 6).tolist()
+        axes.set_position((x, y, width, height))
     for part in figure.findobj(SubFigure):
         part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), 6))
         for text in part.texts:
