@@ -55,7 +55,7 @@ def _compute_data(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`smoke`: one seed, all tasks; `mini`: three seeds, few tasks, a run missing; `paper`: none."""
+    """`smoke`: a seed, all tasks; `mini`: three seeds, few tasks, a run missing; `paper`: none."""
     folder = tmp_path_factory.mktemp("results")
     _write(folder / "smoke", seeds=1, tasks=POPGYM)
     _write(folder / "mini", seeds=3, tasks=POPGYM[3:12:3], missing=(2,))
