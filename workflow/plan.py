@@ -105,7 +105,7 @@ def show(dag: Dag, console: Console) -> None:
 
 def _time(total: Sum) -> str:
     parts = [duration(total.cpu_s)] if total.cpu_s else []
-    parts += [f"{duration(total.gpu_s)} of one GPU"] if total.gpu_s else []
+    parts += [f"{duration(total.gpu_s)} on a GPU"] if total.gpu_s else []
     return " + ".join(parts) or "-"
 
 
@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    show(dag, Console(soft_wrap=True, highlight=False))
+    show(dag, Console(width=max(100, Console().width), highlight=False))
     return 0
 
 

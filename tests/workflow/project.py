@@ -18,6 +18,11 @@ from workflow.tabulate import to_csv
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("amago2", "envs", "workflow", "params", "profiles")
 FILES = ("Snakefile", "dvc.yaml", ".gitignore", ".dvcignore", "pyproject.toml")
+DRAWN = {
+    "fig03", "fig05", "fig12", "fig16", "ext_return_scale", "compute", "table1", "table2",
+    "return_scale_scores",
+}  # fmt: skip
+"""Figures and tables that are kept; the others show experiments that are left out here."""
 BUDGET = "micro"
 MICRO = """\
 title: micro (for tests)
@@ -62,8 +67,10 @@ def copy_project(folder: Path) -> Path:
     (folder / ".dvc").mkdir()
     for name in ("config", ".gitignore"):
         shutil.copy(ROOT / ".dvc" / name, folder / ".dvc")
-    for path in (folder / "params" / "experiments").glob("*.yaml"):
-        path.unlink()
+    for kind in ("experiments", "figures", "tables"):
+        for path in (folder / "params" / kind).glob("*.yaml"):
+            if path.stem not in DRAWN:
+                path.unlink()
     for name, text in EXPERIMENTS.items():
         (folder / "params" / "experiments" / f"{name}.yaml").write_text(text)
     (folder / "params" / "budgets" / f"{BUDGET}.yaml").write_text(MICRO)
