@@ -34,6 +34,7 @@ class Agent(nn.Module):
         super().__init__()
         a = self.config = config.agent
         self.actions = actions
+        self.half_products = config.learner.precision == "bfloat16"
         if a.actor == "policy_gradient" and self.actions.kind == "multibinary":
             raise ValueError(
                 "agent.actor is policy_gradient, which is not defined for MultiBinary actions; "
@@ -88,6 +89,10 @@ class Agent(nn.Module):
 
         Both losses train the encoder and the Transformer; the actor's leaves the critics alone.
         """
+        with torch.autocast(batch.reward.device.type, torch.bfloat16, enabled=self.half_products):
+            return self._loss(batch, rng)
+
+    def _loss(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Metrics]:
         states = self._states(batch, rng).flatten(0, 1)  # (B * L, D)
         transitions = objectives.n_step_transitions(
             batch.reward[:, 1:] * self.config.reward_multiplier,
@@ -147,14 +152,13 @@ class Agent(nn.Module):
         """
         if isinstance(policy, Categorical) and isinstance(critic, ScalarCritic):
             actions = policy.probabilities.unsqueeze(-2)  # (M, G, 1, A)
-            return critic.values(critic.outputs(states, actions, frozen=True)).squeeze(-1)
+            return _values(critic, states, actions).squeeze(-1)
         if isinstance(policy, Categorical) and self.config.expectation == "exact":
             every = torch.eye(self.actions.size, device=states.device)[None, None]
-            values = critic.values(critic.outputs(states, every, frozen=True))
-            return (values * policy.probabilities).sum(-1)
+            return (_values(critic, states, every) * policy.probabilities).sum(-1)
         draw = policy.rsample if differentiable else policy.sample
         actions = torch.stack([draw(rng) for _ in range(samples)], dim=-2)  # (M, G, K, A)
-        return critic.values(critic.outputs(states, actions, frozen=True)).mean(-1)
+        return _values(critic, states, actions).mean(-1)
 
     def _actor_loss(
         self, policy: Policy, states: Tensor, taken: Tensor, q: Tensor, rng: torch.Generator
@@ -204,3 +208,22 @@ class Agent(nn.Module):
             torch._foreach_lerp_(
                 list(slow.parameters()), list(fast.parameters()), self.config.target_rate
             )
+
+
+CHUNK = 128
+"""States whose values are computed at once on a CPU: what they need then stays in its cache."""
+
+
+def _values(critic: Critic, states: Tensor, actions: Tensor) -> Tensor:
+    """Returns (C, M, G, K) at states (M, D), actions (M or 1, G or 1, K, A), critic frozen."""
+    if torch.is_grad_enabled() or states.is_cuda:
+        return critic.values(critic.outputs(states, actions, frozen=True))
+    parts = [
+        critic.values(critic.outputs(states[i : i + CHUNK], _rows(actions, i), frozen=True))
+        for i in range(0, len(states), CHUNK)
+    ]
+    return torch.cat(parts, 1)
+
+
+def _rows(actions: Tensor, start: int) -> Tensor:
+    return actions if len(actions) == 1 else actions[start : start + CHUNK]

@@ -188,6 +188,8 @@ class Learner(Section):
     weight_decay: float = Field(1e-3, ge=0)
     clip: float = Field(1.0, gt=0)
     updates_per_epoch: Natural
+    precision: Literal["bfloat16"] | None = None
+    """Of matrix products; without, float32, as losses, targets and statistics always are."""
 
 
 class Exploration(Section):

@@ -95,4 +95,4 @@ class CriticEnsemble(nn.Module):
     def _finish(self, hidden: Tensor, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
         for weight, bias in layers[1:]:
             hidden = torch.baddbmm(bias, F.leaky_relu(hidden), weight)
-        return hidden
+        return hidden.float()

@@ -214,6 +214,38 @@ def test_exact_and_sampled_values_have_the_same_mean() -> None:
     assert torch.allclose(sampled, exact, rtol=0.03, atol=0.02)
 
 
+@pytest.mark.parametrize("spec", [DISCRETE, CONTINUOUS], ids=["discrete", "continuous"])
+def test_values_in_chunks_are_the_values(
+    spec: ActionSpec, critic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from amago2 import agent as module
+
+    one = gradients(agent(spec, critic=critic), batch(spec, size=20))
+    monkeypatch.setattr(module, "CHUNK", 7)
+    other = gradients(agent(spec, critic=critic), batch(spec, size=20))
+    assert one[0] == pytest.approx(other[0], rel=1e-5)
+    for name, gradient in one[1].items():
+        assert torch.allclose(gradient, other[1][name], rtol=1e-5, atol=1e-6), name
+
+
+def test_bfloat16_products_give_nearly_the_same_loss_and_gradients(actor: str, critic: str) -> None:
+    """Stated tolerance: 2 % of the loss, and gradients that point the same way (cosine > .99)."""
+    found = []
+    for precision in (None, "bfloat16"):
+        config = small(
+            agent={"actor": actor, "critic": critic, "filter": "none"},
+            learner={"precision": precision},
+            trajectory={"dropout": 0},
+        )
+        found.append(gradients(make_agent(config, BOXES, CONTINUOUS), batch(CONTINUOUS, size=40)))
+    (one, exact), (two, rounded) = found
+    assert one == pytest.approx(two, rel=0.02)
+    assert one != two
+    a, b = (torch.cat([g.flatten() for g in grads.values()]) for grads in (exact, rounded))
+    assert torch.nn.functional.cosine_similarity(a, b, dim=0) > 0.99
+    assert all(g.dtype == torch.float32 for g in rounded.values())
+
+
 def test_critic_at_actions_equals_the_plain_product() -> None:
     """The split first layer is the product with (state, discount feature, action) joined."""
     net = agent(CONTINUOUS, critic="two_hot").critic.net
