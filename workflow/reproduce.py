@@ -58,6 +58,7 @@ def reproduce(selection: Selection) -> int:
             say_where(dag)
             return 0
         check_devices(dag)
+        check_drawing()
         unlock(selection)
         progress = Progress(dag)
         log = dag.results / ".logs" / time.strftime("snakemake-%Y%m%d-%H%M%S.log")
@@ -143,6 +144,14 @@ def check_devices(dag: Dag) -> None:
             f"{len(needing)} runs of budget {dag.selection.budget} need a GPU and this machine has "
             "none: take a smaller budget, or name a cluster's profile in SNAKEMAKE_PROFILE"
         )
+
+
+def check_drawing() -> None:
+    """Find mistakes in what figures and tables are given now, not after hours of training."""
+    command = [sys.executable, "-m", "workflow.render", "check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise ConfigError(done.stderr.strip())
 
 
 # --- Snakemake -----------------------------------------------------------------------------------

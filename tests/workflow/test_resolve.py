@@ -150,6 +150,11 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], list[str], str]] = {
         [],
         "params/figures/fig05.yaml: unknown experiment popgim; did you mean popgym?",
     ),
+    "misspelt option of a figure": (
+        replace("figures/fig05.yaml", "reads:", "options: {layot: overlay}\nreads:"),
+        [],
+        "params/figures/fig05.yaml, options: unknown key layot; did you mean layout?",
+    ),
     "unknown budget": (lambda _: None, ["--budget", "smok"], "unknown budget smok; did you mean"),
     "unknown benchmark": (lambda _: None, ["--benchmark", "pogym"], "did you mean popgym?"),
     "no seeds": (lambda _: None, ["--seeds", "0"], "seeds=0: must be a whole number of at least 1"),
