@@ -142,6 +142,11 @@ class Dag:
         return [target for target in self.targets if target.kind == kind]
 
     @property
+    def left_out(self) -> list[str]:
+        """What was asked for but lacks what its user must bring."""
+        return [sentence for matrix in self.matrices for sentence in matrix.left_out]
+
+    @property
     def pending(self) -> list[Run]:
         """Runs to train."""
         return [run for run in self.runs.values() if run.selected and not run.finished]

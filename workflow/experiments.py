@@ -14,6 +14,7 @@ from pydantic import Field, StringConstraints
 
 from amago2.config import Config, Positive
 from amago2.layers import ConfigError, Layer, Section, validate
+from workflow.requirements import Need, lacking
 from workflow.resolve import Parameters, unknown
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
@@ -27,6 +28,8 @@ class Grid(Section):
     cell: Name = "default"
     set: dict[str, Any] = {}
     """Partial configuration, laid over benchmark, variant and budget."""
+    needs: Need | None = None
+    """What its user must bring; without it the runs are left out."""
 
 
 class Share(Section):
@@ -119,6 +122,8 @@ class Matrix:
     budget: str
     members: tuple[Member, ...]
     """None if the budget does not run the experiment."""
+    left_out: tuple[str, ...] = ()
+    """Sentences on benchmarks that were asked for but lack what their user must bring."""
 
     @property
     def selected(self) -> bool:
@@ -163,7 +168,10 @@ def _matrix(parameters: Parameters, name: str, selection: Selection) -> Matrix:
     _check(experiment, layer.source, parameters)
     share = experiment.budgets.get(selection.budget)
     members = tuple(_members(parameters, name, experiment, share, selection)) if share else ()
-    return Matrix(name, experiment.title, selection.budget, members)
+    used = {member.config.benchmark for member in members}
+    lacks = {grid.benchmark: grid.needs and lacking(grid.needs) for grid in experiment.runs}
+    left_out = tuple(f"{b} is left out: {why}" for b, why in lacks.items() if why and b in used)
+    return Matrix(name, experiment.title, selection.budget, members, left_out)
 
 
 def _members(
@@ -176,6 +184,7 @@ def _members(
         if share.cells is not None and grid.cell not in share.cells:
             continue
         selected = asked and (not selection.benchmarks or grid.benchmark in selection.benchmarks)
+        selected = selected and not (grid.needs and lacking(grid.needs))
         over = [Layer(f"{source}, cell {grid.cell}", grid.set)]
         for variant in grid.variants:
             if share.variants is not None and variant not in share.variants:

@@ -232,6 +232,8 @@ class Screen:
 
 def say_where(dag: Dag) -> None:
     """The last lines: where to look."""
+    for sentence in dag.left_out:
+        print(sentence)
     for name in ("figures", "tables", "index.html"):
         if (dag.results / name).exists():
             print(f"{name.removesuffix('.html'):8} {(dag.results / name)}")
