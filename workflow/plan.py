@@ -145,6 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     show(dag, Console(width=max(100, Console().width), highlight=False))
+    for sentence in dag.left_out:
+        print(sentence)
     return 0
 
 
