@@ -48,6 +48,20 @@ def test_repeat_previous_with_dependent_losses(tmp_path: Path) -> None:
     assert seconds <= 120
 
 
+def test_repeat_previous_with_independent_losses(tmp_path: Path) -> None:
+    """With discounts that suit rewards which no earlier action moves, and three updates for two."""
+    over = {
+        "agent": {"discounts": [0.1, 0.5, 0.9], "bins": 32, "target_rate": 0.01},
+        "trajectory": {"dropout": 0},
+        "learner": {"learning_rate": 1e-3, "updates_per_epoch": 75},
+        "collector": {"epochs": 16},
+    }
+    returns, seconds = finish(tiny("ind_actor_ind_critic", Layer("test", over)), tmp_path)
+    print({step: round(tasks["RepeatPreviousEasy"], 3) for step, tasks in returns.items()}, seconds)
+    assert max(returns) <= 100_000
+    assert max(tasks["RepeatPreviousEasy"] for tasks in returns.values()) > 0.95
+
+
 def scores(variant: str, cell: str, folder: Path) -> dict[float, list[float]]:
     """Final score of each task as a share of the maximal return, by scale."""
     every = matrices(Parameters(ROOT / "params"), Selection.parse({"budget": "smoke"}))
