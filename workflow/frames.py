@@ -49,21 +49,34 @@ def groups(frame: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:
 def scores(
     evaluations: pd.DataFrame, metric: str = "return", attempt: int = -1, split: str | None = None
 ) -> pd.DataFrame:
-    """Rows (variant, cell, seed, task, step, value) of one metric, attempt and evaluation set.
+    """Rows (variant, cell, seed, split, task, step, value) of one metric and attempt.
 
-    `attempt` -1 is the whole rollout. Without a `split`, the only one there is, or "eval".
+    `attempt` -1 is the whole rollout; without a `split`, all evaluation sets are there.
     """
     chosen = evaluations[(evaluations.metric == metric) & (evaluations.attempt == attempt)]
-    splits = sorted(set(chosen.split))
-    if split is None and splits:
-        split = splits[0] if len(splits) == 1 else "eval"
-    columns = ["benchmark", "variant", "cell", "seed", "task", "step", "value"]
-    return chosen.loc[chosen.split == split, columns].reset_index(drop=True)
+    chosen = chosen if split is None else chosen[chosen.split == split]
+    return chosen[[*SCORE, "value"]].reset_index(drop=True)
+
+
+SCORE = ["benchmark", "variant", "cell", "seed", "split", "task", "step"]
+
+
+def over_attempts(evaluations: pd.DataFrame, metric: str = "attempt_return") -> pd.DataFrame:
+    """As `scores`, with the sum over the attempts of a rollout, on average over rollouts.
+
+    Rollouts that were cut short have fewer attempts, so that each counts with its own number.
+    """
+    chosen = evaluations[(evaluations.metric == metric) & (evaluations.attempt >= 0)]
+    chosen = chosen.assign(total=chosen.value * chosen.rollouts)
+    sums = chosen.groupby(SCORE, as_index=False).agg(
+        total=("total", "sum"), rollouts=("rollouts", "max")
+    )
+    return sums.assign(value=sums.total / sums.rollouts).drop(columns=["total", "rollouts"])
 
 
 def task_means(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean over tasks: rows (variant, cell, seed, step, value)."""
-    keys = ["variant", "cell", "seed", "step"]
+    keys = ["variant", "cell", "seed", "split", "step"]
     return frame.groupby(keys, as_index=False).agg(value=("value", "mean"))
 
 

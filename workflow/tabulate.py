@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from amago2.layers import ConfigError
+from amago2.layers import ConfigError, read_yaml
 from workflow.files import write_atomically
 
 RUN = ("experiment", "benchmark", "variant", "cell", "seed", "run")
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "runs": (*RUN, "state", "training_version", "git_commit"),
+    "runs": (*RUN, "state", "training_version", "git_commit", "settings"),
     "evaluations": (
         *RUN, "split", "task", "attempt", "step", "metric", "value", "rollouts",
     ),
@@ -61,14 +61,23 @@ def _run_tables(folder: Path) -> dict[str, list[Row]]:
     if not (folder / "record.json").is_file():
         return {"runs": [{"state": "missing"}]}
     record = _read_json(folder / "record.json")
+    made = {key: record.get(key) for key in ("training_version", "git_commit")}
     return {
-        "runs": [
-            {"state": "finished", **{key: record.get(key) for key in COLUMNS["runs"][-2:]}},
-        ],
+        "runs": [{"state": "finished", **made, "settings": settings(folder / "config.yaml")}],
         "evaluations": list(mean_over_rollouts(_read_csv(folder / "evaluations.csv"))),
         "metrics": list(thin(_read_csv(folder / "metrics.csv"))),
         "compute": [cost(record, _read_csv(folder / "compute.csv"))],
     }
+
+
+def settings(path: Path) -> str:
+    """What a figure says of how a run was made smaller: environment and Transformer, as JSON."""
+    if not path.is_file():
+        return ""
+    config = read_yaml(path)
+    keys = ("kind", "width", "layers", "context")
+    trajectory = {key: config["trajectory"][key] for key in keys if key in config["trajectory"]}
+    return json.dumps({"environment": config["env"]["args"], "trajectory": trajectory})
 
 
 def mean_over_rollouts(rows: Iterable[Mapping[str, str]]) -> Iterator[Row]:

@@ -77,4 +77,8 @@ def _write_run(
         "training_version": 1, "git_commit": "0" * 40, "wall_s": 61.5, "cpu_s": 60.0, "gpu": None,
         "env_steps": steps[-1], "updates": 2000, "peak_rss_bytes": 2**29,
     }  # fmt: skip
+    (folder / "config.yaml").write_text(
+        "env: {args: {tasks: [a, b], horizon: 300}}\n"
+        "trajectory: {kind: transformer, width: 64, layers: 2, context: 32, dropout: 0.1}\n"
+    )
     (folder / "record.json").write_text(json.dumps(record))

@@ -101,15 +101,10 @@ def _panel(
     axes: Axes, scores: pd.DataFrame, published: pd.DataFrame | None, levels: Sequence[str]
 ) -> None:
     if published is not None:
-        for series, rows in published.dropna(subset="timesteps").groupby("series"):
-            panels.draw_published(axes, rows, str(series), small=True)
         for index, series in enumerate(levels):
             for value in published.value[published.series == series]:
                 axes.add_line(_level("", index, value))
-    for variant, rows in frames.groups(scores, "variant").items():
-        panels.draw_curve(axes, frames.curve(rows), variant, small=True)
-    panels.timesteps(axes, "")
-    panels.fit(axes, float(scores.step.max()))
+    panels.draw_agents(axes, scores, published, small=True)
 
 
 def _level(label: str, index: int, value: float = 0) -> Line2D:

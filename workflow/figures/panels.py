@@ -1,5 +1,6 @@
 """Pieces that the figures share: curves, published curves, empty frames, what is on their face."""
 
+import json
 import re
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from workflow import frames, style
-from workflow.frames import Curve
+from workflow.frames import Curve, groups
 from workflow.render import Params
 
 
@@ -66,6 +67,26 @@ def by_difficulty(task: str) -> str:
     for level, digit in _LEVELS.items():
         task = task.replace(level, digit)
     return task
+
+
+def draw_agents(
+    axes: Axes,
+    rows: pd.DataFrame,
+    published: pd.DataFrame | None = None,
+    end: float | None = None,
+    small: bool = False,
+) -> None:
+    """All agents' curves from rows (variant, seed, step, value), over the published ones.
+
+    The horizontal axis ends at `end`, or with our last step.
+    """
+    if published is not None:
+        for series, own in groups(published.dropna(subset="timesteps"), "series").items():
+            draw_published(axes, own, series, small)
+    for variant, own in groups(rows, "variant").items():
+        draw_curve(axes, frames.curve(own), variant, small)
+    timesteps(axes, "")
+    fit(axes, float(rows.step.max()) if end is None else end)
 
 
 def entries(agents: Sequence[str], published: Sequence[str] = ()) -> list[Artist]:
@@ -154,7 +175,33 @@ def facts(tables: frames.Tables, *notes: str, bars: str = LINES) -> list[str]:
     sentence = f"{count} seed{'' if many == 1 else 's'}"
     bars = bars if many > 1 else "no error bars"
     missing = runs[runs.state != "finished"]
+    notes = (*notes, describe_settings(finished))
     return [f"{sentence}; {bars}. {describe_missing(missing, len(runs))}", *(n for n in notes if n)]
+
+
+def describe_settings(runs: pd.DataFrame) -> str:
+    """Sizes and environment settings that all runs share: what a budget made smaller shows here."""
+    given = [json.loads(text) for text in sorted(set(runs.settings.dropna()))]
+    parts = []
+    for section in ("trajectory", "environment"):
+        found = [settings[section] for settings in given]
+        shared = {
+            key: v
+            for key, v in (found or [{}])[0].items()
+            if all(key in f and f[key] == v for f in found)
+        }
+        parts += [f"{key.replace('_', ' ')} {_brief(value)}" for key, value in shared.items()]
+    return f"Settings: {', '.join(parts)}." if parts else ""
+
+
+def _brief(value: object) -> str:
+    """A setting in few letters: of long lists the length only."""
+    if isinstance(value, dict):
+        return " ".join(f"{key} {_brief(entry)}" for key, entry in value.items())
+    if isinstance(value, list):
+        text = "/".join(map(str, value))
+        return text if len(text) < 20 else f"({len(value)})"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def describe_missing(missing: pd.DataFrame, total: int) -> str:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from amago2.layers import ConfigError
 from workflow import frames, statistics
+from workflow.figures import published_curves
 
 TASKS = 27
 _INSTALLED = {"NoisyPosOnly": "NoisyPositionOnly", "Cartpole": "CartPole"}
@@ -48,13 +48,4 @@ def published(tables: frames.Tables, tasks: Sequence[str]) -> pd.DataFrame:
     curves = tables["reference.tasks"].dropna(subset="timesteps")
     curves = curves.assign(task=curves.panel.map(installed_name))
     percent = normalise(curves[curves.task.isin(tasks)], limits(tables))
-    means = [_mean(rows).assign(series=series) for series, rows in percent.groupby("series")]
-    return pd.concat(means, ignore_index=True).assign(low=np.nan, high=np.nan)
-
-
-def _mean(curves: pd.DataFrame) -> pd.DataFrame:
-    """Mean of several tasks' curves, at 80 timesteps that all of them reach."""
-    tasks = [rows.sort_values("timesteps") for _, rows in curves.groupby("task")]
-    steps = np.linspace(0, min(rows.timesteps.max() for rows in tasks), 80)
-    values = [np.interp(steps, rows.timesteps, rows.value) for rows in tasks]
-    return pd.DataFrame({"timesteps": steps, "value": np.mean(values, axis=0)})
+    return published_curves.mean_over_tasks(percent)
