@@ -20,7 +20,7 @@ PYTEST := $(RUN) OMP_NUM_THREADS=1 python -m pytest
 SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce plan figures tables doctor test lint learn-check \
+.PHONY: help setup reproduce plan figures tables doctor test lint bench learn-check \
 	test-browser test-docker test-slurm lock clean distclean
 
 help:  ## this list
@@ -64,6 +64,9 @@ lint: setup  ## the linters and the type checker alone
 	check snakemake --lint; \
 	check snakefmt --check $(SNAKEFILES); \
 	exit $$status
+
+bench: setup  ## measure speed and memory into docs/performance.md
+	@$(RUN) python -m workflow.bench --out docs/performance.md
 
 learn-check: setup  ## train small agents for minutes and see them learn what they should
 	@$(PYTEST) -m learn -s

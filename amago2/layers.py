@@ -113,7 +113,10 @@ def validate(model: type[_Model], data: Mapping[str, Any], layers: Sequence[Laye
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [_sentence(model, dict(item), data, layers) for item in error.errors()]
+        found = [dict(item) for item in error.errors()]
+    # A misspelt key is one mistake, not an unknown key and a missing one.
+    unknown = [item for item in found if item["type"] == "extra_forbidden"]
+    lines = [_sentence(model, item, data, layers) for item in unknown or found]
     raise ConfigError("\n".join(dict.fromkeys(lines)))
 
 

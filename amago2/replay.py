@@ -124,13 +124,14 @@ class Replay:
         rows = self._live[self._head + rng.integers(len(self), size=batch)]
         slack = np.maximum(rows[:, 2] - (context + 1), 0)
         offsets = rng.integers(slack + 1)
-        drawn = np.zeros((batch, context + 1), self.record)
+        drawn = np.empty((batch, context + 1), self.record)
         lengths = np.minimum(rows[:, 2], context + 1)
         for i, ((shard, start, _, _), offset, length) in enumerate(
             zip(rows, offsets, lengths, strict=True)
         ):
             first = start + offset
             drawn[i, :length] = self._shards[int(shard)][first : first + length]
+            drawn[i, length:] = np.zeros((), self.record)
         return drawn, lengths
 
     def task_shares(self) -> dict[str, float]:

@@ -278,7 +278,8 @@ class Run:
             for name, columns in self._columns().items()
         }
 
-    def _write_checkpoint(self, folder: Path) -> None:
+    def _write_checkpoint(self, folder: Path, unfinished: bool = True) -> None:
+        """Write to `folder`; a finished run's holds no clock: equal runs are equal bytes."""
         policy, targets = ckpt.split_state(self.agent)
         tensors, collector = self.collector.state()
         spaces = ckpt.describe_spaces(self.envs.observations, self.envs.actions)
@@ -286,12 +287,15 @@ class Run:
             "epoch": self.epoch,
             "updates": self.learner.updates,
             "collector": collector,
-            "logs": {name: log.length for name, log in self.logs.items()},
-            "started": self.started,
-            "resumptions": self.resumptions,
-            "wall_s": self.wall_before + time.monotonic() - self.clock,
-            "cpu_s": self.cpu_before + time.process_time(),
         }
+        if unfinished:
+            state |= {
+                "started": self.started,
+                "resumptions": self.resumptions,
+                "wall_s": self.wall_before + time.monotonic() - self.clock,
+                "cpu_s": self.cpu_before + time.process_time(),
+                "logs": {name: log.length for name, log in self.logs.items()},
+            }
         trainer = targets | self.learner.state() | tensors
         ckpt.write(folder, ckpt.Checkpoint(self.config, spaces, policy, trainer, state))
 
@@ -322,7 +326,7 @@ class Run:
         (staged / "replay").mkdir(parents=True)
         self.replay.save(staged / "replay")
         self.replay.link_shards(staged / "replay")
-        self._write_checkpoint(staged / "checkpoint")
+        self._write_checkpoint(staged / "checkpoint", unfinished=False)
         shutil.copytree(self.scratch / "tensorboard", staged / "tensorboard")
         for name in PUBLISHED:
             shutil.copyfile(self.scratch / name, staged / name)

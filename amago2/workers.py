@@ -93,8 +93,10 @@ class ParallelVectorEnv(VectorEnv):
         for pipe, process in zip(self._pipes, self._processes, strict=True):
             pipe.send(layout)
             reduction.send_handle(pipe, descriptor, process.pid)
-        self._arrays = _attach(descriptor, layout)
-        self.observation = {key: self._arrays[f"observation.{key}"] for key in self.observations}
+        arrays = _attach(descriptor, layout)
+        self.observation = {key: arrays[f"observation.{key}"] for key in self.observations}
+        self.returned = tuple(arrays[name] for name in RETURNED)
+        self._action, self._active = arrays["action"], arrays["active"]
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -111,20 +113,20 @@ class ParallelVectorEnv(VectorEnv):
 
     def step(self, actions: Array, rows: Array | None = None) -> tuple[Array, Array, Array]:
         """See `VectorEnv.step`; between attempts' ends, `infos` are those of the reset."""
-        chosen = np.arange(len(self)) if rows is None else rows
-        arrays = self._arrays
-        arrays["active"][:] = False
-        arrays["active"][chosen] = True
-        arrays["action"][chosen] = actions
-        workers = np.unique(self._worker[chosen]).tolist()
+        chosen = slice(None) if rows is None else rows
+        self._active[:] = rows is None
+        self._active[chosen] = True
+        self._action[chosen] = actions
+        workers = range(len(self._pipes)) if rows is None else set(self._worker[rows].tolist())
         for worker in workers:
             self._send(worker, STEP)
-        for row in chosen.tolist():
+        for row in range(len(self)) if rows is None else rows.tolist():
             self.infos[row] = self._begun[row]
         for worker in workers:
-            for row, info in json.loads(self._receive(worker) or b"[]"):
-                self.infos[row] = info
-        return tuple(arrays[name][chosen] for name in RETURNED)  # type: ignore[return-value]
+            if answer := self._receive(worker):
+                for row, info in json.loads(answer):
+                    self.infos[row] = info
+        return self._results(rows)
 
     def _send(self, worker: int, message: bytes) -> None:
         try:
@@ -188,17 +190,21 @@ def _work(pipe: Connection, make: Make, rows: list[int]) -> None:
 
 def _serve(pipe: Connection, envs: VectorEnv, rows: list[int], arrays: dict[str, Array]) -> None:
     """Answer every message: a step of the active rows, or a reset of one."""
-    mine = slice(rows[0], rows[-1] + 1)
-    for key in envs.observation:  # the environments write straight into the shared arrays
-        envs.observation[key] = arrays[f"observation.{key}"][mine]
+    mine = {name: array[rows[0] : rows[-1] + 1] for name, array in arrays.items()}
+    # The environments write straight into the shared arrays.
+    envs.observation = {key: mine[f"observation.{key}"] for key in envs.observation}
+    envs.returned = tuple(mine[name] for name in RETURNED)
+    action, active = mine["action"], mine["active"]
     while True:
         message = pipe.recv_bytes()
         if message == STEP:
-            local = np.flatnonzero(arrays["active"][mine])
-            results = envs.step(arrays["action"][mine][local], local)
-            for name, result in zip(RETURNED, results, strict=True):
-                arrays[name][mine][local] = result
-            told = [(rows[i], envs.infos[i]) for i in local if "attempt_return" in envs.infos[i]]
+            local = None if active.all() else np.flatnonzero(active)
+            envs.step(action if local is None else action[local], local)
+            told = [
+                (rows[i], envs.infos[i])
+                for i in (range(len(rows)) if local is None else local.tolist())
+                if "attempt_return" in envs.infos[i]
+            ]
             pipe.send_bytes(OK + (json.dumps(told, default=_plain).encode() if told else b""))
         else:
             row, seed, options = json.loads(message[1:])

@@ -22,6 +22,10 @@ from tests.amago2.toy import SMALL, small
         ),
         ({"encoder": {"hiden": [3]}}, "did you mean hidden?"),
         ({"encoder": {"kind": "rnn"}}, "encoder"),
+        (
+            {"trajectory": {"kind": "gru", "contxt": 3}},
+            "unknown key trajectory.contxt; did you mean",
+        ),
         ({"agent": {"actor": "foo"}}, "'filtered_imitation' or 'policy_gradient'"),
         ({"agent": {"value_limit": -3}}, "agent: value_limit must be positive"),
         ({"agent": {"value_limit": [3, 1]}}, "low < high"),

@@ -25,6 +25,8 @@ DETERMINISTIC = (
     "config.yaml",
     "checkpoint/policy.safetensors",
     "checkpoint/trainer.safetensors",
+    "checkpoint/state.json",
+    "checkpoint/manifest.json",
 )
 
 
@@ -217,7 +219,7 @@ def test_a_checkpoint_says_what_is_wrong_with_it(finished: Path, tmp_path: Path)
 def test_another_schema_is_refused(finished: Path, tmp_path: Path) -> None:
     checkpoint = read(finished / "checkpoint")
     write(tmp_path / "copy", checkpoint)
-    for name in DETERMINISTIC[3:]:
+    for name in DETERMINISTIC[3:5]:
         assert (finished / name).read_bytes() == (tmp_path / "copy" / Path(name).name).read_bytes()
     checkpoint.state["schema"] = 99
     write(tmp_path / "newer", checkpoint)
