@@ -76,10 +76,9 @@ def _agent(size: str, variant: str, mode: str) -> Any:
     from amago2.spaces import ActionSpec
 
     if size == "pixels":
-        boxes: dict[str, gym.spaces.Box[Any]] = {
-            "image": gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
-        }
-        return make_agent(_config(size, variant, mode), boxes, ActionSpec("discrete", 15))
+        image: gym.spaces.Box[Any] = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
+        actions = ActionSpec("discrete", 15)
+        return make_agent(_config(size, variant, mode), {"image": image}, actions)
     boxes = {"observation": gym.spaces.Box(-9, 9, (17,), np.float32)}
     return make_agent(_config(size, variant, mode), boxes, ActionSpec("discrete", 4))
 
