@@ -101,7 +101,8 @@ def _settings(config: Config) -> Iterator[None]:
     keep_freed_memory()
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(config.threads)
-    torch.use_deterministic_algorithms(True)
+    # On CUDA some operations have no deterministic form: they warn instead of stopping the run.
+    torch.use_deterministic_algorithms(True, warn_only=config.device == "cuda")
     try:
         yield
     finally:
