@@ -69,7 +69,7 @@ bench: setup  ## measure speed and memory into docs/performance.md
 	@$(RUN) python -m workflow.bench --out docs/performance.md
 
 learn-check: setup  ## train small agents for minutes and see them learn what they should
-	@$(PYTEST) -m learn -s
+	@$(PYTEST) -m learn -n 2 -rP
 
 # Each fails where the machine lacks what it tests, or where no such test exists.
 test-browser test-docker test-slurm: setup
