@@ -20,6 +20,7 @@ layouts of "train" come from seeds 0 to 5,000, of "eval" from seeds 5,001 to 1,0
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -27,6 +28,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from envs import babyai_view
 from envs.contract import (
     MultiTaskEnv,
     Observation,
@@ -138,9 +140,10 @@ class MultiTaskBabyAI(MultiTaskEnv):
         first, last = SEEDS[self._split]
         self._layout = int(self.np_random.integers(first, last + 1))
         # A new one each time costs less than a layout, and cannot remember anything.
-        self._simulator = gymnasium.make(
-            registered_id(self._task), disable_env_checker=True
-        ).unwrapped
+        made = gymnasium.make(registered_id(self._task), disable_env_checker=True)
+        simulator: Any = made.unwrapped
+        simulator.gen_obs = partial(babyai_view.observe, simulator)
+        self._simulator = simulator
 
     def _begin_attempt(self) -> Observation:
         assert self._simulator is not None

@@ -25,8 +25,9 @@ and 20 seconds to build.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
+from copy import copy
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -46,8 +47,6 @@ OBSERVATION_SIZE = 40
 VARIANTS = 50
 MAX_ATTEMPT_STEPS = 500
 REWARD_VERSION = "v2"
-# Simulators kept by a process while no environment uses them; one takes about 25 MB and 0.1 s.
-MAX_IDLE = 12
 
 TRAIN_TASKS = (
     "assembly-v3", "basketball-v3", "button-press-topdown-v3", "button-press-topdown-wall-v3",
@@ -68,12 +67,31 @@ SPLITS = ("train", "eval")
 PUBLISHED_NAMES = {task.replace("-v3", "-v2"): task for task in ALL_TASKS}
 
 
+@cache
+def compiled(path: str) -> Any:
+    """The model in an XML file; it takes 0.1 s and 20 MB, and several tasks share one."""
+    return require("mujoco", "metaworld").MjModel.from_xml_path(path)
+
+
+def _initialize_simulation(env: Any) -> tuple[Any, Any]:
+    """As Gymnasium's own, but from a copy of the compiled model (tasks change theirs)."""
+    model = copy(compiled(env.fullpath))
+    return model, require("mujoco", "metaworld").MjData(model)
+
+
+@cache
+def simulator_class(task: str) -> Any:
+    """Meta-World's class of a task, made so that a new one takes 2 ms."""
+    original = require("metaworld.env_dict", "metaworld").ALL_V3_ENVIRONMENTS[task]
+    own = {"_initialize_simulation": _initialize_simulation}
+    return type(original.__name__, (original,), own)
+
+
 class Simulator:
-    """One Meta-World task; every attempt repeats exactly, whatever was simulated before."""
+    """One Meta-World task; every attempt repeats exactly."""
 
     def __init__(self, task: str) -> None:
-        classes = require("metaworld.env_dict", "metaworld").ALL_V3_ENVIRONMENTS
-        self.env = classes[task](reward_function_version=REWARD_VERSION)
+        self.env = simulator_class(task)(reward_function_version=REWARD_VERSION)
         # What `set_task` would do, without its pickle; goals are hidden by default.
         self.env._set_task_called = True
         self.env.seeded_rand_vec = True
@@ -90,42 +108,6 @@ class Simulator:
         """The random vector, of a length that depends on the task."""
         vector: NDArray[np.float64] = self.env._last_rand_vec
         return vector
-
-
-class SimulatorPool:
-    """The idle simulators of this process, at most `limit`: environments share what they build.
-
-    An environment that kept all 45 would hold more than a gigabyte.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._idle: list[tuple[str, Simulator]] = []
-        self._lock = threading.Lock()
-
-    def take(self, task: str) -> Simulator:
-        """An idle simulator of `task`, or a new one; nobody else has it until it is given back."""
-        with self._lock:
-            for index, (name, simulator) in enumerate(self._idle):
-                if name == task:
-                    del self._idle[index]
-                    return simulator
-        return Simulator(task)
-
-    def give(self, task: str, simulator: Simulator) -> None:
-        """Take back a simulator; the one that has been idle longest is closed if there are many."""
-        with self._lock:
-            self._idle.append((task, simulator))
-            extra = self._idle[: -self._limit]
-            self._idle = self._idle[-self._limit :]
-        for _, old in extra:
-            old.env.close()
-
-    def __len__(self) -> int:
-        return len(self._idle)
-
-
-POOL = SimulatorPool(MAX_IDLE)
 
 
 class MultiTaskMetaWorld(MultiTaskEnv):
@@ -169,16 +151,16 @@ class MultiTaskMetaWorld(MultiTaskEnv):
             variants,
             variant_seed,
         )
-        self._held: tuple[str, Simulator] | None = None
+        self._held: Simulator | None = None
         self._step = 0
         self._solved = False
 
     def _draw_variant(self) -> None:
         variant = int(self.np_random.integers(self._variants))
-        self._release()
-        self._held = (self._task, POOL.take(self._task))
+        self._held = None  # first, for the new one to use its memory again
+        self._held = Simulator(self._task)
         key = (SPLITS.index(self._split), ALL_TASKS.index(self._task), variant)
-        self._held[1].draw_variant(np.random.default_rng([self._variant_seed, *key]))
+        self._held.draw_variant(np.random.default_rng([self._variant_seed, *key]))
 
     def _begin_attempt(self) -> Observation:
         self._step, self._solved = 0, False
@@ -186,7 +168,7 @@ class MultiTaskMetaWorld(MultiTaskEnv):
         return self._observe(values)
 
     def _play(self, action: Any) -> StepResult:
-        clipped = np.clip(np.asarray(action, np.float32), -1.0, 1.0)
+        clipped = np.minimum(np.maximum(np.asarray(action, np.float32), -1.0), 1.0)
         values, reward, _, _, info = self._simulator.env.step(clipped)
         self._step += 1
         self._solved = self._solved or bool(info["success"])
@@ -202,14 +184,8 @@ class MultiTaskMetaWorld(MultiTaskEnv):
     @property
     def _simulator(self) -> Simulator:
         assert self._held is not None
-        return self._held[1]
-
-    def _release(self) -> None:
-        if self._held is not None:
-            POOL.give(*self._held)
-            self._held = None
+        return self._held
 
     def close(self) -> None:
-        """Leave the simulator to the process's other environments."""
-        self._release()
-        self._running = False
+        """Drop the simulator."""
+        self._held, self._running = None, False

@@ -112,6 +112,26 @@ def test_equals_the_bare_simulator(task: str) -> None:
         assert info["success"] is (total > 0)
 
 
+def test_the_view_is_minigrids_own_in_every_task() -> None:
+    env = MultiTaskBabyAI(task_set="all", attempt_steps=60)
+    env.reset(seed=0)
+    actions = np.random.default_rng(0)
+    compared = carried = 0
+    for task in env.tasks:
+        observation, _ = env.reset(options={"task": task})
+        done = False
+        while not done:
+            simulator: Any = env._simulator
+            expected = type(simulator).gen_obs(simulator)
+            assert np.array_equal(observation["image"], expected["image"])
+            carried, compared = carried + (simulator.carrying is not None), compared + 1
+            observation, _, done, *_ = env.step(
+                int(actions.choice(7, p=[0.15, 0.15, 0.3, *[0.1] * 4]))
+            )
+    assert compared > 5_000
+    assert carried > 100
+
+
 def test_success_pays_more_the_earlier_it_comes() -> None:
     """In the one-room task with a red ball only, a short random search always finds it."""
     env = MultiTaskBabyAI(tasks=["GoToRedBallNoDists"])

@@ -1,21 +1,20 @@
 import csv
 import pickle
+import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.error import ResetNeeded
 
 from envs.contract import SimulatorMissing
 from envs.metaworld import (
     ALL_TASKS,
-    MAX_IDLE,
-    POOL,
     PUBLISHED_NAMES,
     TEST_TASKS,
     TRAIN_TASKS,
     MultiTaskMetaWorld,
-    SimulatorPool,
 )
 from tests.envs.contract_checks import (
     assert_same,
@@ -51,7 +50,7 @@ def test_keeps_the_contract() -> None:
     assert steps[-1][2:4] == (True, False)
 
 
-def test_every_task_fits_the_spaces_hides_its_goal_and_gives_few_simulators() -> None:
+def test_every_task_fits_the_spaces_and_hides_its_goal() -> None:
     env = MultiTaskMetaWorld(tasks=ALL_TASKS)
     env.reset(seed=0)
     with global_generators_untouched():
@@ -64,8 +63,6 @@ def test_every_task_fits_the_spaces_hides_its_goal_and_gives_few_simulators() ->
                 assert np.isfinite(observation["observation"]).all()
                 assert observation["observation"][36:].tolist() == [0, 0, 0, flag]
             assert 0 <= reward <= 10
-    env.close()
-    assert len(POOL) <= MAX_IDLE
 
 
 def bare_simulator(env: MultiTaskMetaWorld) -> Any:
@@ -201,37 +198,33 @@ def test_order_of_tasks_shows_nowhere() -> None:
         assert_same(rollout(forward, 3, task), rollout(backward, 3, task))
 
 
-def test_environments_share_idle_simulators_only() -> None:
-    first, second = (MultiTaskMetaWorld(tasks=["reach-v3"], attempt_steps=5) for _ in range(2))
-    first.reset(seed=0)
-    second.reset(seed=0)
-    held = first._simulator
-    assert held is not second._simulator
-    first.close()
-    before = len(POOL)
-    second.close()
-    assert len(POOL) <= min(before + 1, MAX_IDLE)
-    second.reset(seed=1)
-    assert len(POOL) >= 1
-    with pytest.raises(Exception, match="reset"):
-        first.step(np.zeros(4))
+def test_environments_of_one_model_do_not_disturb_each_other() -> None:
+    """Both tasks have the same model, which each changes in its copy."""
+    tasks = ["drawer-open-v3", "drawer-close-v3"]
+    first, second, alone = (MultiTaskMetaWorld(tasks=tasks, attempt_steps=9) for _ in range(3))
+    expected = [rollout(alone, 1, tasks[0]), rollout(alone, 2, tasks[1])]
+    for env, seed, task in ((first, 1, tasks[0]), (second, 2, tasks[1])):
+        env.action_space.seed(0)
+        env.reset(seed=seed, options={"task": task})
+    assert first._simulator.env.fullpath == second._simulator.env.fullpath
+    for index in range(1, len(expected[0])):
+        for env, steps in zip((first, second), expected, strict=True):
+            shown = env.step(env.action_space.sample())[0]["observation"]
+            assert np.array_equal(shown, steps[index][0]["observation"])
 
 
-def test_the_pool_closes_what_has_been_idle_longest() -> None:
-    class Idle:
-        def __init__(self) -> None:
-            self.env, self.closed = self, False
-
-        def close(self) -> None:
-            self.closed = True
-
-    pool, made = SimulatorPool(2), [Idle() for _ in range(4)]
-    for index, simulator in enumerate(made):
-        pool.give(f"task{index}", simulator)  # type: ignore[arg-type]
-    assert len(pool) == 2
-    assert [simulator.closed for simulator in made] == [True, True, False, False]
-    assert pool.take("task2") is made[2]  # type: ignore[comparison-overlap]
-    assert len(pool) == 1
+def test_a_simulator_that_is_no_longer_used_is_freed_at_once() -> None:
+    env = MultiTaskMetaWorld(tasks=["reach-v3"], attempt_steps=5)
+    env.reset(seed=0)
+    gone = weakref.ref(env._simulator.env)
+    env.reset()
+    assert gone() is None
+    gone = weakref.ref(env._simulator.env)
+    env.close()
+    assert gone() is None
+    with pytest.raises(ResetNeeded):
+        env.step(np.zeros(4))
+    env.reset(seed=1)
 
 
 def test_bad_arguments_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
