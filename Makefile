@@ -21,7 +21,7 @@ SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce plan figures tables doctor test lint bench learn-check \
-	test-browser test-docker test-slurm lock clean distclean
+	lock clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -51,7 +51,7 @@ test: setup  ## linters, types, contracts, unit and end-to-end tests
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
 	$(PYTEST) -n 2 --dist loadgroup --durations 10 || status=1; \
-	echo "not run here: make learn-check, test-browser, test-docker, test-slurm"; \
+	echo "not run here: make learn-check (minutes of training)"; \
 	[ $$status = 0 ] || echo "make test: FAILED" >&2; \
 	exit $$status
 
@@ -70,10 +70,6 @@ bench: setup  ## measure speed and memory into docs/performance.md
 
 learn-check: setup  ## train small agents for minutes and see them learn what they should
 	@$(PYTEST) -m learn -n 2 -rP
-
-# Each fails where the machine lacks what it tests, or where no such test exists.
-test-browser test-docker test-slurm: setup
-	@$(PYTEST) -m $(@:test-%=%)
 
 lock: setup  ## make the hash locks anew (UPGRADE=1: with the newest versions)
 	@$(PYTHON) -m workflow.environment lock $(if $(UPGRADE),--upgrade)
