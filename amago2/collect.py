@@ -1,5 +1,6 @@
 """The collector: N actors explore, and what they see becomes replay."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,7 @@ class Collector:
 
     def begin(self) -> None:
         """Start every actor's first rollout."""
-        for row in range(len(self.envs)):
-            self._begin_rollout(row)
+        self._begin_rollouts(range(len(self.envs)))
 
     def collect(self, epoch: int) -> list[Finished]:
         """One epoch of steps. Returns the rollouts that finished, in order."""
@@ -74,33 +74,38 @@ class Collector:
         reward, terminated, truncated = self.envs.step(actions)
         rows = np.arange(len(self.envs))
         self._stage(rows, actions, reward, terminated)
-        finished = []
-        for row in rows:
+        finished, ended = [], []
+        for row in rows.tolist():
             self.history[row].append(actions[row])
             if terminated[row] or truncated[row]:
                 finished.append(Finished(self.envs.task(row), float(self.value[row])))
                 self._store_piece(row)
                 self.rollout[row] += 1
-                self._begin_rollout(row)
+                ended.append(row)
             elif self.time[row] - self.piece_start[row] >= self.piece_limit[row]:
                 self._store_piece(row)
                 self._begin_piece(row)
+        if ended:
+            self._begin_rollouts(ended)
         return finished
 
-    def _begin_rollout(self, row: int) -> None:
-        rollout = int(self.rollout[row])
-        self.memory.reset(row)
-        self.history[row] = []
-        self.time[row] = self.piece_start[row] = 0
-        self.value[row] = 0.0
-        if self.config.collector.exploration.randomize:
-            draw = numpy_rng(self.config.seed, Stream.EPSILON, row, rollout).random()
-            self.scale[row] = draw
-        self._draw_limit(row)
-        self.envs.reset(row, integer(self.config.seed, Stream.ROLLOUT, row, rollout))
-        self.staged[row, 0] = np.zeros((), self.staged.dtype)
-        self.staged["action"][row, 0] = self.envs.actions.blank()
-        self._stage_observation(np.array([row]))
+    def _begin_rollouts(self, rows: Sequence[int]) -> None:
+        """Reset the environments of some rows, all at once."""
+        seed, seeds = self.config.seed, []
+        for row in rows:
+            rollout = int(self.rollout[row])
+            self.memory.reset(row)
+            self.history[row] = []
+            self.time[row] = self.piece_start[row] = 0
+            self.value[row] = 0.0
+            if self.config.collector.exploration.randomize:
+                self.scale[row] = numpy_rng(seed, Stream.EPSILON, row, rollout).random()
+            self._draw_limit(row)
+            self.staged[row, 0] = np.zeros((), self.staged.dtype)
+            self.staged["action"][row, 0] = self.envs.actions.blank()
+            seeds.append(integer(seed, Stream.ROLLOUT, row, rollout))
+        self.envs.reset(rows, seeds)
+        self._stage_observation(np.array(rows))
 
     def _stage(self, rows: Array, actions: Array, reward: Array, terminated: Array) -> None:
         """Store the tokens after a step of `rows`."""
@@ -157,8 +162,8 @@ class Collector:
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Step every unfinished rollout again, and take over the memory."""
         self.rollout[:] = values["rollout"]
+        self.begin()
         for row, start in enumerate(values["piece_start"]):
-            self._begin_rollout(row)
             actions = tensors.get(f"history.{row}")
             for action in [] if actions is None else actions.numpy():
                 reward, terminated, _ = self.envs.step(action[None], np.array([row]))

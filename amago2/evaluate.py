@@ -1,6 +1,7 @@
 """Evaluation: a fixed number of whole rollouts of every task, sampled from the policy."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,8 +76,7 @@ class _Rollouts:
         self.value = np.zeros(n)
 
     def run(self, rng: torch.Generator) -> None:
-        for row in range(len(self.envs)):
-            self._next(row)
+        self._next(range(len(self.envs)))
         while any(self.running):
             actions = act(self.agent, self.envs, self.reward, self.action, self.memory, rng)
             busy = np.flatnonzero([job is not None for job in self.running])
@@ -86,6 +86,7 @@ class _Rollouts:
         reward, terminated, truncated = self.envs.step(actions, busy)
         self.reward[busy], self.action[busy] = reward, actions
         self.value[busy] += reward
+        ended = []
         for i, row in enumerate(busy.tolist()):
             info = self.envs.infos[row]
             if "attempt_return" in info:
@@ -95,18 +96,23 @@ class _Rollouts:
                     self._record(row, attempt, "success", float(info["success"]))
             if terminated[i] or truncated[i]:
                 self._record(row, WHOLE, "return", float(self.value[row]))
-                self._next(row)
+                ended.append(row)
+        self._next(ended)
 
     def _record(self, row: int, attempt: int, metric: str, value: float) -> None:
         job = self.running[row]
         assert job is not None
         self.rows.append(Row(self.split, job.number, self.envs.task(row), attempt, metric, value))
 
-    def _next(self, row: int) -> None:
-        job = self.running[row] = self.jobs.popleft() if self.jobs else None
-        if job is None:
-            return
-        self.memory.reset(row)
-        self.envs.reset(row, job.seed, job.options)
-        self.reward[row] = self.value[row] = 0.0
-        self.action[row] = self.envs.actions.blank()
+    def _next(self, rows: Sequence[int]) -> None:
+        """Begin the next jobs, as long as there are any, in some rows."""
+        begun: dict[int, _Job] = {}
+        for row in rows:
+            job = self.running[row] = self.jobs.popleft() if self.jobs else None
+            if job is not None:
+                begun[row] = job
+                self.memory.reset(row)
+                self.reward[row] = self.value[row] = 0.0
+                self.action[row] = self.envs.actions.blank()
+        jobs = begun.values()
+        self.envs.reset(list(begun), [job.seed for job in jobs], [job.options for job in jobs])

@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -74,12 +74,18 @@ class VectorEnv:
     def __len__(self) -> int:
         return len(self.infos)
 
-    def reset(self, row: int, seed: int, options: Mapping[str, Any] | None = None) -> None:
-        """Start a rollout in one environment."""
-        observation, self.infos[row] = self.envs[row].reset(
-            seed=seed, options=dict(options) if options else None
-        )
-        self._store(row, observation)
+    def reset(
+        self,
+        rows: Sequence[int],
+        seeds: Sequence[int],
+        options: Sequence[Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        """Start a rollout in each of some environments."""
+        for row, seed, chosen in zip(rows, seeds, options or [None] * len(rows), strict=True):
+            observation, self.infos[row] = self.envs[row].reset(
+                seed=seed, options=dict(chosen) if chosen else None
+            )
+            self._store(row, observation)
 
     def step(self, actions: Array, rows: Array | None = None) -> tuple[Array, Array, Array]:
         """Step all environments (or the given rows) with stored-form actions.

@@ -10,7 +10,7 @@ import mmap
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
@@ -103,13 +103,25 @@ class ParallelVectorEnv(VectorEnv):
         """The environments' tasks; empty if they name none."""
         return self._tasks
 
-    def reset(self, row: int, seed: int, options: Mapping[str, Any] | None = None) -> None:
-        """Start a rollout in one environment."""
-        self._doing[row] = f"resetting with seed {seed}"
-        worker = int(self._worker[row])
-        self._send(worker, RESET + json.dumps([int(row), seed, options and dict(options)]).encode())
-        self._begun[row] = self.infos[row] = json.loads(self._receive(worker))
-        self._doing[row] = f"task {self.task(row)}, seed {seed}"
+    def reset(
+        self,
+        rows: Sequence[int],
+        seeds: Sequence[int],
+        options: Sequence[Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        """Start a rollout in each of some environments."""
+        asked: dict[int, list[tuple[int, int, Any]]] = {}
+        for row, seed, chosen in zip(rows, seeds, options or [None] * len(rows), strict=True):
+            self._doing[row] = f"resetting with seed {seed}"
+            share = asked.setdefault(int(self._worker[row]), [])
+            share.append((int(row), int(seed), chosen and dict(chosen)))
+        for worker, share in asked.items():
+            self._send(worker, RESET + json.dumps(share).encode())
+        for worker, share in asked.items():
+            infos = json.loads(self._receive(worker))
+            for (row, seed, _), info in zip(share, infos, strict=True):
+                self._begun[row] = self.infos[row] = info
+                self._doing[row] = f"task {self.task(row)}, seed {seed}"
 
     def step(self, actions: Array, rows: Array | None = None) -> tuple[Array, Array, Array]:
         """See `VectorEnv.step`; between attempts' ends, `infos` are those of the reset."""
@@ -189,7 +201,7 @@ def _work(pipe: Connection, make: Make, rows: list[int]) -> None:
 
 
 def _serve(pipe: Connection, envs: VectorEnv, rows: list[int], arrays: dict[str, Array]) -> None:
-    """Answer every message: a step of the active rows, or a reset of one."""
+    """Answer every message: a step of the active rows, or resets."""
     mine = {name: array[rows[0] : rows[-1] + 1] for name, array in arrays.items()}
     # The environments write straight into the shared arrays.
     envs.observation = {key: mine[f"observation.{key}"] for key in envs.observation}
@@ -207,9 +219,11 @@ def _serve(pipe: Connection, envs: VectorEnv, rows: list[int], arrays: dict[str,
             ]
             pipe.send_bytes(OK + (json.dumps(told, default=_plain).encode() if told else b""))
         else:
-            row, seed, options = json.loads(message[1:])
-            envs.reset(row - rows[0], seed, options)
-            pipe.send_bytes(OK + json.dumps(envs.infos[row - rows[0]], default=_plain).encode())
+            asked, seeds, options = zip(*json.loads(message[1:]), strict=True)
+            begun = [row - rows[0] for row in asked]
+            envs.reset(begun, seeds, options)
+            infos = [envs.infos[i] for i in begun]
+            pipe.send_bytes(OK + json.dumps(infos, default=_plain).encode())
 
 
 def _plain(value: Any) -> Any:

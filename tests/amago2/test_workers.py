@@ -41,8 +41,8 @@ def test_workers_do_what_one_process_does() -> None:
         assert parallel.actions == plain.actions
         chance = np.random.default_rng(0)
         for envs in (parallel, plain):
-            for row in range(5):
-                envs.reset(row, 100 + row, {"task": "right"} if row == 2 else None)
+            options = [None, None, {"task": "right"}, None, None]
+            envs.reset(range(5), [100 + row for row in range(5)], options)
         for _ in range(12):
             rows = np.flatnonzero(chance.random(5) < 0.7)
             actions = chance.integers(3, size=len(rows)).astype(np.int16)
@@ -55,7 +55,7 @@ def test_workers_do_what_one_process_does() -> None:
                 assert parallel.infos[row] == plain.infos[row]
                 if "attempt_return" in plain.infos[row]:
                     for envs in (parallel, plain):
-                        envs.reset(row, 7)
+                        envs.reset([row], [7])
     finally:
         parallel.close()
         plain.close()
@@ -71,8 +71,7 @@ def test_training_gives_the_same_bits_with_workers(tmp_path: Path) -> None:
 def test_a_failing_simulator_is_reported_with_task_and_seed() -> None:
     envs = ParallelVectorEnv(partial(make, crash_at=2), 2, 2)
     try:
-        for row in range(2):
-            envs.reset(row, 40 + row)
+        envs.reset(range(2), [40, 41])
         envs.step(np.zeros(2, np.int16))
         with pytest.raises(RunError, match=r"simulator is broken") as error:
             envs.step(np.zeros(2, np.int16))
@@ -87,8 +86,7 @@ def test_a_killed_worker_is_reported_and_none_outlives_close() -> None:
     children = [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
     assert len(children) == 2
     try:
-        for row in range(4):
-            envs.reset(row, row)
+        envs.reset(range(4), range(4))
         os.kill(children[1].pid, signal.SIGKILL)
         with pytest.raises(RunError, match=r"died with exit code -9 .*seed 2.*seed 3"):
             envs.step(np.zeros(4, np.int16))
