@@ -2,7 +2,8 @@
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,22 @@ from workflow.tabulate import to_csv
 
 Entry = dict[str, object]
 SKILL = {"ind_actor_ind_critic": 1.0, "dep_actor_ind_critic": 0.6}
+BINS = 16
+EVALUATIONS = ("split", "rollout", "task", "attempt", "step", "metric", "value")
+METRICS = ("step", "name", "key", "value")
+
+
+@dataclass(frozen=True)
+class World:
+    """What is evaluated: cell to task to (worst, best) return of an attempt, and when."""
+
+    tasks: Mapping[str, Mapping[str, tuple[float, float]]]
+    steps: Sequence[int]
+    attempts: int = 1
+    rollouts: int = 2
+    splits: Mapping[str, str] = field(default_factory=dict)
+    """Evaluation set of a task; `train` if it is not named."""
+    success: bool = False
 
 
 def learning(step: int, last: int, speed: float) -> float:
@@ -22,12 +39,10 @@ def write_experiment(
     folder: Path,
     name: str,
     runs: Sequence[tuple[str, str, str, int]],
-    tasks: dict[str, dict[str, tuple[float, float]]],
-    steps: Sequence[int],
+    world: World,
     missing: Sequence[int] = (),
-    rollouts: int = 2,
 ) -> Path:
-    """An experiment's file and its runs; `tasks`: cell to task to (worst return, best return)."""
+    """An experiment's file and its runs (benchmark, variant, cell, seed), but for those missing."""
     entries: list[Entry] = []
     for place, (benchmark, variant, cell, seed) in enumerate(runs):
         digest = f"{zlib.crc32(repr((benchmark, variant, cell, seed)).encode()):08x}"
@@ -37,7 +52,7 @@ def write_experiment(
              "hash": digest, "path": path}
         )  # fmt: skip
         if place not in missing:
-            _write_run(folder / path, entries[-1], tasks[cell], steps, rollouts)
+            _write_run(folder / path, entries[-1], world)
     target = folder / "experiments" / f"{name}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     content = {"experiment": name, "title": name, "budget": folder.name, "runs": entries}
@@ -45,40 +60,57 @@ def write_experiment(
     return target
 
 
-def _write_run(
-    folder: Path,
-    entry: Entry,
-    tasks: dict[str, tuple[float, float]],
-    steps: Sequence[int],
-    rollouts: int,
-) -> None:
+def _write_run(folder: Path, entry: Entry, world: World) -> None:
     rng = np.random.default_rng(int(str(entry["hash"]), 16))
     folder.mkdir(parents=True)
-    skill = SKILL.get(str(entry["variant"]), 0.3)
-    rows = []
-    for step in steps:
-        for task, (low, high) in tasks.items():
-            reached = learning(step, steps[-1], skill * (1 + 0.3 * rng.standard_normal()))
-            for rollout in range(rollouts):
-                value = low + (high - low) * min(1, max(0, reached + 0.03 * rng.standard_normal()))
-                common = {"split": "train", "rollout": rollout, "task": task, "step": step}
-                for attempt, metric in ((-1, "return"), (0, "attempt_return")):
-                    own = {"attempt": attempt, "metric": metric, "value": repr(value)}
-                    rows.append(common | own)
-    columns = ("split", "rollout", "task", "attempt", "step", "metric", "value")
-    (folder / "evaluations.csv").write_text(to_csv(columns, rows))
-    metrics = [
-        {"step": step, "name": "loss_critic", "key": "", "value": repr(1 / (1 + step))}
-        for step in steps
-    ]
-    (folder / "metrics.csv").write_text(to_csv(("step", "name", "key", "value"), metrics))
+    (folder / "evaluations.csv").write_text(to_csv(EVALUATIONS, _evaluations(entry, world, rng)))
+    (folder / "metrics.csv").write_text(to_csv(METRICS, _metrics(entry, world, rng)))
     (folder / "compute.csv").write_text("time_s,step,update,name,value\n0.5,10,1,rss_bytes,1000\n")
-    record = {
-        "training_version": 1, "git_commit": "0" * 40, "wall_s": 61.5, "cpu_s": 60.0, "gpu": None,
-        "env_steps": steps[-1], "updates": 2000, "peak_rss_bytes": 2**29,
-    }  # fmt: skip
     (folder / "config.yaml").write_text(
         "env: {args: {tasks: [a, b], horizon: 300}}\n"
         "trajectory: {kind: transformer, width: 64, layers: 2, context: 32, dropout: 0.1}\n"
     )
+    record = {
+        "training_version": 1, "git_commit": "0" * 40, "wall_s": 61.5, "cpu_s": 60.0, "gpu": None,
+        "env_steps": world.steps[-1], "updates": 2000, "peak_rss_bytes": 2**29,
+    }  # fmt: skip
     (folder / "record.json").write_text(json.dumps(record))
+
+
+def _evaluations(
+    entry: Entry, world: World, rng: np.random.Generator
+) -> Iterator[dict[str, object]]:
+    skill = SKILL.get(str(entry["variant"]), 0.3)
+    for step in world.steps:
+        for task, (low, high) in world.tasks[str(entry["cell"])].items():
+            reached = learning(step, world.steps[-1], skill * (1 + 0.3 * rng.standard_normal()))
+            split = world.splits.get(task, "train")
+            for rollout in range(world.rollouts):
+                common = {"split": split, "rollout": rollout, "task": task, "step": step}
+                parts = reached + 0.05 * rng.standard_normal(world.attempts)
+                parts = np.clip(parts + 0.03 * np.arange(world.attempts), 0, 1)
+                for attempt, part in enumerate(parts.tolist()):
+                    value = repr(low + (high - low) * part)
+                    own = common | {"attempt": attempt}
+                    yield own | {"metric": "attempt_return", "value": value}
+                    if world.success:
+                        yield own | {"metric": "success", "value": repr(float(part > 0.6))}
+                value = repr(float((low + (high - low) * parts).sum()))
+                yield common | {"attempt": -1, "metric": "return", "value": value}
+
+
+def _metrics(entry: Entry, world: World, rng: np.random.Generator) -> Iterator[dict[str, object]]:
+    tasks = list(world.tasks[str(entry["cell"])])
+    for step in world.steps[1:]:
+        part = step / world.steps[-1]
+        yield {"step": step, "name": "updates", "key": "", "value": 2000 * part}
+        yield {"step": step, "name": "loss_critic", "key": "", "value": repr(1 / (1 + step))}
+        share = float(0.5 + 0.3 * part + 0.02 * rng.standard_normal())
+        yield {"step": step, "name": "filter_share", "key": "", "value": repr(share)}
+        for name, keys, centre in (
+            ("bin_histogram", range(BINS), BINS / 2 + 4 * part),
+            ("replay_share", tasks, len(tasks) * part),
+        ):
+            weights = np.exp(-0.5 * (np.arange(len(keys)) - centre) ** 2 / 4)
+            for key, weight in zip(keys, (weights / weights.sum()).tolist(), strict=True):
+                yield {"step": step, "name": name, "key": key, "value": repr(weight)}

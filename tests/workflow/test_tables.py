@@ -12,7 +12,7 @@ from workflow.tables import compute
 from workflow.tables import hyperparameters as table1
 from workflow.tables import return_scale_scores as scores
 
-from .fake_runs import write_experiment
+from .fake_runs import World, write_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAME = pd.DataFrame(
@@ -111,7 +111,7 @@ def _return_scale(folder: Path, seeds: int) -> dict[str, pd.DataFrame]:
     tasks = {"scaled": {"task0_x1": (0.0, 1.0), "task1_x10": (0.0, 10.0)}}
     variants = ("dep_actor_dep_critic", "ind_actor_ind_critic")
     runs = [("return_scale", v, "scaled", s) for v in variants for s in range(seeds)]
-    path = write_experiment(folder, "e", runs, tasks, steps=[0, 10])
+    path = write_experiment(folder, "e", runs, World(tasks, steps=[0, 10]))
     data = folder / "tables" / "data"
     assert tabulate.main(["--experiment-file", str(path), "--out", str(data)]) == 0
     kinds = ("runs", "evaluations", "compute")

@@ -8,10 +8,10 @@ import pytest
 
 from workflow import tabulate
 
-from .fake_runs import write_experiment
+from .fake_runs import World, write_experiment
 
 RUNS = [("toy", "ind_actor_ind_critic", "default", seed) for seed in range(2)]
-TASKS = {"default": {"easy": (0.0, 1.0), "hard": (-1.0, 1.0)}}
+WORLD = World({"default": {"easy": (0.0, 1.0), "hard": (-1.0, 1.0)}}, steps=[0, 10, 20])
 
 
 def _tables(folder: Path, name: str = "toy") -> dict[str, list[dict[str, str]]]:
@@ -37,18 +37,20 @@ def test_means_over_rollouts_do_not_depend_on_their_order() -> None:
 
 
 def test_tables_have_a_row_for_each_thing(tmp_path: Path) -> None:
-    write_experiment(tmp_path, "toy", RUNS, TASKS, steps=[0, 10, 20])
+    write_experiment(tmp_path, "toy", RUNS, WORLD)
     tables = _tables(tmp_path)
     assert {run["state"] for run in tables["runs"]} == {"finished"}
     assert len(tables["evaluations"]) == 2 * 3 * 2 * 2  # runs, steps, tasks, metrics
-    assert len(tables["metrics"]) == 2 * 3
+    losses = [row for row in tables["metrics"] if row["name"] == "loss_critic"]
+    assert [row["step"] for row in losses] == ["10", "20"] * 2
+    assert json.loads(tables["runs"][0]["settings"])["trajectory"]["width"] == 64
     assert [row["wall_s"] for row in tables["compute"]] == ["61.5", "61.5"]
     assert float(tables["compute"][0]["updates_per_s"]) == pytest.approx(2000 / 61.5)
     assert tables["evaluations"][0]["rollouts"] == "2"
 
 
 def test_missing_runs_are_named_and_the_rest_is_there(tmp_path: Path) -> None:
-    write_experiment(tmp_path, "toy", RUNS, TASKS, steps=[0, 10], missing=[1])
+    write_experiment(tmp_path, "toy", RUNS, WORLD, missing=[1])
     tables = _tables(tmp_path)
     assert [(run["seed"], run["state"]) for run in tables["runs"]] == [
         ("0", "finished"),
@@ -58,7 +60,7 @@ def test_missing_runs_are_named_and_the_rest_is_there(tmp_path: Path) -> None:
 
 
 def test_the_order_of_the_listing_changes_nothing(tmp_path: Path) -> None:
-    path = write_experiment(tmp_path, "toy", RUNS, TASKS, steps=[0, 10])
+    path = write_experiment(tmp_path, "toy", RUNS, WORLD)
     before = _tables(tmp_path)
     experiment = json.loads(path.read_text())
     experiment["runs"].reverse()

@@ -2,13 +2,12 @@
 
 import re
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from amago2.layers import Section
-from workflow import frames, statistics, style
+from workflow import frames, style
 from workflow.figures import panels
 from workflow.render import Params
 
@@ -81,27 +80,14 @@ def _bars(part: SubFigure, scores: pd.DataFrame, cells: dict[str, str]) -> None:
         tasks, variants = sorted(set(group.task)), style.in_order(list(group.variant))
         for index, variant in enumerate(variants):
             own = frames.groups(group[group.variant == variant], "task")
-            seeds = [own[task].value.to_numpy(dtype=float) for task in tasks if task in own]
             width = 0.8 / len(variants)
-            _bar_row(axes, seeds, variant, (index - (len(variants) - 1) / 2) * width, width)
+            shift = (index - (len(variants) - 1) / 2) * width
+            for place, task in enumerate(tasks):
+                if task in own:
+                    seeds = own[task].value.to_numpy(dtype=float)
+                    panels.draw_bar(axes, place + shift, seeds, variant, width)
         axes.set_xticks(range(len(tasks)), [_name(task) for task in tasks])
         axes.set_ylim(-4, 108)
-
-
-def _bar_row(
-    axes: Axes, values: list[statistics.Array], variant: str, shift: float, width: float
-) -> None:
-    """One agent's bar per task, from the seeds' values, with a mark for each seed."""
-    look = style.look(variant)
-    for position, seeds in enumerate(values):
-        interval = statistics.mean_min_max(seeds)
-        x = position + shift
-        axes.bar(x, interval.value, width, color=look.colour, alpha=0.55)
-        axes.plot(
-            np.full(len(seeds), x), seeds, color=look.colour, marker=look.marker, markersize=2.6,
-            linestyle="", clip_on=False,
-        )  # fmt: skip
-        axes.vlines(x, interval.low, interval.high, color=look.colour, linewidth=0.8)
 
 
 def _chance(axes: Axes) -> None:

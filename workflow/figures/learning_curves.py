@@ -23,7 +23,7 @@ class Options(Section):
     attempt: int = -1
     """-1: the whole rollout."""
     split: str | None = None
-    """Evaluation set; by default the only one, or `eval`."""
+    """Evaluation set; by default all of them."""
     panels: Literal["tasks", "mean"] = "tasks"
     columns: int = Field(4, gt=0)
     height: float = Field(1.0, gt=0)
@@ -33,6 +33,9 @@ class Options(Section):
     """Parts of published panels' names, and what they are called here."""
     published_panel: str = "{task}"
     """Name of a task's panel among the published ones."""
+    marked: str | None = None
+    """Evaluation set whose tasks get a star, and what that means."""
+    marked_means: str = ""
     levels: dict[str, str] = {}
     """Published series that are one number each, and what they are called: horizontal lines."""
 
@@ -56,12 +59,15 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     published = _published(tables, params)
     entries = _entries(list(scores.variant), published, options)
     height = 0.3 + options.height * rows
-    figure, body = panels.new_figure(params, height, panels.facts(tables), entries)
+    note = f"* {options.marked_means}." if options.marked_means else ""
+    figure, body = panels.new_figure(params, height, panels.facts(tables, note), entries)
     grid = body.subplots(rows, columns, squeeze=False)
     for axes, ((cell, task), group) in zip(grid.flat, groups.items(), strict=False):
         _panel(axes, group, _of_task(published, options, task), list(options.levels))
-        name = panels.task_title(task)
-        axes.set_title(name if cell == "default" else f"{name}, {cell}", fontsize=6.8)
+        name = panels.task_title(task, width=14 if columns > 4 else 17)
+        star = " *" if options.marked in set(group.split) else ""
+        name = name + star if cell == "default" else f"{name}{star}, {cell}"
+        axes.set_title(name, fontsize=6.8 if columns < 5 else 6.2)
     for axes in grid.flat[len(groups) :]:
         axes.set_visible(False)
     body.supylabel(options.label, fontsize=7.5)

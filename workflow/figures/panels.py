@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from workflow import frames, style
+from workflow import frames, statistics, style
 from workflow.frames import Curve, groups
 from workflow.render import Params
 
 
-def draw_curve(axes: Axes, curve: Curve, agent: str, small: bool = False) -> None:
+def draw_curve(axes: Axes, curve: Curve, agent: str, small: bool = False, dash: str = "-") -> None:
     """A learning curve in its agent's colour, between its minimum and maximum over seeds.
 
     `small` panels get thinner lines, and fewer and smaller marks.
@@ -25,7 +25,7 @@ def draw_curve(axes: Axes, curve: Curve, agent: str, small: bool = False) -> Non
     axes.plot(
         curve.steps, curve.interval.value, color=look.colour, marker=look.marker,
         markevery=_every(len(curve.steps), small), markersize=2.6 if small else 3.5,
-        linewidth=1.0 if small else 1.3, zorder=3,
+        linewidth=1.0 if small else 1.3, linestyle=dash, zorder=3,
     )  # fmt: skip
     if curve.seeds > 1:
         low, high = curve.interval.low, curve.interval.high
@@ -51,8 +51,8 @@ def _every(points: int, small: bool) -> int:
 
 
 def task_title(task: str, width: int = 15) -> str:
-    """A task's name; one longer than `width` in two lines, as even as its capitals allow."""
-    words = re.split(r"(?<=[a-z0-9])(?=[A-Z])", task)
+    """A task's name; one longer than `width` in two lines, as even as its words allow."""
+    words = re.split(r"(?<=[a-z0-9])(?=[A-Z])|(?<=-)", task)
     if len(task) <= width or len(words) == 1:
         return task
     halves = [("".join(words[:k]), "".join(words[k:])) for k in range(len(words) - 1, 0, -1)]
@@ -67,6 +67,42 @@ def by_difficulty(task: str) -> str:
     for level, digit in _LEVELS.items():
         task = task.replace(level, digit)
     return task
+
+
+def draw_bar(
+    axes: Axes,
+    x: float,
+    seeds: statistics.Array,
+    agent: str,
+    width: float,
+    alpha: float = 0.55,
+    hatch: str = "",
+) -> None:
+    """An agent's bar at `x`, from the values of its seeds (S,), with a mark for each of them."""
+    look, interval = style.look(agent), statistics.mean_min_max(seeds)
+    axes.bar(
+        x, interval.value, width, color=look.colour, alpha=alpha, hatch=hatch, edgecolor="white",
+        linewidth=0,
+    )  # fmt: skip
+    axes.plot(
+        np.full(len(seeds), x), seeds, color=look.colour, marker=look.marker, markersize=2.6,
+        linestyle="", clip_on=False,
+    )  # fmt: skip
+    axes.vlines(x, interval.low, interval.high, color=look.colour, linewidth=0.8)
+
+
+def draw_published_bar(axes: Axes, x: float, value: float, width: float) -> None:
+    """The published height of the bar at `x`: black, for grey would be lost on the colours."""
+    ends = [x - 0.4 * width, x + 0.4 * width]
+    axes.plot(ends, [value] * 2, color="black", linewidth=1.1, zorder=4)
+
+
+def row_above(axes: Axes, x: float, text: str) -> None:
+    """A short text above the panel at `x`: out of the way of everything drawn in it."""
+    axes.annotate(
+        text, (x, 1), (0, 1), xycoords=axes.get_xaxis_transform(), textcoords="offset points",
+        fontsize=6, ha="center", va="bottom", color=style.MUTED, annotation_clip=False,
+    )  # fmt: skip
 
 
 def draw_agents(
@@ -119,6 +155,14 @@ def new_figure(
     return style.new_figure(height, style.Face(params.spec.title, badge, facts, entries, warn))
 
 
+def change(before: statistics.Array, after: statistics.Array) -> str:
+    """Change of the mean in percent, rounded: -13."""
+    if before.mean() == 0:
+        return "n/a"
+    percent = round(100 * float((after.mean() - before.mean()) / abs(before.mean())))
+    return f"{percent:+d}" if percent else "0"
+
+
 def timesteps(axes: Axes, label: str = "environment steps") -> None:
     """A horizontal axis of timesteps from zero."""
     axes.xaxis.set_major_formatter(style.short_number)
@@ -154,11 +198,11 @@ def say(axes: Axes, sentence: str) -> None:
     )  # fmt: skip
 
 
-def empty(params: Params, height: float = 1.6) -> Figure:
-    """The figure of experiments none of whose runs is there."""
-    figure, body = new_figure(params, height)
-    names = ", ".join(params.spec.experiments)
-    say(body.subplots(), f"No finished run of {names}\nat budget {params.budget}.")
+def empty(params: Params, what: str | None = None) -> Figure:
+    """The figure of experiments none of whose runs is there, or of which `what` is not."""
+    figure, body = new_figure(params, 1.6)
+    what = what or f"No finished run of {', '.join(params.spec.experiments)}"
+    say(body.subplots(), f"{what}\nat budget {params.budget}.")
     return figure
 
 
@@ -205,13 +249,16 @@ def _brief(value: object) -> str:
 
 
 def describe_missing(missing: pd.DataFrame, total: int) -> str:
-    """Which of the runs are not there, by variant, cell and seed."""
+    """Which of the runs are not there, by benchmark if there are several, variant, cell, seed."""
     if missing.empty:
         return f"All {total} runs are there." if total > 1 else "Its one run is there."
-    groups = missing.groupby(["variant", "cell"], sort=False).seed
-    parts = [
-        f"{style.look(str(variant)).label}{'' if cell == 'default' else f' ({cell})'}"
-        f" seed {', '.join(str(seed) for seed in sorted(seeds))}"
-        for (variant, cell), seeds in groups
-    ]
+    keys = ["benchmark", "variant", "cell"]
+    several = missing.benchmark.nunique() > 1
+    parts = []
+    for benchmark, variant, cell in missing[keys].drop_duplicates().itertuples(index=False):
+        own = missing[(missing[keys] == [benchmark, variant, cell]).all(axis=1)]
+        where = f"{benchmark}, " if several else ""
+        which = "" if cell == "default" else f" ({cell})"
+        seeds = ", ".join(str(seed) for seed in sorted(own.seed))
+        parts.append(f"{where}{style.look(variant).label}{which} seed {seeds}")
     return f"Missing {len(missing)} of {total} runs: {'; '.join(parts)}."

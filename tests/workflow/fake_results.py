@@ -1,0 +1,118 @@
+"""Made-up results of every experiment of the paper, at any size."""
+
+import csv
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from workflow import catalog, hyperparameters, relative_loss, tabulate
+
+from .fake_runs import World, write_experiment
+
+ROOT = Path(__file__).resolve().parents[2]
+VARIANTS = (
+    "ind_actor_ind_critic", "dep_actor_ind_critic", "ind_actor_dep_critic", "dep_actor_dep_critic",
+)  # fmt: skip
+II, DI, ID, DD = VARIANTS
+
+
+def _column(file: str, column: str) -> list[str]:
+    with (catalog.REFERENCE / file).open(newline="") as lines:
+        return list(dict.fromkeys(row[column] for row in csv.DictReader(lines)))
+
+
+POPGYM = _column("popgym_random.csv", "task")
+ML45 = [
+    name.split("/")[0].replace("-v2", "-v3")
+    for name in _column("fig18_24_ml45_tasks.csv", "panel")
+    if name.endswith("/return")
+]
+BABYAI = [name.removesuffix("-v0") for name in _column("fig11_babyai_attempts.csv", "task")]
+ATARI = _column("atari_scores.csv", "game")
+MEMORY = _column("fig08_procgen_memory_hard.csv", "game")
+EASY = ["climber", "coinrun", "jumper", "ninja", "leaper"]
+STARTS = [
+    *(f"SuperMarioBros-Nes:Level{n}-1" for n in (1, 4, 5)),
+    *(f"SuperMarioWorld-Snes:DonutPlains{n}" for n in range(1, 6)),
+]
+
+
+def write_results(
+    folder: Path, seeds: int, steps: Sequence[int], few: int | None, missing: Collection[int] = ()
+) -> None:
+    """Runs and tidy tables of all experiments; of each at most `few` tasks, if that is given."""
+    for name, (runs, world) in _experiments(seeds, steps, few).items():
+        path = write_experiment(folder, name, runs, world, tuple(missing))
+        tidy(folder, name, path)
+    compute_data(folder)
+
+
+def tidy(folder: Path, name: str, path: Path) -> None:
+    """The tidy tables of one experiment."""
+    out = folder / "tables" / "data"
+    assert tabulate.main(["--experiment-file", str(path), "--out", str(out)]) == 0, name
+
+
+def compute_data(folder: Path) -> None:
+    """The tidy tables that need no run."""
+    data = folder / "tables" / "data"
+    assert relative_loss.main(["--out", str(data / "relative_loss.csv")]) == 0
+    arguments = ["--params", str(ROOT / "params"), "--out", str(data / "hyperparameters.csv")]
+    assert hyperparameters.main(arguments) == 0
+
+
+def _experiments(
+    seeds: int, steps: Sequence[int], few: int | None
+) -> dict[str, tuple[list[tuple[str, str, str, int]], World]]:
+    def runs(*grid: tuple[str, str, str]) -> list[tuple[str, str, str, int]]:
+        return [(*cell, seed) for cell in grid for seed in range(seeds)]
+
+    def world(tasks: Sequence[str], low: float, high: float, *cells: str, **more: object) -> World:
+        ends = dict.fromkeys(tasks[:few], (low, high))
+        return World(dict.fromkeys(cells or ("default",), ends), steps, **more)  # type: ignore[arg-type]
+
+    both = (II, DD)
+    scaled = {f"task{i}_x{10**i}": (0.25 * 10**i, 10.0**i) for i in range(4)}
+    equal = {f"task{i}_x1": (0.25, 1.0) for i in range(4)}
+    half = 2 if few else len(BABYAI) - 18
+    babyai = BABYAI[:half] + (BABYAI[-2:] if few else BABYAI[-18:])
+    held_out = dict.fromkeys(babyai, "train_tasks") | dict.fromkeys(babyai[half:], "test_tasks")
+    return {
+        "ext_return_scale": (
+            runs(
+                *(("return_scale", v, "scaled") for v in VARIANTS),
+                *(("return_scale", v, "equal") for v in both),
+            ),
+            World({"scaled": scaled, "equal": equal}, steps),
+        ),
+        "popgym": (runs(*(("popgym", v, "default") for v in both)), world(POPGYM, -0.5, 1)),
+        "ml45": (
+            runs(*(("ml45", v, "default") for v in VARIANTS)),
+            world(ML45, 0, 4000, attempts=3, success=True),
+        ),
+        "procgen": (
+            runs(
+                *(("procgen_easy", v, "default") for v in both),
+                *(("procgen_easy_rescaled", v, "rescaled") for v in both),
+                ("procgen_easy", II, "long_context"),
+            ),
+            world(EASY, 2, 10, "default", "rescaled", "long_context", attempts=2),
+        ),
+        "procgen_memory_hard": (
+            runs(("procgen_memory_hard", II, "default")),
+            world(MEMORY, 1, 10, attempts=2),
+        ),
+        "atari": (
+            runs(*(("atari", v, "default") for v in both), ("atari_clipped", DD, "clipped")),
+            world(ATARI, 100, 20000, "default", "clipped"),
+        ),
+        "babyai": (
+            runs(*(("babyai", v, "default") for v in both)),
+            World(
+                {"default": dict.fromkeys(babyai, (0.0, 1.0))}, steps, attempts=2, splits=held_out
+            ),
+        ),
+        "retro": (
+            runs(("retro_free", II, "free"), ("retro_free", ID, "free")),
+            world(STARTS, 10, 3000, "free"),
+        ),
+    }

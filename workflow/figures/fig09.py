@@ -1,0 +1,75 @@
+"""fig09: Multi-Game Atari without reward clipping, a panel per game."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from workflow import frames, statistics, style
+from workflow.figures import panels
+from workflow.render import Params
+
+COLUMNS = 4
+NOTE = (
+    "Left axes: human-normalised score (0: random policy, 1: a person), right axes: the game's own "
+    "score. Games get equally many steps."
+)
+
+
+def render(tables: frames.Tables, params: Params) -> Figure:
+    """Curves of human-normalised score against the timesteps of one game."""
+    scores = frames.over_attempts(frames.every(tables, "evaluations"))
+    if scores.empty:
+        return panels.empty(params)
+    ends = tables["reference.scores"].set_index("game")
+    rows = normalise(scores, ends)
+    published = tables["reference.curves"] if params.spec.show_reference else None
+    note = NOTE if published is None else f"{NOTE} Published curves are cut where ours end."
+    names = [] if published is None else list(published.series)
+    entries = panels.entries(list(rows.variant), names)
+    height = -(-len(ends) // COLUMNS)
+    figure, body = panels.new_figure(params, 1.15 * height, panels.facts(tables, note), entries)
+    grid = list(body.subplots(height, COLUMNS).flat)
+    games = frames.groups(rows, "task")
+    for axes, game in zip(grid, ends.index, strict=False):
+        axes.set_title(game, fontsize=7)
+        if game not in games:
+            panels.say(axes, "not evaluated")
+            continue
+        curves = None if published is None else published[published.panel == game]
+        panels.draw_agents(axes, games[game], curves, small=True)
+        _raw_axis(axes, float(ends.random[game]), float(ends.human[game]))
+    for axes in grid[len(ends) :]:
+        axes.set_visible(False)
+    body.supxlabel("timesteps of the game", fontsize=7.5)
+    return figure
+
+
+def normalise(scores: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:
+    """Human-normalised rows, with `step` as timesteps of one game of those that are played.
+
+    Agents of another cell (`clipped`) get their own name.
+    """
+    own = ends.loc[scores.task]
+    percent = statistics.normalise(scores.value, own.random, own.human)
+    names = scores.variant.where(scores.cell == "default", scores.variant + "_" + scores.cell)
+    return scores.assign(
+        value=percent / 100, variant=names, step=scores.step / scores.task.nunique()
+    )
+
+
+def _raw_axis(axes: Axes, random: float, human: float) -> None:
+    span = human - random
+
+    def raw(score: ArrayLike) -> ArrayLike:
+        return random + span * np.asarray(score, dtype=float)
+
+    def normalised(score: ArrayLike) -> ArrayLike:
+        return (np.asarray(score, dtype=float) - random) / span
+
+    right = axes.secondary_yaxis("right", functions=(raw, normalised))
+    right.yaxis.set_major_formatter(style.short_number)
+    right.tick_params(labelsize=6, pad=1.5, colors=style.MUTED)
+    right.spines["right"].set_visible(True)
+    axes.tick_params(axis="y", labelsize=6.5, pad=1.5)

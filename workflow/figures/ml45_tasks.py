@@ -1,0 +1,67 @@
+"""fig18 to fig24: Meta-World ML45 task by task, return and successes of a rollout."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+from pydantic import Field
+
+from amago2.layers import Section
+from workflow import frames, style
+from workflow.figures import panels
+from workflow.render import Params
+
+COLUMNS = 4
+NOTE = "Return and number of successes over the three attempts of a rollout."
+
+
+class Options(Section):
+    """Parameters of the figure."""
+
+    tasks: tuple[str, ...] = Field(min_length=1)
+    """Those of this page."""
+
+
+def render(tables: frames.Tables, params: Params) -> Figure:
+    """Two panels a task, one above the other; only the page's tasks that were evaluated."""
+    evaluations = frames.every(tables, "evaluations")
+    if evaluations.empty:
+        return panels.empty(params)
+    shown = [task for task in params.options.tasks if task in set(evaluations.task)]
+    if not shown:
+        return panels.empty(params, "None of this page's tasks is evaluated")
+    statistics = {
+        "return": frames.scores(evaluations),
+        "successes": frames.over_attempts(evaluations, "success"),
+    }
+    reference = tables["reference.curves"] if params.spec.show_reference else None
+    agents = list(statistics["return"].variant)
+    entries = panels.entries(agents, [] if reference is None else list(style.AGENTS)[:4])
+    blocks, columns = -(-len(shown) // COLUMNS), min(COLUMNS, len(shown))
+    facts = _facts(tables, shown, params)
+    figure, body = panels.new_figure(params, 1.9 * blocks + 0.2, facts, entries)
+    grid = body.subplots(2 * blocks, columns, squeeze=False)
+    for place, task in enumerate(shown):
+        row, column = 2 * (place // columns), place % columns
+        grid[row, column].set_title(panels.task_title(task.removesuffix("-v3")), fontsize=6.5)
+        for offset, (name, scores) in enumerate(statistics.items()):
+            axes, published = grid[row + offset, column], _published(reference, task, name)
+            panels.draw_agents(axes, scores[scores.task == task], published, small=True)
+            axes.yaxis.set_major_formatter(style.short_number)
+            if column == 0:
+                axes.set_ylabel(name)
+    for axes in [axes for axes in grid.flat if not axes.has_data()]:
+        axes.set_visible(False)
+    body.supxlabel("environment steps", fontsize=7.5)
+    return figure
+
+
+def _published(reference: pd.DataFrame | None, task: str, name: str) -> pd.DataFrame | None:
+    if reference is None:
+        return None
+    return reference[reference.panel == f"{task.replace('-v3', '-v2')}/{name}"]
+
+
+def _facts(tables: frames.Tables, shown: list[str], params: Params) -> list[str]:
+    left = len(params.options.tasks) - len(shown)
+    gone = f" {left} tasks of this page are not evaluated here." if left else ""
+    cut = " Published curves are cut where ours end." if params.spec.show_reference else ""
+    return panels.facts(tables, NOTE + cut + gone)
