@@ -116,7 +116,8 @@ class Run:
     def __init__(self, config: Config, scratch: Path) -> None:
         self.config, self.scratch = config, scratch
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
-        self.clock, self.cpu_before = time.monotonic(), 0.0
+        self.clock, self.cpu_clock = time.monotonic(), time.process_time()
+        self.cpu_before = 0.0
         self.wall_before, self.resumptions = 0.0, -1
         self.epoch = 0
         self.envs = start(config.env, config.collector.actors)
@@ -294,7 +295,7 @@ class Run:
                 "started": self.started,
                 "resumptions": self.resumptions,
                 "wall_s": self.wall_before + time.monotonic() - self.clock,
-                "cpu_s": self.cpu_before + time.process_time(),
+                "cpu_s": self.cpu_before + time.process_time() - self.cpu_clock,
                 "logs": {name: log.length for name, log in self.logs.items()},
             }
         trainer = targets | self.learner.state() | tensors
@@ -353,7 +354,7 @@ class Run:
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             "resumptions": self.resumptions,
             "wall_s": round(wall, 3),
-            "cpu_s": round(self.cpu_before + time.process_time(), 3),
+            "cpu_s": round(self.cpu_before + time.process_time() - self.cpu_clock, 3),
             "env_steps": self.env_steps,
             "updates": self.learner.updates,
             "parameters": sum(p.numel() for p in self.learner.parameters),
