@@ -76,8 +76,8 @@ def _share(labels: dict[str, Any], losses: Tensor) -> Iterator[dict[str, Any]]:
     for t, target in enumerate(TARGETS):
         for e, error in enumerate(ERRORS.tolist()):
             numbers = (error, losses[t, e].item(), of_curve[t, e].item(), of_loss[t, e].item())
-            # Nine digits: the last ones differ between processors.
-            text = (f"{number:.9g}" for number in numbers)
+            # Seven digits: the last ones differ between processors.
+            text = (f"{number:.7g}" for number in numbers)
             yield labels | dict(zip(COLUMNS[5:], (f"{target:g}", *text), strict=True))
 
 

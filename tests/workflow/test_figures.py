@@ -317,3 +317,29 @@ def test_random_draws_are_not_global() -> None:
     state = np.random.get_state()[1].tolist()  # noqa: NPY002
     style.look("ppo_gru")
     assert np.random.get_state()[1].tolist() == state  # noqa: NPY002
+
+
+def test_curves_by_cell_have_one_stroke_a_label(results: Path) -> None:
+    """The module of figures that compare settings, which has no experiment of its own yet."""
+    panels_ = [
+        {
+            "title": "Ind. / Ind.",
+            "variant": VARIANTS[0],
+            "cells": {"default": "1", "rescaled": "2"},
+        },
+        {"title": "Dep. / Dep.", "variant": VARIANTS[3], "cells": {"rescaled": "2"}},
+        {"title": "not run", "tasks": ["none"], "cells": {"default": "1"}},
+    ]
+    spec = catalog.figure(ROOT / "params", "fig15").model_copy(
+        update={
+            "module": "cells",
+            "reads": ("evaluations",),
+            "options": {"panels": panels_, "columns": 3},
+        }
+    )
+    module, params = render._module(spec, "mini")
+    figure = module.render(frames.load(spec, results / "mini", ["procgen"]), params)
+    colours = [[line.get_color() for line in axes.get_lines()] for axes in figure.axes]
+    assert [len(panel) for panel in colours] == [2, 1, 0]
+    assert colours[0][1] == colours[1][0] != colours[0][0]
+    assert "no finished run" in _words(figure)

@@ -67,7 +67,7 @@ def test_a_large_error_costs_the_same_at_every_scale(table: list[dict[str, str]]
     for target in relative_loss.TARGETS:
         for error in (-0.5, 0.5):
             row = _at(table, error, target, **WIDE_256)
-            assert float(row["value"]) == pytest.approx(by_hand, abs=1e-6)
+            assert float(row["value"]) == pytest.approx(by_hand, abs=1e-5)
             assert float(row["of_loss"]) == pytest.approx(1, abs=1e-6)
 
 

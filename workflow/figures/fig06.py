@@ -68,7 +68,7 @@ def _game(
         panels.draw_bar(axes, x, seeds, agent, WIDTH, hatch="////" if cell == "rescaled" else "")
         before = values.get((agent, "default", game))
         if cell == "rescaled" and before is not None:
-            panels.row_above(axes, x, f"{panels.change(before, seeds)} %")
+            panels.row_above(axes, x, panels.change(before, seeds, " %"))
     _lines(axes, place, values.get((*LONG, game)), game, published)
 
 

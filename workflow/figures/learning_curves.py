@@ -64,7 +64,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     grid = body.subplots(rows, columns, squeeze=False)
     for axes, ((cell, task), group) in zip(grid.flat, groups.items(), strict=False):
         _panel(axes, group, _of_task(published, options, task), list(options.levels))
-        name = panels.task_title(task, width=14 if columns > 4 else 17)
+        name = panels.task_title(task, width=17 if columns < 5 else 14 - 2 * (columns > 5))
         star = " *" if options.marked in set(group.split) else ""
         name = name + star if cell == "default" else f"{name}{star}, {cell}"
         axes.set_title(name, fontsize=6.8 if columns < 5 else 6.2)

@@ -51,12 +51,13 @@ def _every(points: int, small: bool) -> int:
 
 
 def task_title(task: str, width: int = 15) -> str:
-    """A task's name; one longer than `width` in two lines, as even as its words allow."""
+    """A task's name; one longer than `width` in two lines, the break as late as both fit."""
     words = re.split(r"(?<=[a-z0-9])(?=[A-Z])|(?<=-)", task)
     if len(task) <= width or len(words) == 1:
         return task
     halves = [("".join(words[:k]), "".join(words[k:])) for k in range(len(words) - 1, 0, -1)]
-    return "\n".join(min(halves, key=lambda pair: max(map(len, pair))))
+    fitting = [pair for pair in halves if max(map(len, pair)) <= width]
+    return "\n".join(fitting[0] if fitting else min(halves, key=lambda pair: max(map(len, pair))))
 
 
 _LEVELS = {"Easy": "0", "Medium": "1", "Hard": "2"}
@@ -155,12 +156,12 @@ def new_figure(
     return style.new_figure(height, style.Face(params.spec.title, badge, facts, entries, warn))
 
 
-def change(before: statistics.Array, after: statistics.Array) -> str:
-    """Change of the mean in percent, rounded: -13."""
+def change(before: statistics.Array, after: statistics.Array, unit: str = "") -> str:
+    """Change of the mean in percent, rounded: -13; nothing is a change from zero."""
     if before.mean() == 0:
         return "n/a"
     percent = round(100 * float((after.mean() - before.mean()) / abs(before.mean())))
-    return f"{percent:+d}" if percent else "0"
+    return (f"{percent:+d}" if percent else "0") + unit
 
 
 def timesteps(axes: Axes, label: str = "environment steps") -> None:
@@ -179,7 +180,7 @@ def fit(axes: Axes, end: float) -> None:
     seen += together[together[:, 0] <= end, 1].tolist()
     low, high = min(seen), max(seen)
     margin = 0.06 * (high - low) or 0.5
-    axes.set_xlim(0, 1.02 * end)
+    axes.set_xlim(0, 1.05 * end)  # room for the last mark
     axes.set_ylim(low - margin, high + margin)
 
 
@@ -219,8 +220,14 @@ def facts(tables: frames.Tables, *notes: str, bars: str = LINES) -> list[str]:
     sentence = f"{count} seed{'' if many == 1 else 's'}"
     bars = bars if many > 1 else "no error bars"
     missing = runs[runs.state != "finished"]
-    notes = (*notes, describe_settings(finished))
+    notes = (*notes, describe_settings(finished), _not_run(tables))
     return [f"{sentence}; {bars}. {describe_missing(missing, len(runs))}", *(n for n in notes if n)]
+
+
+def _not_run(tables: frames.Tables) -> str:
+    names = [name.removesuffix(".runs") for name in tables if name.endswith(".runs")]
+    empty = [name for name in names if tables[f"{name}.runs"].empty]
+    return f"Not run here: {', '.join(empty)}." if empty else ""
 
 
 def describe_settings(runs: pd.DataFrame) -> str:
@@ -228,13 +235,11 @@ def describe_settings(runs: pd.DataFrame) -> str:
     given = [json.loads(text) for text in sorted(set(runs.settings.dropna()))]
     parts = []
     for section in ("trajectory", "environment"):
-        found = [settings[section] for settings in given]
-        shared = {
-            key: v
-            for key, v in (found or [{}])[0].items()
-            if all(key in f and f[key] == v for f in found)
-        }
-        parts += [f"{key.replace('_', ' ')} {_brief(value)}" for key, value in shared.items()]
+        first, *others = [settings[section] for settings in given] or [{}]
+        for key, value in first.items():
+            if all(other.get(key) == value for other in others):
+                name = "" if key == "kind" else f"{key.replace('_', ' ')} "
+                parts.append(f"{name}{_brief(value)}")
     return f"Settings: {', '.join(parts)}." if parts else ""
 
 

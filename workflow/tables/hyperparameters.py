@@ -1,6 +1,7 @@
 """table1 and table2: our resolved parameters beside the published ones."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -24,32 +25,44 @@ class Options(Section):
     """Parameters of the table."""
 
     rows: tuple[Row, ...] = Field(min_length=1)
+    published_as: dict[str, str] = {}
+    """Benchmarks that the paper does not list apart, and the one whose values are theirs too."""
 
 
 def build(tables: Tables, params: Params) -> pd.DataFrame:
     """Rows (parameter, benchmark, value, published, same); `published` is empty where none is."""
     given, published = tables["hyperparameters"], tables["reference.published"]
     printed = published.set_index(["parameter", "benchmark"]).value
+    known = [name for name in dict.fromkeys(published.benchmark) if name != "all"]
     found = []
-    for benchmark in dict.fromkeys(given.benchmark):
+    for benchmark in _in_order(given.benchmark, known):
         own = given[given.benchmark == benchmark]
         values = dict(zip(own.key, map(json.loads, own.value), strict=True))
+        name = params.options.published_as.get(benchmark, benchmark)
         for row in params.options.rows:
             ours = " ".join(_text(key, values) for key in row.keys)
-            paper = printed.get((row.label, benchmark), printed.get((row.label, "all")))
-            if benchmark not in set(published.benchmark):
-                paper = None
+            paper = printed.get((row.label, name), printed.get((row.label, "all")))
+            paper = paper if name in known else None
             same = None if paper is None else ours == paper
             found.append((row.label, benchmark, ours, paper, same))
     return pd.DataFrame(found, columns=["parameter", "benchmark", "value", "published", "same"])
 
 
+def _in_order(benchmarks: Iterable[str], known: list[str]) -> list[str]:
+    """Benchmarks as in the published table, the others behind by name."""
+    return sorted(set(benchmarks), key=lambda b: (known.index(b) if b in known else len(known), b))
+
+
 def display(frame: pd.DataFrame) -> pd.DataFrame:
-    """One column per benchmark; a value that differs has the paper's in brackets."""
+    """One column per benchmark, or for several that are alike; see `_shown`."""
     shown = [_shown(*row) for row in zip(frame.value, frame.published, frame.same, strict=True)]
-    order = list(dict.fromkeys(frame.parameter))
     wide = frame.assign(shown=shown).pivot(index="parameter", columns="benchmark", values="shown")
-    return wide.loc[order].rename_axis(columns=None).reset_index()
+    wide = wide.loc[list(dict.fromkeys(frame.parameter))]
+    columns: dict[tuple[str, ...], list[str]] = {}
+    for benchmark in dict.fromkeys(frame.benchmark):
+        columns.setdefault(tuple(wide[benchmark]), []).append(benchmark)
+    alike = {", ".join(names): texts for texts, names in columns.items()}
+    return pd.DataFrame({"parameter": wide.index, **alike})
 
 
 def _shown(value: str, published: str | None, same: bool | None) -> str:
@@ -75,9 +88,13 @@ def _format(value: Any) -> str:
 
 
 def encoder(values: Values) -> str:
-    """The timestep encoder as the paper writes it: FF (hidden width, output width)."""
-    if values["encoder.kind"] == "ff":
+    """The timestep encoder as the paper writes it: FF (hidden width, output width), say."""
+    kind = values["encoder.kind"]
+    if kind == "ff":
         hidden = sorted(set(values["encoder.hidden"]))
         return f"FF ({_format(hidden)}, {_format(values['encoder.output'])})"
-    own = [(key, value) for key, value in values.items() if key.startswith("encoder.")]
-    return ", ".join(f"{key.removeprefix('encoder.')} {_format(value)}" for key, value in own)
+    if kind == "cnn" and values["encoder.trunk"] == "impala":
+        return f"IMPALA CNN {_format(values['encoder.depths'])}"
+    if kind == "grid_language":
+        return "grid CNN + language RNN + FF"
+    return " ".join(str(values.get(key, "")) for key in ("encoder.trunk", "encoder.kind")).strip()
