@@ -39,9 +39,11 @@ plan: setup  ## what a budget would run, how long it takes, what is done already
 	@$(RUN) python -m workflow.plan $(CHOICE)
 
 figures: setup  ## the figures alone
+	@$(RUN) python -m workflow.plan $(CHOICE) >/dev/null
 	@$(RUN) snakemake figures $(CONFIG)
 
 tables: setup  ## the tables alone
+	@$(RUN) python -m workflow.plan $(CHOICE) >/dev/null
 	@$(RUN) snakemake tables $(CONFIG)
 
 doctor:  ## what this machine has and lacks, with remedies

@@ -10,9 +10,9 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`amago2.load(path)`, `amago2.train(config, out)`: imported when first used."""
+    """`amago2.load(folder)`, imported when first used."""
     if name == "load":
-        from amago2.checkpoint import load_policy
+        from amago2.play import load
 
-        return load_policy
+        return load
     raise AttributeError(f"module 'amago2' has no attribute {name!r}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 TRUSTED = "envs"
 """The package whose environments a stored configuration may name without being asked."""
 
+WIDTH = max(120, Console().width)
+"""Wide enough for the longest task names and digests."""
+
 app = typer.Typer(
     help="Train and use AMAGO-2 agents on Gymnasium environments.",
     no_args_is_help=True,
@@ -31,13 +35,19 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's or che
 
 def main() -> None:
     """Entry point: a user's mistake ends with one sentence and exit code 2, a failure with 1."""
+    sys.path.append(str(Path.cwd()))  # a user's own environment, named by its module
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except (ConfigError, RunError, OSError) as error:
         print(f"amago2: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
-    except KeyboardInterrupt:
-        print("amago2: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        print(
+            "\namago2: stopped; the same command goes on from the last checkpoint", file=sys.stderr
+        )
         sys.exit(130)
 
 
@@ -127,20 +137,16 @@ def info(run: RunArgument) -> None:
         facts |= json.loads(record.read_text())
         for key in ("checkpoint_sha256", "replay_sha256"):
             facts[key] = f"{len(facts[key])} files"
-    facts["checkpoint"] = _checkpoint_state(run)
     for key, value in facts.items():
-        table.add_row(key, str(value))
-    Console(soft_wrap=True).print(table)
+        table.add_row(key, "not recorded" if value is None else str(value))
+    Console(width=WIDTH).print(table)
+    from amago2.checkpoint import checkpoint_folder, verify
 
-
-def _checkpoint_state(run: Path) -> str:
-    from amago2.checkpoint import CheckpointError, checkpoint_folder, verify
-
-    try:
-        verify(folder := checkpoint_folder(run))
-    except CheckpointError as error:
-        return str(error)
-    return f"{folder}: whole (every SHA-256 as recorded)"
+    if not (folder := checkpoint_folder(run)).is_dir():
+        print(f"{folder}: not here; `dvc pull` fetches it if it was pushed")
+        return
+    verify(folder)
+    print(f"{folder}: whole (every SHA-256 as recorded)")
 
 
 def _config_file(run: Path) -> Path:
@@ -172,7 +178,7 @@ def _print_evaluation(rows: "Sequence[Row]") -> None:
         mean = sum(values) / len(values)
         whole = "all" if attempt < 0 else str(attempt + 1)
         table.add_row(split, task, whole, metric, f"{mean:.4g}", str(len(values)))
-    Console().print(table)
+    Console(width=WIDTH).print(table)
 
 
 if __name__ == "__main__":

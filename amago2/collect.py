@@ -12,6 +12,7 @@ from torch import Tensor
 from amago2.agent import Agent
 from amago2.config import Config
 from amago2.exploration import epsilon, explore
+from amago2.layers import RunError
 from amago2.replay import Replay, record_type
 from amago2.seeding import Stream, integer, numpy_rng, torch_rng
 from amago2.spaces import Array
@@ -72,6 +73,12 @@ class Collector:
 
     def _advance(self, actions: Array) -> list[Finished]:
         reward, terminated, truncated = self.envs.step(actions)
+        if not np.isfinite(reward).all():
+            row = int(np.flatnonzero(~np.isfinite(reward))[0])
+            raise RunError(
+                f"{self.config.env.entry} gave a reward of {reward[row]} (task "
+                f"{self.envs.task(row)}, timestep {self.time[row] + 1}); rewards must be finite"
+            )
         rows = np.arange(len(self.envs))
         self._stage(rows, actions, reward, terminated)
         finished, ended = [], []
@@ -183,10 +190,7 @@ def act(
     observation = {k: torch.from_numpy(v).to(device) for k, v in envs.observation.items()}
     represented = envs.actions.represent(torch.from_numpy(np.ascontiguousarray(action)).to(device))
     previous = torch.from_numpy(np.ascontiguousarray(reward, dtype=np.float32)).to(device)
-    chosen = agent.act(observation, previous, represented, memory, rng).cpu()
-    if envs.actions.kind == "discrete":
-        return chosen.argmax(-1).numpy().astype(np.int16)
-    return chosen.numpy().astype(envs.actions.stored.base)
+    return envs.actions.store(agent.act(observation, previous, represented, memory, rng).cpu())
 
 
 def make_replay(config: Config, envs: VectorEnv, folder: Path) -> Replay:

@@ -14,6 +14,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from amago2.layers import ConfigError
+
 if TYPE_CHECKING:  # environment workers need no PyTorch
     from torch import Tensor
 
@@ -33,14 +35,14 @@ class ActionSpec:
 
     @classmethod
     def of(cls, space: gym.Space[Any]) -> "ActionSpec":
-        """Describe `space`. Raises `ValueError` if the agent has no policy for it."""
+        """Describe `space`. Raises `ConfigError` if the agent has no policy for it."""
         if isinstance(space, gym.spaces.Discrete) and space.start == 0 and space.n < 2**15:
             return cls("discrete", int(space.n))
         if isinstance(space, gym.spaces.MultiBinary) and len(space.shape) == 1:
             return cls("multibinary", space.shape[0])
         if isinstance(space, gym.spaces.Box) and len(space.shape) == 1 and space.is_bounded():
             return cls("continuous", space.shape[0], space.low, space.high)
-        raise ValueError(
+        raise ConfigError(
             f"action space {space} is not supported; use Discrete(n) starting at 0, "
             "a bounded one-dimensional Box, or a one-dimensional MultiBinary"
         )
@@ -68,6 +70,12 @@ class ActionSpec:
             return list(whole.astype(self.low.dtype))
         return list(stored.astype(np.int8))
 
+    def store(self, represented: "Tensor") -> Array:
+        """Stored form (N,) or (N, A) of represented actions (N, A), on the CPU."""
+        if self.kind == "discrete":
+            return represented.argmax(-1).numpy().astype(self.stored)
+        return represented.numpy().astype(self.stored.base)
+
     def represent(self, stored: "Tensor") -> "Tensor":
         """Representations (..., A) float32 of stored actions."""
         if self.kind != "discrete":
@@ -79,12 +87,12 @@ class ActionSpec:
 def observation_space(space: gym.Space[Any]) -> dict[str, gym.spaces.Box]:
     """Boxes of an observation space by key, sorted; a plain Box gets the key `observation`.
 
-    Raises `ValueError` for anything but Boxes.
+    Raises `ConfigError` for anything but Boxes.
     """
     spaces = dict(space.spaces) if isinstance(space, gym.spaces.Dict) else {DEFAULT_KEY: space}
     boxes = {key: box for key, box in sorted(spaces.items()) if isinstance(box, gym.spaces.Box)}
     if len(boxes) != len(spaces):
-        raise ValueError(
+        raise ConfigError(
             f"observation space {space} is not supported; use a Box or a Dict of Boxes "
             "(gymnasium.wrappers.FlattenObservation turns others into one)"
         )

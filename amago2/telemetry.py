@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -114,6 +115,11 @@ class Progress:
         self.path, self.epochs = path, epochs
         self.started = time.monotonic()
         self._written = -10.0
+        self._began: float = 0.0  # share that was done before this process
+
+    def resume(self, epoch: int) -> None:
+        """Count from here when the time left is estimated."""
+        self._began = epoch / self.epochs
 
     def report(
         self, phase: str, epoch: int, env_steps: int, updates: int, within: float = 0.0
@@ -134,6 +140,18 @@ class Progress:
             "pid": os.getpid(),
         }
         write_text(self.path, json.dumps(content) + "\n")
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{self._line(content)}", end="", file=sys.stderr, flush=True)
+
+    def _line(self, content: Mapping[str, Any]) -> str:
+        """For a person at a terminal."""
+        share, elapsed = content["done"] - self._began, content["elapsed_s"]
+        left = elapsed * (1 - content["done"]) / share if share > 0 else float("nan")
+        return (
+            f"epoch {content['epoch']}/{self.epochs} ({content['phase']}), "
+            f"{content['env_steps']:,} steps, {content['updates']:,} updates, "
+            f"{elapsed:.0f} s, about {left:.0f} s left"
+        )
 
 
 def evaluation_rows(rows: Iterable[Row], step: int) -> list[tuple[Any, ...]]:

@@ -177,9 +177,7 @@ class Run:
             try:
                 means = self.learner.learn(slice_)
             except NotFinite as error:
-                raise NotFinite(
-                    f"{error}; the last good checkpoint is {self._last_good()}"
-                ) from None
+                raise NotFinite(f"{error}; {self._last_good()}") from None
             for name, mean in means.items():
                 total[name] = total.get(name, torch.zeros_like(mean)) + mean * (slice_ / updates)
             done += slice_
@@ -190,7 +188,7 @@ class Run:
 
     def _last_good(self) -> str:
         kept = self._checkpoints()
-        return str(kept[-1]) if kept else "none yet"
+        return f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
 
     def _evaluate(self, rollouts: int) -> None:
         for i, name in enumerate(self.config.env.eval_sets):
@@ -243,6 +241,7 @@ class Run:
         for folder in reversed(self._checkpoints()):
             try:
                 self._restore(ckpt.read(folder), folder)
+                print(f"going on from epoch {self.epoch} of {self.config.collector.epochs}")
                 return
             except ckpt.CheckpointError as error:
                 print(f"{error}; trying the one before it", file=sys.stderr)
@@ -275,6 +274,7 @@ class Run:
         self.epoch, self.started = state["epoch"], state["started"]
         self.wall_before, self.cpu_before = state["wall_s"], state["cpu_s"]
         self.resumptions = state["resumptions"] + 1
+        self.progress.resume(self.epoch)
         self.logs = {
             name: telemetry.Log(self.scratch / f"{name}.csv", columns, state["logs"][name])
             for name, columns in self._columns().items()

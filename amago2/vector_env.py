@@ -22,8 +22,8 @@ def environment_class(entry: str) -> Callable[..., gym.Env[Any, Any]]:
         found = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"env.entry is {entry!r}: cannot import {error.name}; install it, or name a module "
-            "on the Python path"
+            f"env.entry is {entry!r}: cannot import {error.name}; install it, or start where "
+            "its module lies"
         ) from None
     if not (isinstance(found, type) and issubclass(found, gym.Env)):
         raise ConfigError(f"env.entry is {entry!r}: {name} is not a gymnasium.Env of {module}")
@@ -44,6 +44,8 @@ def make_env(config: Environment, eval_set: str | None = None, row: int = 0) -> 
         if "slot" in inspect.signature(made).parameters:
             args["slot"] = row
         return made(**args)
+    except ConfigError:
+        raise
     except TypeError as error:
         raise ConfigError(f"env.args {args} do not fit {config.entry}: {error}") from None
     except ValueError as error:
@@ -85,6 +87,7 @@ class VectorEnv:
             observation, self.infos[row] = self.envs[row].reset(
                 seed=seed, options=dict(chosen) if chosen else None
             )
+            self._check(row, observation)
             self._store(row, observation)
 
     def step(self, actions: Array, rows: Array | None = None) -> tuple[Array, Array, Array]:
@@ -111,6 +114,19 @@ class VectorEnv:
     def task(self, row: int) -> str:
         """The task that one environment's `info` names, else the environment's class."""
         return str(self.infos[row].get("task", self.default_task))
+
+    def _check(self, row: int, observation: Any) -> None:
+        """Raise `ConfigError` unless an observation is what its space says."""
+        try:
+            seen = {key: np.shape(value) for key, value in as_dict(observation).items()}
+        except ValueError:
+            seen = {}
+        wanted = {key: box.shape for key, box in self.observations.items()}
+        if seen != wanted:
+            raise ConfigError(
+                f"{type(self.envs[row].unwrapped).__name__}.reset returned an observation of "
+                f"{seen or type(observation).__name__}, but its observation_space says {wanted}"
+            )
 
     def _store(self, row: int, observation: Any) -> None:
         for key, value in as_dict(observation).items():

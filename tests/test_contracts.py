@@ -18,7 +18,7 @@ ROOMS = {
 PYRAMID = [  # a file imports from the lines below its own
     {"cli"},
     {"train"},
-    {"telemetry"},
+    {"telemetry", "play"},
     {"evaluate"},
     {"collect", "learn", "checkpoint"},
     {"agent", "resources"},

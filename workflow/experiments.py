@@ -169,22 +169,31 @@ def _matrix(parameters: Parameters, name: str, selection: Selection) -> Matrix:
     share = experiment.budgets.get(selection.budget)
     members = tuple(_members(parameters, name, experiment, share, selection)) if share else ()
     used = {member.config.benchmark for member in members}
-    lacks = {grid.benchmark: grid.needs and lacking(grid.needs) for grid in experiment.runs}
-    left_out = tuple(f"{b} is left out: {why}" for b, why in lacks.items() if why and b in used)
+    lacks = {
+        grid.benchmark: lacking(grid.needs)
+        for grid in experiment.runs
+        if grid.needs and grid.benchmark in used and _asked(name, grid, selection)
+    }
+    left_out = tuple(f"{benchmark} is left out: {why}" for benchmark, why in lacks.items() if why)
     return Matrix(name, experiment.title, selection.budget, members, left_out)
+
+
+def _asked(name: str, grid: Grid, selection: Selection) -> bool:
+    """Does the command line ask for a grid of the experiment `name`?"""
+    asked = not selection.experiments or name in selection.experiments
+    return asked and (not selection.benchmarks or grid.benchmark in selection.benchmarks)
 
 
 def _members(
     parameters: Parameters, name: str, experiment: Experiment, share: Share, selection: Selection
 ) -> Iterator[Member]:
-    asked = not selection.experiments or name in selection.experiments
     seeds = selection.seeds or share.seeds
     source = str(parameters.folder / "experiments" / f"{name}.yaml")
     for grid in experiment.runs:
         if share.cells is not None and grid.cell not in share.cells:
             continue
-        selected = asked and (not selection.benchmarks or grid.benchmark in selection.benchmarks)
-        selected = selected and not (grid.needs and lacking(grid.needs))
+        lacks = lacking(grid.needs) if grid.needs else None
+        selected = _asked(name, grid, selection) and not lacks
         over = [Layer(f"{source}, cell {grid.cell}", grid.set)]
         for variant in grid.variants:
             if share.variants is not None and variant not in share.variants:

@@ -13,13 +13,11 @@ def lacking(need: Need) -> str | None:
     A simulator that is not installed is no such thing: its runs fail, and say why.
     """
     from envs.contract import SimulatorMissing
-    from envs.retro_roms import MARIO_GAMES, RomMissing, check
+    from envs.retro_roms import MARIO_GAMES, REMEDY, Rom
 
     assert need == "mario_roms"
     try:
-        check(MARIO_GAMES)
-    except RomMissing as error:
-        return str(error)
+        wrong = [rom.game for rom in map(Rom.of, MARIO_GAMES) if rom.problem]
     except SimulatorMissing:
         return None
-    return None
+    return f"no ROM, or not the right one, of {', '.join(wrong)}; {REMEDY}" if wrong else None

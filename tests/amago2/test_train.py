@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import amago2
@@ -17,7 +16,7 @@ from amago2.config import Config
 from amago2.layers import ConfigError, RunError
 from amago2.learn import NotFinite
 from amago2.train import Run, train
-from tests.amago2.toy import small
+from tests.amago2.toy import Toy, small
 
 DETERMINISTIC = (
     "metrics.csv",
@@ -228,11 +227,23 @@ def test_another_schema_is_refused(finished: Path, tmp_path: Path) -> None:
 
 
 def test_a_loaded_policy_acts(finished: Path) -> None:
-    import torch
+    player, env = amago2.load(finished), Toy()
+    acted = []
+    for _ in range(2):
+        player.reset()
+        observation, _ = env.reset(seed=3)
+        reward, over = 0.0, False
+        while not over:
+            acted.append(player.act(observation, reward))
+            observation, reward, over, _, _ = env.step(acted[-1])
+    assert len(acted) == 10
+    assert set(acted) <= {0, 1, 2}
+    again = amago2.load(finished)
+    assert again.act(Toy().reset(seed=3)[0]) == acted[0]
 
-    agent = amago2.load(finished)
-    memory = agent.trunk.initial_memory(2, torch.device("cpu"))
-    rng = torch.Generator().manual_seed(0)
-    action = agent.act({"o": torch.zeros(2, 3)}, torch.zeros(2), torch.zeros(2, 3), memory, rng)
-    assert action.shape == (2, 3)
-    assert np.array_equal(action.sum(-1), [1, 1])
+
+def test_a_reward_that_is_not_finite_is_the_environments(tmp_path: Path) -> None:
+    with pytest.raises(
+        RunError, match=r"toy:Toy gave a reward of nan \(task (left|right), timestep"
+    ):
+        train(small(env={"args": {"nan_reward_after": 40}}), tmp_path / "run")

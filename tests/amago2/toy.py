@@ -18,12 +18,18 @@ class Toy(gym.Env[Observation, Any]):
 
     tasks = ("left", "right")
 
-    def __init__(self, continuous: bool = False, nan_after: int | None = None) -> None:
+    def __init__(
+        self,
+        continuous: bool = False,
+        nan_after: int | None = None,
+        nan_reward_after: int | None = None,
+    ) -> None:
         self.observation_space = gym.spaces.Dict({"o": gym.spaces.Box(-9, 9, (3,), np.float32)})
         self.action_space = (
             gym.spaces.Box(-2, 2, (2,), np.float32) if continuous else gym.spaces.Discrete(3)
         )
-        self.continuous, self.nan_after, self.steps = continuous, nan_after, 0
+        self.continuous, self.steps = continuous, 0
+        self.nan_after, self.nan_reward_after = nan_after, nan_reward_after
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -38,7 +44,7 @@ class Toy(gym.Env[Observation, Any]):
         self.steps += 1
         wanted = self.tasks.index(self.task)
         reward = float(action[0] > 0) if self.continuous else float(action == wanted)
-        if self.nan_after is not None and self.steps > self.nan_after:
+        if self.nan_reward_after is not None and self.steps > self.nan_reward_after:
             reward = float("nan")
         self.total += reward
         over = self.time == LENGTH
@@ -50,6 +56,8 @@ class Toy(gym.Env[Observation, Any]):
     def _observation(self) -> Observation:
         noise = self.np_random.standard_normal()
         sign = float(self.tasks.index(self.task)) if self.time == 0 else 0.0
+        if self.nan_after is not None and self.steps > self.nan_after:
+            noise = float("nan")
         return {"o": np.array([sign, noise, self.time], np.float32)}
 
 
