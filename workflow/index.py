@@ -39,7 +39,7 @@ def page(budget: str, results: Path, params: Path) -> str:
     tables = [spec for spec in catalog.tables(params).values() if spec.drawable(known)]
     body = [
         f"<h1>Results of the budget {escape(budget)}</h1>",
-        *([_WARNING] if budget == "smoke" else []),
+        *([_warning(figures)] if budget == "smoke" else []),
         f"<nav>{' '.join(_link(spec.name) for spec in (*figures, *tables))} {_link('runs')}</nav>",
         "<h2>Figures</h2>",
         *(_figure(spec, folder, known) for spec in figures),
@@ -56,10 +56,13 @@ def page(budget: str, results: Path, params: Path) -> str:
     return head + "\n".join(body) + "\n</body>\n</html>\n"
 
 
-_WARNING = (
-    "<p class='warn'>This budget shows that everything works: one seed, seconds of training. "
-    "Nothing here is a result.</p>"
-)
+def _warning(figures: Sequence[FigureSpec]) -> str:
+    trained = [_link(spec.name) for spec in figures if spec.options.get("badge") == "seeds"]
+    but = f"; only {', '.join(trained)} is trained enough to show its effect, on one seed"
+    return (
+        "<p class='warn'>This budget shows that everything works: one seed, seconds of training. "
+        f"Nothing here is a result{but if trained else ''}.</p>"
+    )
 
 
 def _link(name: str) -> str:

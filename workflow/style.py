@@ -173,7 +173,9 @@ def _legend_columns(labels: Sequence[str]) -> int:
 
 
 def short_number(value: float, _position: object = None) -> str:
-    """20000 as 20k and 1e8 as 100M, in three digits: ticks of timesteps."""
+    """20000 as 20k and 1e8 as 100M, in three digits; below 1 without suffix."""
+    if abs(value) < 1:
+        return f"{float(f'{value:.3g}') + 0.0:g}"
     return EngFormatter(sep="")(float(f"{value:.3g}")).replace("\u2212", "-")
 
 

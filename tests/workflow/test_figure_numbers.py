@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from workflow import frames
 from workflow.figures import fig04, fig07, fig09, fig10, fig15, fig_retro, panels, procgen
@@ -107,7 +108,9 @@ def test_relative_gain_leaves_out_what_cannot_be_compared() -> None:
         ("e", II, 1.0), ("e", ID, 4.0),  # -75 %
     ]  # fmt: skip
     gains = fig_retro.relative_gain(_evaluations(rows, "task variant value"))
-    assert gains.to_dict() == {"e": -0.75, "a": 0.5, "b": 0.5}
+    assert list(gains.index) == ["c", "e", "a", "b"]
+    assert gains.tolist()[1:] == [-0.75, 0.5, 0.5]
+    assert np.isnan(gains["c"])
 
 
 @pytest.mark.parametrize(
@@ -117,6 +120,7 @@ def test_relative_gain_leaves_out_what_cannot_be_compared() -> None:
         ([2.0, 4.0], [6.0], "+100"),
         ([1.0], [1.001], "0"),
         ([0.0], [1.0], "n/a"),
+        ([-1.0], [1.0], "n/a"),
     ],
 )
 def test_changes_are_in_percent(before: list[float], after: list[float], text: str) -> None:
@@ -133,13 +137,28 @@ def test_published_curves_of_tasks_average_where_all_reach() -> None:
 
 
 def test_a_missing_run_is_named_with_its_benchmark_if_there_are_several() -> None:
-    missing = _evaluations([("x", "default"), ("y", "rescaled")], "benchmark cell")
-    text = panels.describe_missing(missing, 5)
-    assert text == (
-        "Missing 2 of 5 runs: x, Ind. actor / Ind. critic seed 0; "
+    rows = [("x", "default", "missing"), ("y", "rescaled", "missing"), ("y", "default", "finished")]
+    runs = _evaluations(rows, "benchmark cell state")
+    assert panels.describe_missing(runs) == (
+        "Missing 2 of 3 runs: x, Ind. actor / Ind. critic seed 0; "
         "y, Ind. actor / Ind. critic (rescaled) seed 0."
     )
-    assert panels.describe_missing(missing.iloc[:0], 5) == "All 5 runs are there."
+    assert panels.describe_missing(runs.iloc[[0, 2]]).startswith("Missing 1 of 2 runs: x, ")
+    assert panels.describe_missing(runs.iloc[2:]) == "Its one run is there."
+
+
+def test_counts_begin_at_zero_and_have_whole_ticks() -> None:
+    axes = Figure().subplots()
+    axes.plot([0, 1], [0.1, 0.3])
+    panels.from_zero(axes, whole=True)
+    assert axes.get_ylim() == (0, 1.06)
+    assert all(tick == int(tick) for tick in axes.get_yticks())
+
+
+def test_only_published_curves_that_begin_in_the_panel_are_listed() -> None:
+    table = pd.DataFrame({"series": ["a", "a", "b"], "timesteps": [5, 50, 20]})
+    assert panels.seen(table, 10) == ["a"]
+    assert panels.seen(None, 10) == []
 
 
 def test_settings_that_all_runs_share_are_told() -> None:

@@ -105,6 +105,13 @@ def test_what_is_computed_is_the_same_at_every_budget(results: Path) -> None:
     assert "not a result" not in _words(_draw("fig03", results, "smoke"))
 
 
+def test_what_smoke_trains_enough_says_how_many_seeds(results: Path) -> None:
+    words = _words(_draw("ext_return_scale", results, "smoke"))
+    assert "smoke budget: 1 seed" in words
+    assert "not a result" not in words
+    assert "not a result" in _words(_draw("fig04", results, "smoke"))
+
+
 def test_missing_runs_are_named(results: Path) -> None:
     words = " ".join(_words(_draw("fig05", results, "mini")).split())
     assert "Missing 1 of 6 runs: Ind. actor / Ind. critic seed 2." in words
@@ -195,7 +202,7 @@ def test_fit_looks_at_what_is_seen_only() -> None:
     ("name", "title"),
     [
         ("HigherLowerEasy", "HigherLowerEasy"),
-        ("NoisyPositionOnlyCartPoleMedium", "NoisyPositionOnly\nCartPoleMedium"),
+        ("NoisyPositionOnlyCartPoleMedium", "NoisyPosition\nOnlyCartPole\nMedium"),
         ("button-press-topdown-wall", "button-press-\ntopdown-wall"),
     ],
 )
@@ -209,7 +216,10 @@ def test_tasks_go_from_easy_to_hard() -> None:
     assert sorted(names, key=panels.by_difficulty) == ordered
 
 
-@pytest.mark.parametrize(("number", "text"), [(0, "0"), (20000, "20k"), (108477000, "108M")])
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0"), (0.2, "0.2"), (-0.25, "-0.25"), (20000, "20k"), (108477000, "108M")],
+)
 def test_short_numbers(number: float, text: str) -> None:
     assert style.short_number(number) == text
 

@@ -160,7 +160,9 @@ def test_compute_counts_a_shared_run_once(tmp_path: Path) -> None:
     total = frame.iloc[-1]
     assert total.wall_min == pytest.approx(2 * 61.5 / 60)
     assert pd.isna(total.gpu_wh)
-    assert "GPU" not in compute.display(frame).columns
+    shown = compute.display(frame)
+    assert "GPU" not in shown.columns
+    assert shown["wall time"].iloc[-1] == "2:03"
 
 
 def test_tables_without_runs_are_made(tmp_path: Path) -> None:

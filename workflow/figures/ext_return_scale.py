@@ -1,6 +1,8 @@
 """ext_return_scale: does an agent learn tasks with small rewards beside tasks with large ones?"""
 
 import re
+from collections.abc import Sequence
+from typing import Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -24,6 +26,8 @@ class Options(Section):
 
     cells: dict[str, str] = {"scaled": "scaled rewards", "equal": "equal rewards"}
     """Cells of the experiment in order, and what they are called."""
+    badge: Literal["not_a_result", "seeds"] = "not_a_result"
+    """What the badge of the smoke budget says."""
 
 
 def render(tables: frames.Tables, params: Params) -> Figure:
@@ -34,7 +38,9 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     cells = {cell: name for cell, name in params.options.cells.items() if cell in set(scores.cell)}
     facts = panels.facts(tables, NOTE, bars=BARS)
     entries = panels.entries(list(scores.variant))
-    figure, body = panels.new_figure(params, 1.25 * len(cells) + 1.6, facts, entries)
+    height, seeds = 1.25 * len(cells) + 1.6, scores.seed.nunique()
+    told = seeds if params.options.badge == "seeds" else 0
+    figure, body = panels.new_figure(params, height, facts, entries, told)
     parts = body.subfigures(2, 1, height_ratios=[1.25 * len(cells), 1.6])
     _curves(parts[0], scores, cells)
     _bars(parts[1], frames.last(scores), cells)
@@ -60,8 +66,10 @@ def _curves(part: SubFigure, scores: pd.DataFrame, cells: dict[str, str]) -> Non
     grid = part.subplots(len(cells), columns, sharey=True, squeeze=False)
     for row, (cell, group) in zip(grid, groups.items(), strict=True):
         row[0].set_ylabel(f"{cells[cell]}\nscore (%)")
-        for axes, (task, rows) in zip(row, frames.groups(group, "task").items(), strict=False):
-            axes.set_title(f"rewards {_name(task)}", fontsize=7)
+        tasks = frames.groups(group, "task")
+        titles = _names(list(tasks), "rewards ")
+        for axes, title, rows in zip(row, titles, tasks.values(), strict=False):
+            axes.set_title(title, fontsize=7)
             _chance(axes)
             for variant, own in frames.groups(rows, "variant").items():
                 panels.draw_curve(axes, frames.curve(own), variant, small=True)
@@ -86,7 +94,7 @@ def _bars(part: SubFigure, scores: pd.DataFrame, cells: dict[str, str]) -> None:
                 if task in own:
                     seeds = own[task].value.to_numpy(dtype=float)
                     panels.draw_bar(axes, place + shift, seeds, variant, width)
-        axes.set_xticks(range(len(tasks)), [_name(task) for task in tasks])
+        axes.set_xticks(range(len(tasks)), _names(tasks))
         axes.set_ylim(-4, 108)
 
 
@@ -94,5 +102,8 @@ def _chance(axes: Axes) -> None:
     axes.axhline(CHANCE, color=style.DARK, linewidth=0.7, linestyle=":", zorder=1)
 
 
-def _name(task: str) -> str:
-    return f"×{reward_scale(task):g}"
+def _names(tasks: Sequence[str], prefix: str = "") -> list[str]:
+    """Tasks by their reward scale, or by number where they have the same."""
+    scales = [f"{prefix}×{reward_scale(task):g}" for task in tasks]
+    alike = len(set(scales)) < len(scales)
+    return [f"task {place}" for place in range(1, len(tasks) + 1)] if alike else scales

@@ -11,7 +11,7 @@ from workflow import frames, style
 from workflow.figures import panels, published_curves
 from workflow.render import Params
 
-TASKS, ATTEMPTS = 45, 3
+TASKS = 45
 SOLVED = 2 / 3
 
 
@@ -24,6 +24,8 @@ class Panel(NamedTuple):
     of_task: str
     """Statistic of single tasks in the published curves that it can be made from."""
     factor: float
+    limit: Literal["none", "zero", "count"]
+    """Whether it can be negative, and whether it is a whole number."""
 
 
 def success_rates(evaluations: pd.DataFrame) -> pd.DataFrame:
@@ -54,9 +56,9 @@ def _returns(evaluations: pd.DataFrame) -> pd.DataFrame:
 
 
 PANELS = (
-    Panel("tasks_ge2_of_3_successes", "tasks solved", _solved, "", 1),
-    Panel("avg_success_rate_pct", "success rate (%)", _percent, "successes", 100 / ATTEMPTS),
-    Panel("avg_total_return_3ep", "return of a rollout", _returns, "return", 1),
+    Panel("tasks_ge2_of_3_successes", "tasks solved", _solved, "", 1, "count"),
+    Panel("avg_success_rate_pct", "success rate (%)", _percent, "successes", 100 / 3, "zero"),
+    Panel("avg_total_return_3ep", "return of a rollout", _returns, "return", 1, "none"),
 )
 
 
@@ -70,11 +72,15 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     if params.spec.show_reference:
         published = {panel.published: _published(tables, panel, tasks) for panel in PANELS}
     facts = panels.facts(tables, _note(len(tasks), bool(published)))
-    entries = panels.entries(list(evaluations.variant), list(style.AGENTS)[:4] if published else [])
+    end = float(evaluations.step.max())
+    names = [name for curves in published.values() for name in panels.seen(curves, end)]
+    entries = panels.entries(list(evaluations.variant), names)
     figure, body = panels.new_figure(params, 1.9, facts, entries)
     for axes, panel in zip(body.subplots(1, len(PANELS)), PANELS, strict=True):
         curves = published.get(panel.published)
         panels.draw_agents(axes, panel.statistic(evaluations), curves, small=True)
+        if panel.limit != "none":
+            panels.from_zero(axes, whole=panel.limit == "count")
         if published:
             _levels(axes, tables, panel.published)
         axes.yaxis.set_major_formatter(style.short_number)
@@ -85,6 +91,11 @@ def render(tables: frames.Tables, params: Params) -> Figure:
 
 def _published(tables: frames.Tables, panel: Panel, tasks: list[str]) -> pd.DataFrame | None:
     """As printed for all tasks; for some of them, made from single tasks' curves if possible."""
+    curves = _curves(tables, panel, tasks)
+    return curves if panel.limit == "none" else panels.not_negative(curves)
+
+
+def _curves(tables: frames.Tables, panel: Panel, tasks: list[str]) -> pd.DataFrame | None:
     if len(tasks) == TASKS:
         table = tables["reference.curves"]
         return table[table.panel == panel.published]

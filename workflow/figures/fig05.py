@@ -12,6 +12,8 @@ from workflow.render import Params
 
 BESIDE = 0.2
 """Below this share of the published range, our curves get a panel of their own."""
+LEAST = 20
+"""Percent either way that are always shown: less would magnify noise."""
 
 
 class Options(Section):
@@ -30,15 +32,15 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     tasks = sorted(set(scores.task))
     published = popgym.published(tables, tasks) if params.spec.show_reference else None
     ranges = _ranges(params.options.layout, float(means.step.max()), published)
-    entries = panels.entries(
-        list(means.variant), [] if published is None else list(published.series)
-    )
+    entries = panels.entries(list(means.variant), panels.seen(published, max(ranges.values())))
     facts = panels.facts(tables, _scale(len(tasks), published is not None))
     figure, body = panels.new_figure(params, 2.2, facts, entries)
     grid = body.subplots(1, len(ranges), squeeze=False)[0]
     for axes, (title, end) in zip(grid, ranges.items(), strict=True):
         axes.axhline(100, color=style.DARK, linewidth=0.6, linestyle=":")
         panels.draw_agents(axes, means, published, end)
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, -LEAST), max(high, LEAST))
         axes.set(title=title, xlabel="environment steps")
     grid[0].set_ylabel("normalised return (%)")
     return figure

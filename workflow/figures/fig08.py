@@ -12,11 +12,14 @@ from workflow.render import Params
 
 AGENT = "ind_actor_ind_critic"
 WIDTH = 0.38
+LEAST = 0.05
+"""Of a game's range: of less, a change in percent says nothing."""
 SHADES = (0.35, 0.8)
 BARS = "bars: mean over seeds; whiskers: minimum and maximum"
 NOTE = (
     "Return of an attempt on unseen levels at the last step, from 0 to 1 of the hard mode's range. "
-    "Numbers above: change in % from the first to the second attempt."
+    "Numbers above: change in % from the first to the second attempt; n/a: the first has 0.05 or "
+    "less."
 )
 
 
@@ -58,7 +61,7 @@ def _games(
             if show_published:
                 panels.draw_published_bar(axes, x, value, WIDTH)
         if len(seeds[0]) and len(seeds[1]):
-            panels.row_above(axes, place, panels.change(*seeds))
+            panels.row_above(axes, place, panels.change(seeds[0], seeds[1], least=LEAST))
     axes.set_xticks(range(len(published)), published.game, rotation=90, fontsize=6.5)
     axes.tick_params(axis="x", pad=1)
 

@@ -26,7 +26,8 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     rows = normalise(scores, ends)
     published = tables["reference.curves"] if params.spec.show_reference else None
     note = NOTE if published is None else f"{NOTE} Published curves are cut where ours end."
-    names = [] if published is None else list(published.series)
+    drawn = rows[rows.task.isin(ends.index)]
+    names = panels.seen(published, float(drawn.step.max()))
     entries = panels.entries(list(rows.variant), names)
     height = -(-len(ends) // COLUMNS)
     figure, body = panels.new_figure(params, 1.15 * height, panels.facts(tables, note), entries)

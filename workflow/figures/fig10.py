@@ -27,9 +27,10 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     published = tables["reference.curves"] if params.spec.show_reference else None
     counts = {split: scores.task[scores.split == split].nunique() for split in PANELS}
     note = _note(counts, published is not None)
-    names = [] if published is None else list(published.series)
+    names = panels.seen(published, float(scores.step.max()))
     entries = panels.entries(list(scores.variant), names)
-    entries.append(_median())
+    if scores.step.nunique() > 1:  # a line of one point has nothing to show
+        entries.append(_median())
     figure, body = panels.new_figure(params, 2.1, panels.facts(tables, note, bars=BARS), entries)
     for axes, (split, (panel, title)) in zip(body.subplots(1, 2), PANELS.items(), strict=True):
         axes.set_title(title)

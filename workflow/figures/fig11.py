@@ -77,7 +77,7 @@ def _column(
     for name, dash in (("first", ":"), ("second", "--")):
         axes.axvline(split[name].mean(), color=look.colour, linestyle=dash, linewidth=0.8)
     axes.set_yticks(places, rows.task, fontsize=6)
-    axes.set_ylim(max(length, 5) - 0.3, -0.7)
+    axes.set_ylim(length - 0.3, -0.7)
     axes.tick_params(axis="y", length=0, pad=2)
     axes.grid(visible=False, axis="y")
 

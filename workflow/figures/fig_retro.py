@@ -18,7 +18,8 @@ ROW = 0.118  # inches a start state
 FREE = "The free game stands in for Super Mario, whose ROMs are not here: this is no Mario result."
 NOTE = (
     "Left: mean return over the start states of the first game. Right: return of Ind. / Ind. above "
-    "that of Ind. / Dep. at the last step, as a share of the latter's size. No published numbers."
+    "that of Ind. / Dep. at the last step, as a share of the latter's size; n/a: that is 0. No "
+    "published numbers."
 )
 
 
@@ -56,21 +57,31 @@ def render(tables: frames.Tables, params: Params) -> Figure:
 
 
 def relative_gain(scores: pd.DataFrame) -> pd.Series:
-    """(II - ID) / |ID| per task, of means over seeds; left out where ID is 0 or one is missing."""
+    """(II - ID) / |ID| per task, of means over seeds; NaN where ID is 0, left out without both."""
     means = scores.pivot_table("value", "task", "variant", "mean").reindex(columns=[II, ID])
-    means = means[means[ID] != 0].dropna()
-    gain = (means[II] - means[ID]) / means[ID].abs()
-    return gain.sort_values(kind="stable")
+    means = means.dropna()
+    gain = (means[II] - means[ID]) / means[ID].abs().where(means[ID] != 0)
+    return gain.sort_values(kind="stable", na_position="first")
 
 
 def _gains(axes: Axes, gains: pd.Series) -> None:
     axes.set_title("relative gain of Ind. / Ind.")
     if gains.empty:
-        panels.say(axes, "no start with both agents\nand a return to compare with")
+        panels.say(axes, "no start with both agents")
         return
     places = np.arange(len(gains))
     colours = [style.look(II if gain >= 0 else ID).colour for gain in gains]
-    axes.barh(places, 100 * gains, 0.75, color=colours)
+    axes.barh(places, 100 * gains.fillna(0), 0.75, color=colours)
+    largest = 100 * float(gains.abs().max()) if gains.notna().any() else 0
+    if largest < 10:
+        axes.set_xlim(-10, 10)
+    for place, gain in zip(places, gains, strict=True):
+        if gain == 0 or np.isnan(gain):  # no bar to see
+            text = "0" if gain == 0 else "n/a"
+            axes.annotate(
+                text, (0, place), (3, 0), textcoords="offset points", fontsize=6, va="center",
+                color=style.MUTED,
+            )  # fmt: skip
     axes.axvline(0, color=style.DARK, linewidth=0.6)
     axes.set_yticks(places, [name.replace("SuperMario", "SM") for name in gains.index], fontsize=6)
     axes.tick_params(axis="y", length=0)

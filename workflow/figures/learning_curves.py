@@ -57,7 +57,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     columns = min(options.columns, len(groups))
     rows = -(-len(groups) // columns)
     published = _published(tables, params)
-    entries = _entries(list(scores.variant), published, options)
+    entries = _entries(list(scores.variant), published, options, float(scores.step.max()))
     height = 0.3 + options.height * rows
     note = f"* {options.marked_means}." if options.marked_means else ""
     figure, body = panels.new_figure(params, height, panels.facts(tables, note), entries)
@@ -89,12 +89,13 @@ def _published(tables: frames.Tables, params: Params) -> pd.DataFrame | None:
     return table.assign(panel=panel)
 
 
-def _entries(agents: list[str], published: pd.DataFrame | None, options: Options) -> list[Artist]:
+def _entries(
+    agents: list[str], published: pd.DataFrame | None, options: Options, end: float
+) -> list[Artist]:
     if published is None:
         return panels.entries(agents)
     levels = [_level(label, index) for index, label in enumerate(options.levels.values())]
-    curves = published.dropna(subset="timesteps")
-    return [*panels.entries(agents, list(curves.series)), *levels]
+    return [*panels.entries(agents, panels.seen(published, end)), *levels]
 
 
 def _of_task(published: pd.DataFrame | None, options: Options, task: str) -> pd.DataFrame | None:

@@ -34,7 +34,9 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     }
     reference = tables["reference.curves"] if params.spec.show_reference else None
     agents = list(statistics["return"].variant)
-    entries = panels.entries(agents, [] if reference is None else list(style.AGENTS)[:4])
+    drawn = [_published(reference, task, name) for task in shown for name in statistics]
+    end = float(evaluations.step.max())
+    entries = panels.entries(agents, [name for own in drawn for name in panels.seen(own, end)])
     blocks, columns = -(-len(shown) // COLUMNS), min(COLUMNS, len(shown))
     facts = _facts(tables, shown, params)
     figure, body = panels.new_figure(params, 1.9 * blocks + 0.2, facts, entries)
@@ -45,6 +47,8 @@ def render(tables: frames.Tables, params: Params) -> Figure:
         for offset, (name, scores) in enumerate(statistics.items()):
             axes, published = grid[row + offset, column], _published(reference, task, name)
             panels.draw_agents(axes, scores[scores.task == task], published, small=True)
+            if name == "successes":
+                panels.from_zero(axes, whole=True)
             axes.yaxis.set_major_formatter(style.short_number)
             if column == 0:
                 axes.set_ylabel(name)
@@ -57,7 +61,8 @@ def render(tables: frames.Tables, params: Params) -> Figure:
 def _published(reference: pd.DataFrame | None, task: str, name: str) -> pd.DataFrame | None:
     if reference is None:
         return None
-    return reference[reference.panel == f"{task.replace('-v3', '-v2')}/{name}"]
+    own = reference[reference.panel == f"{task.replace('-v3', '-v2')}/{name}"]
+    return panels.not_negative(own) if name == "successes" else own
 
 
 def _facts(tables: frames.Tables, shown: list[str], params: Params) -> list[str]:

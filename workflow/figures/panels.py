@@ -1,5 +1,6 @@
 """Pieces that the figures share: curves, published curves, empty frames, what is on their face."""
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from workflow import frames, statistics, style
 from workflow.frames import Curve, groups
@@ -51,13 +53,21 @@ def _every(points: int, small: bool) -> int:
 
 
 def task_title(task: str, width: int = 15) -> str:
-    """A task's name; one longer than `width` in two lines, the break as late as both fit."""
+    """A task's name; one longer than `width` in two lines or three, breaks as late as they fit."""
     words = re.split(r"(?<=[a-z0-9])(?=[A-Z])|(?<=-)", task)
-    if len(task) <= width or len(words) == 1:
-        return task
-    halves = [("".join(words[:k]), "".join(words[k:])) for k in range(len(words) - 1, 0, -1)]
-    fitting = [pair for pair in halves if max(map(len, pair)) <= width]
-    return "\n".join(fitting[0] if fitting else min(halves, key=lambda pair: max(map(len, pair))))
+    broken = [_lines(words, places) for count in (0, 1, 2) for places in _breaks(words, count)]
+    fitting = (lines for lines in broken if max(map(len, lines)) <= width)
+    best = next(fitting, None) or min(broken, key=lambda lines: max(map(len, lines)))
+    return "\n".join(best)
+
+
+def _breaks(words: Sequence[str], count: int) -> list[tuple[int, ...]]:
+    """Places for `count` breaks between words, the latest first."""
+    return sorted(itertools.combinations(range(1, len(words)), count), reverse=True)
+
+
+def _lines(words: Sequence[str], places: Sequence[int]) -> list[str]:
+    return ["".join(words[i:j]) for i, j in itertools.pairwise((0, *places, len(words)))]
 
 
 _LEVELS = {"Easy": "0", "Medium": "1", "Hard": "2"}
@@ -145,22 +155,31 @@ def _entry(agent: str, colour: str, suffix: str = "") -> Line2D:
 
 
 def new_figure(
-    params: Params, height: float, facts: Sequence[str] = (), entries: Sequence[Artist] = ()
+    params: Params,
+    height: float,
+    facts: Sequence[str] = (),
+    entries: Sequence[Artist] = (),
+    seeds: int = 0,
 ) -> tuple[Figure, SubFigure]:
     """A figure with its face, and the part for the panels; see `style.new_figure`.
 
-    What the smoke budget trained is marked as no result.
+    What the smoke budget trained is marked as no result; where it trains enough to show an effect,
+    `seeds` is given and stands there instead.
     """
-    warn = params.budget == "smoke" and bool(params.spec.experiments)
-    badge = "smoke budget: not a result" if warn else f"{params.budget} budget"
+    smoke = params.budget == "smoke" and bool(params.spec.experiments)
+    warn = smoke and not seeds
+    what = f"{seeds} seed{'' if seeds == 1 else 's'}" if seeds else "not a result"
+    badge = f"smoke budget: {what}" if smoke else f"{params.budget} budget"
     return style.new_figure(height, style.Face(params.spec.title, badge, facts, entries, warn))
 
 
-def change(before: statistics.Array, after: statistics.Array, unit: str = "") -> str:
-    """Change of the mean in percent, rounded: -13; nothing is a change from zero."""
-    if before.mean() == 0:
+def change(
+    before: statistics.Array, after: statistics.Array, unit: str = "", least: float = 0
+) -> str:
+    """Change of the mean in percent, rounded: -13; a base of `least` or less has none."""
+    if before.mean() <= least:
         return "n/a"
-    percent = round(100 * float((after.mean() - before.mean()) / abs(before.mean())))
+    percent = round(100 * float(after.mean() / before.mean() - 1))
     return (f"{percent:+d}" if percent else "0") + unit
 
 
@@ -173,7 +192,8 @@ def timesteps(axes: Axes, label: str = "environment steps") -> None:
 
 def fit(axes: Axes, end: float) -> None:
     """End the horizontal axis at `end`, and fit the vertical one to the data up to there."""
-    points = [np.asarray(line.get_xydata()) for line in axes.get_lines() if _is_data(axes, line)]
+    lines = [np.asarray(line.get_xydata()) for line in axes.get_lines() if _is_data(axes, line)]
+    points = [line for line in lines if line[:, 0].min() <= end]
     seen = [float(np.interp(end, *line.T)) for line in points]
     bands = [path.vertices for band in axes.collections for path in band.get_paths()]
     together = np.concatenate([*points, *map(np.asarray, bands)])
@@ -182,6 +202,29 @@ def fit(axes: Axes, end: float) -> None:
     margin = 0.06 * (high - low) or 0.5
     axes.set_xlim(0, 1.05 * end)  # room for the last mark
     axes.set_ylim(low - margin, high + margin)
+
+
+def from_zero(axes: Axes, whole: bool = False) -> None:
+    """A vertical axis from zero, for what cannot be less; counts have ticks at `whole` numbers."""
+    top = axes.get_ylim()[1]
+    axes.set_ylim(0, max(top, 1.06) if whole else top)
+    if whole:
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+
+
+def not_negative(published: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Published curves of what cannot be negative: readings of a plot fall short of its zero."""
+    if published is None:
+        return None
+    columns = ["value", "low", "high"]
+    return published.assign(**{name: published[name].clip(lower=0) for name in columns})
+
+
+def seen(published: pd.DataFrame | None, end: float) -> list[str]:
+    """The series of published curves that begin before `end`: the others are not in the panel."""
+    if published is None:
+        return []
+    return sorted(set(published.series[published.timesteps <= end]))
 
 
 def _is_data(axes: Axes, line: Line2D) -> bool:
@@ -201,9 +244,11 @@ def say(axes: Axes, sentence: str) -> None:
 
 def empty(params: Params, what: str | None = None) -> Figure:
     """The figure of experiments none of whose runs is there, or of which `what` is not."""
-    figure, body = new_figure(params, 1.6)
+    figure, body = new_figure(params, 0.6)
     what = what or f"No finished run of {', '.join(params.spec.experiments)}"
-    say(body.subplots(), f"{what}\nat budget {params.budget}.")
+    axes = body.subplots()
+    say(axes, f"{what}\nat budget {params.budget}.")
+    axes.set_axis_off()
     return figure
 
 
@@ -219,9 +264,8 @@ def facts(tables: frames.Tables, *notes: str, bars: str = LINES) -> list[str]:
     count = str(many) if few == many else f"{few} to {many}"
     sentence = f"{count} seed{'' if many == 1 else 's'}"
     bars = bars if many > 1 else "no error bars"
-    missing = runs[runs.state != "finished"]
     notes = (*notes, describe_settings(finished), _not_run(tables))
-    return [f"{sentence}; {bars}. {describe_missing(missing, len(runs))}", *(n for n in notes if n)]
+    return [f"{sentence}; {bars}. {describe_missing(runs)}", *(n for n in notes if n)]
 
 
 def _not_run(tables: frames.Tables) -> str:
@@ -253,12 +297,13 @@ def _brief(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def describe_missing(missing: pd.DataFrame, total: int) -> str:
+def describe_missing(runs: pd.DataFrame) -> str:
     """Which of the runs are not there, by benchmark if there are several, variant, cell, seed."""
+    missing, total = runs[runs.state != "finished"], len(runs)
     if missing.empty:
         return f"All {total} runs are there." if total > 1 else "Its one run is there."
     keys = ["benchmark", "variant", "cell"]
-    several = missing.benchmark.nunique() > 1
+    several = runs.benchmark.nunique() > 1
     parts = []
     for benchmark, variant, cell in missing[keys].drop_duplicates().itertuples(index=False):
         own = missing[(missing[keys] == [benchmark, variant, cell]).all(axis=1)]

@@ -21,7 +21,7 @@ _MEANS = {
 }
 _NAMES = {
     "benchmark": "benchmark", "variant": "variant", "cell": "cell", "runs": "runs",
-    "wall_min": "wall time (min)", "cpu_min": "CPU time (min)", "env_steps": "steps",
+    "wall_min": "wall time", "cpu_min": "CPU time", "env_steps": "steps",
     "updates": "updates", "steps_per_s": "steps/s", "updates_per_s": "updates/s",
     "memory_gib": "memory (GiB)", "gpu": "GPU", "gpu_memory_gib": "GPU memory (GiB)",
     "gpu_use_pct": "GPU use (%)", "gpu_wh": "GPU energy (Wh)",
@@ -44,10 +44,22 @@ def build(tables: Tables, _params: Params) -> pd.DataFrame:
 
 
 def display(frame: pd.DataFrame) -> pd.DataFrame:
-    """With the agents' names and units; columns in which no run has anything are left out."""
+    """With names and units, times as 12 s or 1:59; columns in which no run has anything are out."""
     names = [style.look(variant).label if variant else "" for variant in frame.variant.fillna("")]
     shown = frame.assign(variant=names).dropna(axis="columns", how="all")
-    return shown.rename(columns=_NAMES)
+    times = {name: shown[name].map(_clock) for name in ("wall_min", "cpu_min") if name in shown}
+    return shown.assign(**times).rename(columns=_NAMES)
+
+
+def _clock(minutes: float) -> str:
+    """12 s, 1:59 or 1:01:59."""
+    if pd.isna(minutes):
+        return "–"
+    seconds = round(60 * minutes)
+    if seconds < 60:
+        return f"{seconds} s"
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
 def _total(runs: pd.DataFrame) -> pd.DataFrame:
