@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -37,18 +36,10 @@ def main() -> None:
     """Entry point: a user's mistake ends with one sentence and exit code 2, a failure with 1."""
     sys.path.append(str(Path.cwd()))  # a user's own environment, named by its module
     try:
-        sys.exit(app(standalone_mode=False))
+        app()
     except (ConfigError, RunError, OSError) as error:
         print(f"amago2: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        print(
-            "\namago2: stopped; the same command goes on from the last checkpoint", file=sys.stderr
-        )
-        sys.exit(130)
 
 
 @app.command()
@@ -76,7 +67,11 @@ def train(
 
     if (out / "record.json").exists():
         print(f"{out} is finished; nothing to do")
-    run(config, out, scratch, extra)
+    try:
+        run(config, out, scratch, extra)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        raise typer.Exit(130) from None
     record = json.loads((out / "record.json").read_text())
     print(
         f"{out}: {record['env_steps']:,} environment steps, {record['updates']:,} updates "
