@@ -20,7 +20,7 @@ PYTEST := $(RUN) OMP_NUM_THREADS=1 python -m pytest
 SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce plan figures tables doctor test lint bench learn-check \
+.PHONY: help setup reproduce plan figures tables doctor test lint bench learn-check retro-roms \
 	lock clean distclean
 
 help:  ## this list
@@ -75,6 +75,10 @@ learn-check: setup  ## train small agents for minutes and see them learn what th
 
 lock: setup  ## make the hash locks anew (UPGRADE=1: with the newest versions)
 	@$(PYTHON) -m workflow.environment lock $(if $(UPGRADE),--upgrade)
+
+retro-roms: setup  ## add your own Super Mario ROMs, checked by hash: FROM=folder
+	@test -n "$(FROM)" || { echo 'retro-roms: say where your ROMs are: make retro-roms FROM=folder' >&2; exit 2; }
+	@$(RUN) python -m envs.retro_roms import "$(FROM)"
 
 clean:  ## remove unfinished runs, job logs and caches; results are never touched
 	@rm -rf results/*/.scratch results/*/.logs .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis build
