@@ -307,7 +307,7 @@ def roms() -> Finding:
     lacking = [game for game in ROMS if game not in json.loads(answer)]
     if not lacking:
         return Finding("Super Mario ROMs", f"all {len(ROMS)}")
-    remedy = "only for those games: .venv/bin/python -m stable_retro.import FOLDER-OF-YOUR-ROMS"
+    remedy = "only for those games: make retro-roms FROM=folder"
     return Finding("Super Mario ROMs", f"{len(lacking)} of {len(ROMS)} missing", remedy)
 
 
