@@ -190,6 +190,8 @@ class Learner(Section):
     updates_per_epoch: Natural
     precision: Literal["bfloat16"] | None = None
     """Of matrix products; without, float32, as losses, targets and statistics always are."""
+    shuffle_rewards: Literal[True] | None = None
+    """A negative control: each sampled batch's rewards are permuted, so nothing can be learned."""
 
 
 class Exploration(Section):

@@ -48,7 +48,10 @@ class Learner:
         c, seed, device = self.config, self.config.seed, self.agent.discounts.device
         drawing = numpy_rng(seed, Stream.REPLAY, self.updates)
         records, lengths = self.replay.sample(drawing, c.learner.batch, c.trajectory.context)
-        batch = make_batch(records, lengths, self.agent.actions).to(device)
+        batch = make_batch(records, lengths, self.agent.actions)
+        if c.learner.shuffle_rewards:
+            batch = batch.with_shuffled_rewards(numpy_rng(seed, Stream.SHUFFLE, self.updates))
+        batch = batch.to(device)
         rng = torch_rng(seed, Stream.UPDATE, self.updates, device=device)
         self._set_learning_rate()
         loss, metrics = self.agent.loss(batch, rng)

@@ -24,6 +24,7 @@ class Stream(IntEnum):
     EVALUATION_ACTING = 7
     EPSILON = 8
     PIECE = 9
+    SHUFFLE = 10
 
 
 def _sequence(seed: int, stream: Stream, counters: tuple[int, ...]) -> np.random.SeedSequence:

@@ -1,0 +1,76 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from amago2.agent import Agent
+from amago2.batch import Batch
+from amago2.train import Run
+from tests.amago2.toy import small
+
+
+def batch() -> Batch:
+    """Two sub-sequences of three and two transitions; rewards 0 to 7, the last one padding."""
+    shape = (2, 4)
+    return Batch(
+        {"o": torch.zeros(*shape, 3)},
+        torch.arange(8.0).view(shape),
+        torch.zeros(*shape, 3),
+        torch.zeros(shape, dtype=torch.bool),
+        torch.arange(4).expand(shape),
+        torch.tensor([[True] * 4, [True] * 3 + [False]]),
+    )
+
+
+def test_shuffled_rewards_are_the_valid_transitions_own_in_another_order() -> None:
+    plain = batch()
+    orders = set()
+    for seed in range(20):
+        rewards = plain.with_shuffled_rewards(np.random.default_rng(seed)).reward
+        assert rewards[:, 0].tolist() == [0, 4]  # of no transition
+        assert rewards[1, 3] == 7  # padding
+        moved = torch.cat([rewards[0, 1:], rewards[1, 1:3]]).tolist()
+        assert sorted(moved) == [1, 2, 3, 5, 6]
+        orders.add(tuple(moved))
+    assert len(orders) > 10
+    assert plain.reward.tolist() == batch().reward.tolist()
+
+
+def learned_from(monkeypatch: pytest.MonkeyPatch, folder: Path, **over: Any) -> list[Batch]:
+    """The batches of the first two updates."""
+    batches = []
+    loss = Agent.loss
+
+    def watched(self: Agent, batch: Batch, rng: torch.Generator) -> Any:
+        batches.append(batch)
+        return loss(self, batch, rng)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Agent, "loss", watched)
+        folder.mkdir()
+        run = Run(small(**over), folder)
+        run.collector.begin()
+        run.collector.collect(0)
+        run.learner.learn(2)
+        run.close()
+    return batches
+
+
+def test_the_learner_shuffles_when_asked_and_otherwise_samples_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plain = learned_from(monkeypatch, tmp_path / "plain")
+    shuffled = learned_from(monkeypatch, tmp_path / "a", learner={"shuffle_rewards": True})
+    again = learned_from(monkeypatch, tmp_path / "b", learner={"shuffle_rewards": True})
+    for one, other, same in zip(plain, shuffled, again, strict=True):
+        assert torch.equal(one.action, other.action)
+        assert not torch.equal(one.reward, other.reward)
+        assert one.reward.sum() == other.reward.sum()
+        assert torch.equal(other.reward, same.reward)
+
+
+def test_an_option_that_is_off_renames_no_run() -> None:
+    assert small(learner={"shuffle_rewards": None}).hash == small().hash
+    assert small(learner={"shuffle_rewards": True}).hash != small().hash
