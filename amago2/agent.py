@@ -64,6 +64,15 @@ class Agent(nn.Module):
 
     # --- acting ---------------------------------------------------------------------------------
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.discounts.device
+
+    def initial_memory(self, rows: int) -> Memory:
+        """Empty memory of `rows` rollouts."""
+        return self.trunk.initial_memory(rows, self.device)
+
     @torch.inference_mode()
     def act(
         self,

@@ -21,8 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from amago2.agent import Agent
-from amago2.config import Config
-from amago2.config import load as load_config
+from amago2.config import Config, RunConfig, load_as
 from amago2.files import sha256, sync, write_text
 from amago2.layers import ConfigError, RunError
 from amago2.seeding import seeded_init
@@ -40,7 +39,7 @@ class CheckpointError(RunError):
 class Checkpoint:
     """All that a run needs to go on to the same bits."""
 
-    config: Config
+    config: RunConfig
     spaces: dict[str, Any]
     policy: dict[str, Tensor]
     trainer: dict[str, Tensor]
@@ -128,8 +127,11 @@ def verify(folder: Path) -> None:
             )
 
 
-def read(folder: Path, trainer: bool = True) -> Checkpoint:
-    """Load a verified checkpoint, without the trainer's part if that is not wanted."""
+def read(folder: Path, trainer: bool = True, config: type[RunConfig] = Config) -> Checkpoint:
+    """Load a verified checkpoint, without the trainer's part if that is not wanted.
+
+    `config` is the kind of its configuration.
+    """
     verify(folder)
     state = json.loads((folder / "state.json").read_text())
     if state.pop("schema", None) != SCHEMA:
@@ -137,12 +139,12 @@ def read(folder: Path, trainer: bool = True) -> Checkpoint:
             f"{folder}: is of another schema than {SCHEMA}, which this version reads"
         )
     try:
-        config = load_config(folder / "config.yaml")
+        configured = load_as(config, folder / "config.yaml")
         policy = load_file(folder / "policy.safetensors")
         rest = load_file(folder / "trainer.safetensors") if trainer else {}
     except (SafetensorError, ConfigError, OSError) as error:
         raise CheckpointError(f"{folder}: cannot be read: {error}") from None
-    return Checkpoint(config, state.pop("spaces"), policy, rest, state)
+    return Checkpoint(configured, state.pop("spaces"), policy, rest, state)
 
 
 def make_agent(
@@ -169,6 +171,7 @@ def load_policy(folder: Path | str, device: str = "cpu") -> Agent:
     folder = checkpoint_folder(Path(folder))
     checkpoint = read(folder, trainer=False)
     observations, actions = read_spaces(checkpoint.spaces)
+    assert isinstance(checkpoint.config, Config)
     config = checkpoint.config.model_copy(update={"device": device})
     agent = make_agent(config, observations, actions)
     missing = agent.load_state_dict(checkpoint.policy, strict=False)

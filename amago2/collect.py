@@ -1,9 +1,9 @@
 """The collector: N actors explore, and what they see becomes replay."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,34 @@ from amago2.replay import Replay, record_type
 from amago2.seeding import Stream, integer, numpy_rng, torch_rng
 from amago2.spaces import Array
 from amago2.vector_env import VectorEnv
+
+
+class Policy(Protocol):
+    """What acts: an agent of any make, on N rollouts at once."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        ...
+
+    def initial_memory(self, rows: int) -> Any:
+        """Empty memory of `rows` rollouts; its `reset(row)` forgets one."""
+        ...
+
+    def act(
+        self,
+        observation: Mapping[str, Tensor],
+        reward: Tensor,
+        action: Tensor,
+        memory: Any,
+        rng: torch.Generator,
+    ) -> Tensor:
+        """Actions (N, A) after observation[k] (N, ...), reward (N,), action (N, A)."""
+        ...
+
+    def eval(self) -> object:
+        """Stop learning for now."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,9 +64,9 @@ class Collector:
 
     def __init__(self, config: Config, envs: VectorEnv, agent: Agent, replay: Replay) -> None:
         self.config, self.envs, self.agent, self.replay = config, envs, agent, replay
-        self.device = agent.discounts.device
+        self.device = agent.device
         n = len(envs)
-        self.memory = agent.trunk.initial_memory(n, self.device)
+        self.memory = agent.initial_memory(n)
         self.staged = np.zeros((n, 64), record_type(envs.observations, envs.actions))
         self.rollout = np.zeros(n, np.int64)  # number of each actor's present rollout
         self.time = np.zeros(n, np.int64)  # its timesteps so far
@@ -183,10 +211,10 @@ class Collector:
 
 
 def act(
-    agent: Agent, envs: VectorEnv, reward: Array, action: Array, memory: Any, rng: torch.Generator
+    agent: Policy, envs: VectorEnv, reward: Array, action: Array, memory: Any, rng: torch.Generator
 ) -> Array:
     """Stored-form actions (N,) or (N, A) of the policy, after reward (N,) and stored action."""
-    device = agent.discounts.device
+    device = agent.device
     observation = {k: torch.from_numpy(v).to(device) for k, v in envs.observation.items()}
     represented = envs.actions.represent(torch.from_numpy(np.ascontiguousarray(action)).to(device))
     previous = torch.from_numpy(np.ascontiguousarray(reward, dtype=np.float32)).to(device)

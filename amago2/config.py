@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -255,8 +255,11 @@ class Checkpoint(Section):
     keep: Positive = 2
 
 
-class Config(Section):
-    """Everything that decides a run's result, and how it is kept."""
+class RunConfig(Section):
+    """What every run's configuration has, whatever trains it."""
+
+    ASIDE: ClassVar[dict[str, Any]] = {"checkpoint": True, "env": {"processes"}}
+    """Keys that change no result, so that they are no part of the run's hash."""
 
     training_version: Literal[1] = 1
     """Raised whenever a change of the training code changes results."""
@@ -268,12 +271,7 @@ class Config(Section):
     threads: Positive = 1
     """CPU threads of the learner; other counts give other bits."""
     env: Environment
-    agent: Agent
-    encoder: Encoder = FeedForwardEncoder()
-    trajectory: Trajectory
-    learner: Learner
     collector: Collector
-    replay: Replay
     evaluation: Evaluation
     checkpoint: Checkpoint = Checkpoint()
 
@@ -284,8 +282,7 @@ class Config(Section):
         Keys that are None are left out, so that a new option which is off by default renames no
         existing run.
         """
-        aside: Any = {"checkpoint": True, "env": {"processes"}}  # these change no result
-        content = self.model_dump(mode="json", exclude=aside, exclude_none=True)
+        content = self.model_dump(mode="json", exclude=self.ASIDE, exclude_none=True)
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -299,14 +296,37 @@ class Config(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def build(layers: Sequence[Layer]) -> Config:
+class Config(RunConfig):
+    """Everything that decides the result of an AMAGO-2 agent's run, and how it is kept."""
+
+    agent: Agent
+    encoder: Encoder = FeedForwardEncoder()
+    trajectory: Trajectory
+    learner: Learner
+    replay: Replay
+
+
+C = TypeVar("C", bound=RunConfig)
+
+
+def build_as(kind: type[C], layers: Sequence[Layer]) -> C:
     """Merge layers (later ones win) and validate. Raises `ConfigError`, one line per mistake."""
     data: dict[str, Any] = {}
     for layer in layers:
         data = merge(data, layer.data)
-    return validate(Config, data, layers)
+    return validate(kind, data, layers)
+
+
+def load_as(kind: type[C], path: Path | str) -> C:
+    """A complete configuration from one file, as written beside every run."""
+    return build_as(kind, [Layer(str(path), read_yaml(path))])
+
+
+def build(layers: Sequence[Layer]) -> Config:
+    """An AMAGO-2 agent's configuration; see `build_as`."""
+    return build_as(Config, layers)
 
 
 def load(path: Path | str) -> Config:
-    """A complete configuration from one file, as written beside every run."""
-    return build([Layer(str(path), read_yaml(path))])
+    """An AMAGO-2 agent's configuration; see `load_as`."""
+    return load_as(Config, path)

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from amago2.agent import Agent
-from amago2.collect import act
+from amago2.collect import Policy, act
 from amago2.seeding import Stream, integer, torch_rng
 from amago2.spaces import Array
 from amago2.vector_env import VectorEnv
@@ -38,7 +37,7 @@ class _Job:
 
 
 def evaluate(
-    agent: Agent, envs: VectorEnv, split: str, rollouts: int, seed: int, counter: int
+    agent: Policy, envs: VectorEnv, split: str, rollouts: int, seed: int, counter: int
 ) -> list[Row]:
     """Run `rollouts` rollouts of each task; every one counts, however long it takes.
 
@@ -54,7 +53,7 @@ def evaluate(
         for t, task in enumerate(tasks)
         for k in range(rollouts)
     )
-    rng = torch_rng(seed, Stream.EVALUATION_ACTING, counter, device=agent.discounts.device)
+    rng = torch_rng(seed, Stream.EVALUATION_ACTING, counter, device=agent.device)
     rows: list[Row] = []
     agent.eval()
     _Rollouts(agent, envs, jobs, split, rows).run(rng)
@@ -65,11 +64,11 @@ class _Rollouts:
     """Keeps every environment busy until no job is left."""
 
     def __init__(
-        self, agent: Agent, envs: VectorEnv, jobs: deque[_Job], split: str, rows: list[Row]
+        self, agent: Policy, envs: VectorEnv, jobs: deque[_Job], split: str, rows: list[Row]
     ) -> None:
         self.agent, self.envs, self.jobs, self.split, self.rows = agent, envs, jobs, split, rows
         n = len(envs)
-        self.memory = agent.trunk.initial_memory(n, agent.discounts.device)
+        self.memory = agent.initial_memory(n)
         self.running: list[_Job | None] = [None] * n
         self.reward = np.zeros(n)
         self.action = np.stack([envs.actions.blank()] * n)

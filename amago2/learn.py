@@ -45,7 +45,7 @@ class Learner:
         return means
 
     def _update(self) -> Metrics:
-        c, seed, device = self.config, self.config.seed, self.agent.discounts.device
+        c, seed, device = self.config, self.config.seed, self.agent.device
         drawing = numpy_rng(seed, Stream.REPLAY, self.updates)
         records, lengths = self.replay.sample(drawing, c.learner.batch, c.trajectory.context)
         batch = make_batch(records, lengths, self.agent.actions)

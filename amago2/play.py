@@ -18,13 +18,12 @@ class Player:
     def __init__(self, agent: Agent, seed: int = 0) -> None:
         """`seed` decides the draws from the policy."""
         self.agent = agent
-        self.rng = torch_rng(seed, Stream.EVALUATION_ACTING, device=agent.discounts.device)
+        self.rng = torch_rng(seed, Stream.EVALUATION_ACTING, device=agent.device)
         self.reset()
 
     def reset(self) -> None:
         """Forget the rollout; call it whenever the environment is reset."""
-        device = self.agent.discounts.device
-        self.memory = self.agent.trunk.initial_memory(1, device)
+        self.memory = self.agent.initial_memory(1)
         self.previous = np.array(self.agent.actions.blank())[None]
 
     def act(self, observation: Any, reward: float = 0.0) -> Any:
@@ -32,7 +31,7 @@ class Player:
 
         The observation is what the environment returned: an array, or a dict of arrays.
         """
-        device, actions = self.agent.discounts.device, self.agent.actions
+        device, actions = self.agent.device, self.agent.actions
         seen = {
             key: torch.as_tensor(np.asarray(value))[None]
             for key, value in as_dict(observation).items()

@@ -18,6 +18,7 @@ ROOMS = {
 PYRAMID = [  # a file imports from the lines below its own
     {"cli"},
     {"train"},
+    {"run"},
     {"telemetry", "play"},
     {"evaluate"},
     {"collect", "learn", "checkpoint"},

@@ -15,7 +15,8 @@ from amago2.checkpoint import CheckpointError, read, write
 from amago2.config import Config
 from amago2.layers import ConfigError, RunError
 from amago2.learn import NotFinite
-from amago2.train import Run, train
+from amago2.run import Run
+from amago2.train import train
 from tests.amago2.toy import Toy, small
 
 DETERMINISTIC = (
