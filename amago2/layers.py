@@ -84,9 +84,14 @@ def parse_override(text: str) -> Layer:
         data: Any = yaml.safe_load(value)
     except yaml.YAMLError:
         raise ConfigError(f"--set {text}: the value is not valid YAML") from None
+    return Layer(f"--set {text}", override(key, data))
+
+
+def override(key: str, value: Any) -> dict[str, Any]:
+    """`{"a": {"b": value}}` of the key `a.b`."""
     for part in reversed(key.split(".")):
-        data = {part: data}
-    return Layer(f"--set {text}", data)
+        value = {part: value}
+    return dict(value)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,8 +81,11 @@ def advantage_filter(
 ) -> Tensor:
     """Weight of imitating each replayed action, of advantage (...): paper, Eq. 6.
 
-    binary: 1 where the advantage exceeds the threshold; exponential: exp(A), at most 20, after
-    division by the batch's standard deviation; none: plain imitation.
+    binary: 1 where the advantage exceeds the threshold.
+    exponential: min(exp(A / sigma), 20), sigma the standard deviation of all the advantages given:
+    AWAC's weights (Nair et al. 2020) with the bound of CRR's (Wang et al. 2020), whose temperature
+    is a constant where sigma follows the scale of the batch's returns.
+    none: 1, plain imitation.
     """
     if kind == "binary":
         return (advantage > threshold).float()

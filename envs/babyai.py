@@ -136,6 +136,11 @@ class MultiTaskBabyAI(MultiTaskEnv):
         self._layout = self._step = 0
         self._mission: NDArray[np.int32] = np.zeros(MISSION_LENGTH, np.int32)
 
+    @property
+    def known_tasks(self) -> tuple[str, ...]:
+        """All 68, training and held-out."""
+        return TASK_SETS["all"]
+
     def _draw_variant(self) -> None:
         first, last = SEEDS[self._split]
         self._layout = int(self.np_random.integers(first, last + 1))

@@ -138,6 +138,11 @@ class MultiTaskEnv(gymnasium.Env[Observation, Any], ABC):
         return self._tasks
 
     @property
+    def known_tasks(self) -> tuple[str, ...]:
+        """Names of the tasks of all splits and sets: what a label tells apart."""
+        return self._tasks
+
+    @property
     def split(self) -> str:
         """The split, "train" or "eval"."""
         return self._split

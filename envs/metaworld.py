@@ -155,6 +155,11 @@ class MultiTaskMetaWorld(MultiTaskEnv):
         self._step = 0
         self._solved = False
 
+    @property
+    def known_tasks(self) -> tuple[str, ...]:
+        """All 50, training and held-out."""
+        return ALL_TASKS
+
     def _draw_variant(self) -> None:
         variant = int(self.np_random.integers(self._variants))
         self._held = None  # first, for the new one to use its memory again

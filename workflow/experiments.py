@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from amago2.config import Config, Positive
-from amago2.layers import ConfigError, Layer, Section, validate
+from amago2.layers import ConfigError, Layer, Section, merge, override, validate
 from workflow.requirements import Need, lacking
 from workflow.resolve import Parameters, unknown
 
@@ -21,13 +21,18 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 
 
 class Grid(Section):
-    """Runs of one benchmark: variants x seeds, all with the settings of one cell."""
+    """Runs of one benchmark: variants x seeds, all with the settings of one cell.
+
+    In a file, `benchmark` may list several: a grid of each.
+    """
 
     benchmark: Name
     variants: tuple[Name, ...] = Field(min_length=1)
     cell: Name = "default"
     set: dict[str, Any] = {}
     """Partial configuration, laid over benchmark, variant and budget."""
+    times: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """Whole numbers by dotted key, as multiples of what they are without this cell; rounded."""
     needs: Need | None = None
     """What its user must bring; without it the runs are left out."""
 
@@ -36,15 +41,34 @@ class Share(Section):
     """What a budget runs of an experiment."""
 
     seeds: Positive
+    benchmarks: tuple[Name, ...] | None = None
     cells: tuple[Name, ...] | None = None
     variants: tuple[Name, ...] | None = None
+    set: dict[Name, dict[str, Any]] = {}
+    """Partial configuration by benchmark, laid over the budget's and under the cell's."""
+
+    def runs(self, grid: Grid, variant: str) -> bool:
+        """Does the budget run this variant of a grid?"""
+        asked = (self.benchmarks, self.cells, self.variants)
+        given = (grid.benchmark, grid.cell, variant)
+        return all(some is None or one in some for some, one in zip(asked, given, strict=True))
+
+
+def _one_each(grids: Any) -> Any:
+    """A grid that lists several benchmarks as a grid of each."""
+    found: list[Any] = []
+    for grid in grids if isinstance(grids, list) else []:
+        names = grid.get("benchmark") if isinstance(grid, Mapping) else None
+        each = [{**grid, "benchmark": name} for name in names] if isinstance(names, list) else []
+        found += each or [grid]
+    return found or grids
 
 
 class Experiment(Section):
     """The content of `params/experiments/<name>.yaml`."""
 
     title: str = Field(min_length=1)
-    runs: tuple[Grid, ...] = Field(min_length=1)
+    runs: Annotated[tuple[Grid, ...], BeforeValidator(_one_each)] = Field(min_length=1)
     budgets: dict[Name, Share]
 
 
@@ -190,14 +214,12 @@ def _members(
     seeds = selection.seeds or share.seeds
     source = str(parameters.folder / "experiments" / f"{name}.yaml")
     for grid in experiment.runs:
-        if share.cells is not None and grid.cell not in share.cells:
-            continue
         lacks = lacking(grid.needs) if grid.needs else None
         selected = _asked(name, grid, selection) and not lacks
-        over = [Layer(f"{source}, cell {grid.cell}", grid.set)]
         for variant in grid.variants:
-            if share.variants is not None and variant not in share.variants:
+            if not share.runs(grid, variant):
                 continue
+            over = _layers(parameters, source, grid, variant, share, selection.budget)
             for seed in range(max(seeds, share.seeds)):
                 config = parameters.resolve(
                     grid.benchmark, variant, selection.budget, seed, over, asked_by=source
@@ -205,13 +227,36 @@ def _members(
                 yield Member(grid.cell, config, selected and seed < seeds)
 
 
+def _layers(
+    parameters: Parameters, source: str, grid: Grid, variant: str, share: Share, budget: str
+) -> list[Layer]:
+    """What an experiment lays over benchmark, variant and budget for the runs of a cell."""
+    where = f"{source}, budgets.{budget}.set.{grid.benchmark}"
+    layers = [Layer(where, share.set.get(grid.benchmark, {}))]
+    own = Layer(f"{source}, cell {grid.cell}", grid.set)
+    if not grid.times:
+        return [*layers, own]
+    base = parameters.resolve(grid.benchmark, variant, budget, over=layers, asked_by=source)
+    data: dict[str, Any] = {}
+    for key, factor in grid.times.items():
+        number: Any = base.model_dump()
+        for part in key.split("."):
+            number = number.get(part) if isinstance(number, Mapping) else None
+        if type(number) is not int:
+            raise ConfigError(f"{own.source}: times: {key} is no whole number of {grid.benchmark}")
+        data = merge(data, override(key, max(1, round(factor * number))))
+    return [*layers, own, Layer(f"{own.source}, times", data)]
+
+
 def _check(experiment: Experiment, source: str, parameters: Parameters) -> None:
     """Names that no schema can check: budgets and cells exist, no run is listed twice."""
     cells = sorted({grid.cell for grid in experiment.runs})
+    benchmarks = sorted({grid.benchmark for grid in experiment.runs})
     variants = sorted({variant for grid in experiment.runs for variant in grid.variants})
     for budget, share in experiment.budgets.items():
         parameters.choose("budgets", budget, asked_by=source)
         for key, names, known in (
+            ("benchmark", (*(share.benchmarks or ()), *share.set), benchmarks),
             ("cell", share.cells, cells),
             ("variant", share.variants, variants),
         ):

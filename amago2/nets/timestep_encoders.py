@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import gymnasium as gym
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -141,11 +142,20 @@ class FeedForward(Encoder):
         return encoded
 
 
+def _vectors(observations: Mapping[str, gym.spaces.Box]) -> dict[str, int]:
+    """Sizes of the real vectors among the observations, by key."""
+    return {
+        key: box.shape[0]
+        for key, box in observations.items()
+        if len(box.shape) == 1 and np.issubdtype(box.dtype, np.floating)
+    }
+
+
 class Convolutional(Encoder):
-    """One image through a trunk; its features, layer-normalised, join reward and action."""
+    """One image through a trunk; its features, layer-normalised, join reward, action, vectors."""
 
     PREVIOUS = 12
-    """Features of reward and action."""
+    """Features of reward, action and, if there are any, vectors."""
 
     def __init__(
         self,
@@ -153,16 +163,19 @@ class Convolutional(Encoder):
         observations: Mapping[str, gym.spaces.Box],
         actions: ActionSpec,
     ) -> None:
-        """Raises `ValueError` unless the observation is one image of bytes."""
-        keys = list(observations)
+        """Raises `ValueError` unless the observation is one image of bytes, and vectors at most."""
+        vectors = _vectors(observations)
+        keys = [key for key in observations if key not in vectors]
         if len(keys) != 1 or len(observations[keys[0]].shape) != 3:
             raise ValueError(
                 "encoder.kind is 'cnn', which reads one image (height, width, channels), but the "
                 f"observation has {', '.join(f'{k} {b.shape}' for k, b in observations.items())}"
             )
         super().__init__(config.output, symlog_reward=True)
-        self.norm = InputNorm(1 + actions.size)
         self.key, self.augment = keys[0], config.augment
+        self.vectors = list(vectors)
+        inputs = 1 + actions.size + sum(vectors.values())
+        self.norm = InputNorm(inputs)
         shape = observations[self.key].shape
         channels = shape[2]
         self.trunk: nn.Module = (
@@ -172,7 +185,7 @@ class Convolutional(Encoder):
         )
         self.project = nn.Linear(images.features(self.trunk, shape), config.features)
         self.image_norm = nn.LayerNorm(config.features)
-        self.previous = nn.Linear(1 + actions.size, self.PREVIOUS)
+        self.previous = nn.Linear(inputs, self.PREVIOUS)
         self.merge = nn.Linear(config.features + self.PREVIOUS, config.output)
         self.out_norm = nn.LayerNorm(config.output)
 
@@ -188,13 +201,14 @@ class Convolutional(Encoder):
         if self.augment and batch is not None and rng is not None:
             frames = images.augment(frames, *batch, rng)
         seen = self.image_norm(self.project(self.trunk(images.scaled(frames))))
-        before = self.previous(self.norm(previous, batch is not None))
+        beside = torch.cat([previous, *(observation[key].float() for key in self.vectors)], -1)
+        before = self.previous(self.norm(beside, batch is not None))
         encoded: Tensor = self.out_norm(self.merge(torch.cat([seen, before], -1)))
         return encoded
 
 
 class GridLanguage(Encoder):
-    """A grid's convolutions, a sentence's recurrent summary and a vector, joined (BabyAI)."""
+    """A grid's convolutions, a sentence's recurrent summary and vectors, joined (BabyAI)."""
 
     def __init__(
         self,
@@ -210,8 +224,10 @@ class GridLanguage(Encoder):
                 f"{sorted(missing)[0]}; there are {', '.join(observations)}"
             )
         super().__init__(config.output, symlog_reward=True)
-        vector = observations[config.vector].shape[0] + 1 + actions.size
-        self.keys = config.image, config.tokens, config.vector
+        self.keys = config.image, config.tokens
+        vectors = {config.vector: observations[config.vector].shape[0], **_vectors(observations)}
+        self.vectors = list(vectors)
+        vector = sum(vectors.values()) + 1 + actions.size
         shape = observations[config.image].shape
         self.grid = images.grid(shape[2])
         self.embedding = nn.Embedding(config.vocabulary, config.embedding)
@@ -231,11 +247,12 @@ class GridLanguage(Encoder):
         rng: torch.Generator | None,
     ) -> Tensor:
         """See `Encoder.encode`."""
-        image, tokens, vector = (observation[key] for key in self.keys)
+        image, tokens = (observation[key] for key in self.keys)
         seen = self.grid(images.scaled(image))
         _, heard = self.recurrent(self.embedding(tokens.long()))
         sentence = self.language_norm(self.language(heard[0]))
-        rest = self.vector(torch.cat([previous, vector.float()], -1))
+        vectors = [observation[key].float() for key in self.vectors]
+        rest = self.vector(torch.cat([previous, *vectors], -1))
         encoded: Tensor = self.out_norm(self.merge(torch.cat([seen, sentence, rest], -1)))
         return encoded
 

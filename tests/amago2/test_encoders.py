@@ -138,6 +138,21 @@ def test_an_agent_acts_and_learns_from_it(encoder: str, kind: str) -> None:
     assert not unused
 
 
+@pytest.mark.parametrize("boxes", [IMAGE, GRID], ids=["cnn", "grid_language"])
+def test_a_vector_beside_the_image_is_read(boxes: dict[str, gym.spaces.Box]) -> None:
+    kind = "cnn" if boxes is IMAGE else "grid_language"
+    more = {**boxes, "task_label": gym.spaces.Box(0, 1, (4,), np.float32)}
+    config = small(encoder={"kind": kind, "output": 24}).encoder
+    encoder = make_encoder(config, more, SPEC, False).eval()
+    seen = observation(boxes, 4)
+    reward, action = torch.zeros(4), torch.zeros(4, 3)
+    one, other = (
+        encoder(seen | {"task_label": label.expand(4, 4)}, reward, action)
+        for label in torch.eye(4)[:2]
+    )
+    assert (one - other).abs().max() > 1e-3
+
+
 def test_an_encoder_that_does_not_suit_says_so() -> None:
     with pytest.raises(ValueError, match=r"observation image has shape .*; use cnn"):
         make_encoder(small().encoder, IMAGE, SPEC, False)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -65,6 +67,19 @@ def test_filters_by_hand() -> None:
     assert objectives.advantage_filter(advantage, "none", 0.0).tolist() == [1, 1, 1, 1]
     weights = objectives.advantage_filter(advantage, "exponential", 0.0)
     assert torch.allclose(weights, (advantage / advantage.std()).exp())
+
+
+def test_exponential_weights_are_bounded_and_know_no_scale() -> None:
+    advantage = torch.cat([torch.tensor([5.0, 1.0]), torch.zeros(98)])
+    sigma = (26 / 99 - 100 * 0.06**2 / 99) ** 0.5  # of squares summing to 26, around 0.06
+    assert sigma == pytest.approx(0.509, abs=1e-3)
+    weights = objectives.advantage_filter(advantage, "exponential", 0.0)
+    assert weights[0].item() == 20.0  # exp(9.8) is 18,000
+    assert weights[1].item() == pytest.approx(math.exp(1 / sigma), rel=1e-4)
+    assert weights[2].item() == 1
+    scaled = objectives.advantage_filter(1000 * advantage, "exponential", 0.0)
+    assert torch.allclose(scaled, weights)
+    assert objectives.advantage_filter(torch.zeros(3), "exponential", 0.0).tolist() == [1, 1, 1]
 
 
 def test_actor_losses_by_hand() -> None:
