@@ -4,6 +4,10 @@ BUDGET ?= smoke
 BENCHMARK ?=
 SEEDS ?=
 EXPERIMENT ?=
+# where runs are trained: host, docker, podman or apptainer
+RUNTIME ?=
+# how jobs are started: a folder of profiles/, such as gpu or slurm
+PROFILE ?=
 # cpu or cuda; chosen by the machine's driver if left out
 TORCH ?=
 PYTHON ?= $(or $(shell command -v python3.11),python3)
@@ -12,9 +16,11 @@ BIN := .venv/bin
 # Tools that are called by name (dvc, snakemake, python) are the locked ones.
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 CHOICE = --budget $(BUDGET) $(if $(BENCHMARK),--benchmark $(BENCHMARK)) \
-	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(EXPERIMENT),--experiment $(EXPERIMENT))
+	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(EXPERIMENT),--experiment $(EXPERIMENT)) \
+	$(if $(RUNTIME),--runtime $(RUNTIME))
 CONFIG = --config budget=$(BUDGET) $(if $(BENCHMARK),benchmark=$(BENCHMARK)) \
-	$(if $(SEEDS),seeds=$(SEEDS)) $(if $(EXPERIMENT),experiment=$(EXPERIMENT))
+	$(if $(SEEDS),seeds=$(SEEDS)) $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) \
+	$(if $(RUNTIME),runtime=$(RUNTIME))
 # One thread a process: two test processes share two cores.
 PYTEST := $(RUN) OMP_NUM_THREADS=1 python -m pytest
 SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
@@ -27,13 +33,14 @@ help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
 	@echo
 	@echo "  Options: BUDGET=smoke|mini|paper BENCHMARK=name SEEDS=n EXPERIMENT=name TORCH=cpu|cuda"
+	@echo "           RUNTIME=host|docker|podman|apptainer PROFILE=gpu|slurm|kubernetes"
 
 setup:  ## put up .venv from the locks; does nothing when it is there
 	@command -v $(PYTHON) >/dev/null || { echo "set-up: there is no Python; install Python 3.11 (Debian: apt-get install python3.11-venv)" >&2; exit 1; }
 	@$(PYTHON) -m workflow.environment install $(if $(TORCH),--torch $(TORCH))
 
 reproduce: setup  ## train, evaluate and draw everything of a budget
-	@$(RUN) python -m workflow.reproduce $(CHOICE)
+	@$(RUN) python -m workflow.reproduce $(CHOICE) $(if $(PROFILE),--profile $(PROFILE))
 
 plan: setup  ## what a budget would run, how long it takes, what is done already
 	@$(RUN) python -m workflow.plan $(CHOICE)

@@ -18,6 +18,7 @@ sys.path.insert(0, workflow.basedir)
 shell.prefix(f'export PATH="{os.path.dirname(sys.executable)}:$PATH"; ')
 
 from amago2.layers import ConfigError
+from workflow.cost import gpu_bytes
 from workflow.dag import plan
 from workflow.experiments import Selection
 
@@ -25,7 +26,10 @@ try:
     PLAN = plan(Selection.parse(config))
 except ConfigError as error:
     raise WorkflowError(str(error))
-PLAN.write()
+if (
+    workflow.is_main_process
+):  # not in a job on a cluster's node, which reads all this anew
+    PLAN.write()
 
 
 # Used with --software-deployment-method apptainer only.

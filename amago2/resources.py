@@ -10,6 +10,7 @@ import psutil
 from amago2.config import Config
 from amago2.layers import RunError
 from amago2.replay import record_type
+from amago2.sizes import learner_bytes
 from amago2.vector_env import VectorEnv
 
 
@@ -49,12 +50,3 @@ def check_resources(config: Config, envs: VectorEnv, folder: Path) -> None:
             f"an update would take about {memory / 1e9:.1f} GB of memory, "
             f"{available / 1e9:.1f} GB are free; lower learner.batch or trajectory.context"
         )
-
-
-def learner_bytes(config: Config) -> int:
-    """Rough memory of an update: float32 activations that the gradient keeps."""
-    t, a = config.trajectory, config.agent
-    tokens = config.learner.batch * (t.context + 1)
-    trunk = t.layers * (12 * t.width + 3 * getattr(t, "feedforward", 3 * t.width))
-    heads = a.critics * len(a.discounts) * (2 * sum(a.head_widths) + 3 * a.bins)
-    return 4 * tokens * (trunk + heads) + 2**28

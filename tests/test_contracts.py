@@ -31,6 +31,7 @@ PYRAMID = [  # a file imports from the lines below its own
     {"nets.transformer", "nets.timestep_encoders", "nets.distributions"},
     {"workers"},
     {"vector_env", "exploration", "batch", "nets.images"},
+    {"sizes"},
     {"config", "popart", "value_bins", "spaces", "seeding", "files"},
     {"layers"},
 ]

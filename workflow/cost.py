@@ -18,6 +18,7 @@ from amago2.config import (
     GruTrajectory,
     ImageEncoder,
 )
+from amago2.sizes import learner_bytes
 from workflow.dag import Run
 from workflow.receipts import read
 
@@ -49,6 +50,12 @@ def updates(config: Config) -> int:
     """Gradient steps."""
     learning = max(0, config.collector.epochs - config.collector.learn_after)
     return config.learner.updates_per_epoch * learning
+
+
+def gpu_bytes(config: Config) -> int:
+    """Memory that a run claims of a GPU: what an update takes by estimate, half as much again for
+    weights and workspaces, and what CUDA itself takes. 0 for a run without one."""
+    return int(1.5 * learner_bytes(config) + 1.5e9) if config.device == "cuda" else 0
 
 
 def guess_s(config: Config) -> float:

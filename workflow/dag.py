@@ -15,6 +15,7 @@ from amago2.config import Config
 from amago2.layers import ConfigError
 from workflow import catalog, hyperparameters
 from workflow.catalog import FigureSpec, Spec, TableSpec
+from workflow.container import Image, forget_if_gone
 from workflow.experiments import Matrix, Selection, matrices
 from workflow.files import write_atomically
 from workflow.receipts import Recipe, code_digest, read, value_digest
@@ -146,6 +147,12 @@ class Dag:
         """What was asked for but lacks what its user must bring."""
         return [sentence for matrix in self.matrices for sentence in matrix.left_out]
 
+    @cached_property
+    def image(self) -> Image | None:
+        """What runs are trained in; None on the host."""
+        runtime = self.selection.runtime
+        return None if runtime == "host" else Image.wanted(runtime)
+
     @property
     def pending(self) -> list[Run]:
         """Runs to train."""
@@ -167,6 +174,8 @@ class Dag:
                 write_atomically(run.settings, run.config.to_yaml())
         for target in self.targets:
             target.write_gate()
+        if self.image and self.pending:
+            forget_if_gone(self.image)
 
 
 def plan(

@@ -17,6 +17,7 @@ from amago2.layers import ConfigError, Layer, Section, merge, override, validate
 from workflow.requirements import Need, lacking
 from workflow.resolve import Parameters, unknown
 
+RUNTIMES = ("host", "docker", "podman", "apptainer")
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 
 
@@ -80,11 +81,13 @@ class Selection:
     experiments: tuple[str, ...] = ()
     benchmarks: tuple[str, ...] = ()
     seeds: int | None = None
+    runtime: str = "host"
+    """Where runs are trained: on the host, or in a container of docker, podman or apptainer."""
 
     @classmethod
     def parse(cls, options: Mapping[str, Any]) -> "Selection":
         """From `budget=mini experiment=a,b benchmark=c seeds=2`; an empty value is no choice."""
-        known = ["budget", "experiment", "benchmark", "seeds"]
+        known = ["budget", "experiment", "benchmark", "seeds", "runtime"]
         for key in options:
             if key not in known:
                 raise ConfigError(unknown(f"option {key}", key, known))
@@ -92,11 +95,15 @@ class Selection:
         seeds = given["seeds"]
         if seeds and not (seeds.isdecimal() and int(seeds) > 0):
             raise ConfigError(f"seeds={seeds}: must be a whole number of at least 1")
+        runtime = given["runtime"] or "host"
+        if runtime not in RUNTIMES:
+            raise ConfigError(unknown(f"runtime {runtime}", runtime, RUNTIMES))
         return cls(
             budget=given["budget"] or "smoke",
             experiments=_names(given["experiment"]),
             benchmarks=_names(given["benchmark"]),
             seeds=int(seeds) if seeds else None,
+            runtime=runtime,
         )
 
     def options(self) -> dict[str, str]:
@@ -106,6 +113,7 @@ class Selection:
             "experiment": ",".join(self.experiments),
             "benchmark": ",".join(self.benchmarks),
             "seeds": str(self.seeds or ""),
+            "runtime": self.runtime if self.runtime != "host" else "",
         }
         return {key: value for key, value in given.items() if value}
 

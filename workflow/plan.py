@@ -17,7 +17,7 @@ from rich.table import Table
 from amago2.layers import ConfigError
 from workflow import cost
 from workflow.dag import Dag, Run, plan
-from workflow.experiments import Selection
+from workflow.experiments import RUNTIMES, Selection
 
 
 class Sum(NamedTuple):
@@ -133,6 +133,7 @@ def arguments_parser(prog: str, description: str | None) -> argparse.ArgumentPar
     parser.add_argument("--experiment", default="", help="names, with commas between")
     parser.add_argument("--benchmark", default="", help="names, with commas between")
     parser.add_argument("--seeds", default="", help="seeds 0 to this, exclusive")
+    parser.add_argument("--runtime", default="", help=f"one of {', '.join(RUNTIMES)}")
     return parser
 
 

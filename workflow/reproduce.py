@@ -1,6 +1,6 @@
 """Make everything of a budget, showing progress: `make reproduce`.
 
-    python -m workflow.reproduce --budget smoke
+    python -m workflow.reproduce --budget smoke [--runtime docker] [--profile slurm]
 
 Runs Snakemake, and may be stopped or killed at any moment: the same command goes on from there.
 Exit codes: 0 all is made; 1 something failed, the rest is made; 2 a mistake in what was asked.
@@ -21,11 +21,13 @@ from types import FrameType
 import psutil
 
 from amago2.layers import ConfigError
+from workflow import container, cost, devices
 from workflow.dag import Dag, plan
 from workflow.environment import torch_for_this_machine
 from workflow.experiments import Selection
 from workflow.plan import arguments_parser
 from workflow.progress import Progress, clock, label
+from workflow.resolve import unknown
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "AMAGO2_REPRODUCE"
@@ -47,8 +49,10 @@ class Stopped(Exception):
         self.signum = signum
 
 
-def reproduce(selection: Selection) -> int:
-    """Make what the selection asks for; returns the exit code."""
+def reproduce(selection: Selection, profile: str = "") -> int:
+    """Make what the selection asks for, with a profile of Snakemake's; returns the exit code."""
+    check_profile(profile)
+    container.require(selection.runtime)
     dag = plan(selection)
     with alone():
         end_leftovers()
@@ -57,7 +61,8 @@ def reproduce(selection: Selection) -> int:
             print("nothing to do: every run, table and figure is up to date")
             say_where(dag)
             return 0
-        check_devices(dag)
+        if not profile:
+            check_devices(dag)
         check_drawing()
         unlock(selection)
         progress = Progress(dag)
@@ -65,7 +70,7 @@ def reproduce(selection: Selection) -> int:
         log.parent.mkdir(parents=True, exist_ok=True)
         left = f"{len(progress.runs)} of {progress.total} runs to train"
         print(f"{left}, {len(progress.targets)} tables, figures and lists to make; log: {log}")
-        status = follow(start(selection, log), progress)
+        status = follow(start(snakemake(selection, *placing(dag, profile)), log), progress)
     if status == 0:
         print(f"all is made, in {clock(time.time() - progress.began)}")
         say_where(dag)
@@ -137,13 +142,20 @@ def unlock(selection: Selection) -> None:
 
 
 def check_devices(dag: Dag) -> None:
-    """Refuse runs that need a GPU where there is none, unless a profile sends them elsewhere."""
+    """Refuse runs that need a GPU where there is none."""
     needing = [run for run in dag.pending if run.config.device == "cuda"]
-    if needing and torch_for_this_machine() == "cpu" and "SNAKEMAKE_PROFILE" not in os.environ:
+    if needing and torch_for_this_machine() == "cpu":
         raise ConfigError(
             f"{len(needing)} runs of budget {dag.selection.budget} need a GPU and this machine has "
-            "none: take a smaller budget, or name a cluster's profile in SNAKEMAKE_PROFILE"
+            "none: take a smaller budget, or name a cluster's profile (make ... PROFILE=slurm)"
         )
+
+
+def check_profile(profile: str) -> None:
+    """Refuse a profile that does not exist."""
+    known = sorted(path.parent.name for path in Path("profiles").glob("*/config.yaml"))
+    if profile and profile not in known:
+        raise ConfigError(unknown(f"profile {profile}", profile, known))
 
 
 def check_drawing() -> None:
@@ -157,17 +169,28 @@ def check_drawing() -> None:
 # --- Snakemake -----------------------------------------------------------------------------------
 
 
-def snakemake(selection: Selection) -> list[str]:
+def snakemake(selection: Selection, *more: str) -> list[str]:
     """Its command line."""
     options = [f"{key}={value}" for key, value in selection.options().items()]
-    return [sys.executable, "-m", "snakemake", "--nocolor", "--config", *options]
+    command = [sys.executable, "-m", "snakemake", "--nocolor", *more]
+    return [*command, "--config", *options]
 
 
-def start(selection: Selection, log: Path) -> subprocess.Popen[bytes]:
+def placing(dag: Dag, profile: str) -> list[str]:
+    """Snakemake's options: a profile's, or as many runs at once as the GPUs here can hold."""
+    if profile:
+        return ["--workflow-profile", str(Path("profiles") / profile)]
+    needs = [cost.gpu_bytes(run.config) for run in dag.pending]
+    memory = sum(gpu.memory for gpu in devices.gpus()) if any(needs) else 0
+    # One at a time even if the device is smaller than it should be.
+    return ["--resources", f"gpu_mb={int(max(memory, *needs)) // 10**6}"] if memory else []
+
+
+def start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
     """Snakemake in a session of its own, so that Ctrl-C reaches it through us alone."""
     with log.open("wb") as file:
         return subprocess.Popen(
-            snakemake(selection),
+            command,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -272,12 +295,16 @@ def _raise_stopped(signum: int, _frame: FrameType | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    given = arguments_parser("python -m workflow.reproduce", __doc__).parse_args(arguments)
+    parser = arguments_parser("python -m workflow.reproduce", __doc__)
+    parser.add_argument("--profile", default="", help="a folder of profiles/, such as slurm")
+    given = parser.parse_args(arguments)
+    options = vars(given)
+    profile = options.pop("profile")
     os.chdir(ROOT)
     for signum in STOPPING:
         signal.signal(signum, _raise_stopped)
     try:
-        return reproduce(Selection.parse(vars(given)))
+        return reproduce(Selection.parse(options), profile)
     except (ConfigError, AlreadyRunning) as error:
         print(error, file=sys.stderr)
         return 2

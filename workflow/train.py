@@ -1,35 +1,50 @@
-"""Train one run of the DAG: say what it is made with, then become `amago2 train`.
+"""Train one run of the DAG: say what it is made with, take a GPU, then become `amago2 train`.
 
-python -m workflow.train SETTINGS.yaml --out RUN --scratch SCRATCH
+    python -m workflow.train SETTINGS.yaml --out RUN --scratch SCRATCH [--image RECORD]
+
+With an image's record, the trainer runs in a container of it.
 """
 
 import argparse
+import fcntl
 import hashlib
 import importlib.metadata
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from amago2.config import load
+from amago2.layers import ConfigError, RunError
+from workflow import container, devices
+from workflow.cost import gpu_bytes
 from workflow.files import write_atomically
+from workflow.receipts import read
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = ("amago2", "envs", "workflow", "params", "containers", "Snakefile", "pyproject.toml")
 """What can change a run; anything else may be edited while it trains."""
 
 
-def provenance(settings: Path) -> dict[str, Any]:
-    """Where the code, its environment and the parameters come from; None where it is not known."""
+def provenance(settings: Path, image: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the code, its environment and the parameters come from; None where it is not known.
+
+    `image` is the record of the image that it is trained in, empty on the host.
+    """
     return {
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": bool(status)
         if (status := _git("status", "--porcelain", *CODE)) is not None
         else None,
-        "lock_sha256": os.environ.get("AMAGO2_LOCK_SHA256") or locks_digest(),
-        "container_digest": os.environ.get("AMAGO2_CONTAINER_DIGEST") or None,
+        "lock_sha256": image.get("lock_sha256")
+        or os.environ.get("AMAGO2_LOCK_SHA256")
+        or locks_digest(),
+        "container_digest": image.get("content_sha256")
+        or os.environ.get("AMAGO2_CONTAINER_DIGEST")
+        or None,
         "parameters_sha256": hashlib.sha256(settings.read_bytes()).hexdigest(),
     }
 
@@ -52,19 +67,65 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line; never returns, since the trainer takes this process over."""
+def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -> None:
+    """Become the trainer. Its locks, of the run and of its GPU, end with it, however it ends.
+
+    Raises `ConfigError` or `RunError`.
+    """
+    config = load(settings)
+    lock = _lock(settings.with_suffix(".lock"))
+    image = read(image_record) if image_record else {}
+    if image_record and not image:
+        raise RunError(f"{image_record}: there is no such image; `make reproduce` builds it")
+    notes = settings.with_suffix(".provenance.json")
+    write_atomically(notes, json.dumps(provenance(settings, image), indent=1) + "\n")
+    arguments = ["-m", "amago2.cli", "train", str(settings), "--out", str(out)]
+    arguments += ["--scratch", str(scratch), "--provenance", str(notes)]
+    claim = devices.claim(gpu_bytes(config)) if config.device == "cuda" else None
+    gpu = claim.gpu if claim else None
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    command = [sys.executable, *arguments]
+    if image:
+        folders = [path for path in (Path("results"), out.parent, scratch.parent) if path.exists()]
+        job = container.Job(container_name(config.hash), tuple(arguments), gpu, tuple(folders))
+        container.end_leftovers(image, job)
+        command = container.run_command(image, job)
+    sys.stdout.flush()
+    os.set_inheritable(lock.fileno(), True)
+    os.execvp(command[0], command)
+
+
+def container_name(run: str) -> str:
+    """The same for the same run of the same checkout, so that a leftover of it is found."""
+    return f"amago2-{hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:8]}-{run}"
+
+
+def _lock(path: Path) -> IO[Any]:
+    """The job's lock: two on one run would end each other's container."""
+    file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunError(f"{path}: another process is training this run") from None
+    return file
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code if it could not become the trainer."""
     parser = argparse.ArgumentParser(prog="python -m workflow.train", description=__doc__)
     parser.add_argument("settings", type=Path)
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--scratch", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--scratch", type=Path, required=True)
+    parser.add_argument("--image", type=Path)
     given = parser.parse_args(arguments)
-    notes = given.settings.with_suffix(".provenance.json")
-    write_atomically(notes, json.dumps(provenance(given.settings), indent=1) + "\n")
-    command = [sys.executable, "-m", "amago2.cli", "train", str(given.settings)]
-    command += ["--out", given.out, "--scratch", given.scratch, "--provenance", str(notes)]
-    os.execv(sys.executable, command)
+    try:
+        start(given.settings, given.out, given.scratch, given.image)
+    except (ConfigError, RunError, OSError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

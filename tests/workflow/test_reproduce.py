@@ -172,7 +172,6 @@ def test_runs_that_need_a_gpu_are_refused_where_there_is_none(
     monkeypatch.chdir(checkout)
     dag = project.the_plan()
     monkeypatch.setattr(reproduce, "torch_for_this_machine", lambda: "cpu")
-    monkeypatch.delenv("SNAKEMAKE_PROFILE", raising=False)
     with pytest.raises(reproduce.ConfigError, match="2 runs of budget micro need a GPU"):
         reproduce.check_devices(dag)
     monkeypatch.setattr(reproduce, "torch_for_this_machine", lambda: "cuda")

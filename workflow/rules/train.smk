@@ -3,6 +3,8 @@
 
 
 rule train:
+    input:
+        image=ancient(PLAN.image.record) if PLAN.image else [],
     output:
         f"{PLAN.results}/runs/{{run}}/record.json",
     log:
@@ -12,15 +14,36 @@ rule train:
     threads: lambda wildcards: PLAN.runs[wildcards.run].config.threads
     resources:
         gpu=lambda wildcards: int(PLAN.runs[wildcards.run].config.device == "cuda"),
+        gpu_mb=lambda wildcards: gpu_bytes(PLAN.runs[wildcards.run].config) // 10**6,
     params:
         settings=lambda wildcards: PLAN.runs[wildcards.run].settings,
         folder=lambda wildcards: PLAN.runs[wildcards.run].folder,
         scratch=lambda wildcards: PLAN.runs[wildcards.run].scratch,
+        image=f"--image {PLAN.image.record}" if PLAN.image else "",
     shell:
         "python -m workflow.train {params.settings} --out {params.folder}"
-        " --scratch {params.scratch} > {log} 2>&1"
+        " --scratch {params.scratch} {params.image} > {log} 2>&1"
 
 
 rule runs:
     input:
         [run.record for run in PLAN.pending],
+
+
+# The image that runs are trained in, unless they are on the host.
+
+
+if PLAN.image:
+
+    localrules:
+        image,
+
+    rule image:
+        output:
+            PLAN.image.record,
+        log:
+            PLAN.results / ".logs" / "image.log",
+        params:
+            runtime=PLAN.selection.runtime,
+        shell:
+            "python -m workflow.container {params.runtime} > {log} 2>&1"
