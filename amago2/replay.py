@@ -4,7 +4,8 @@ A record is one token: what is known before acting, i.e. the observation with th
 reward and termination, and the timestep. A trajectory of T transitions is T + 1 records in a row,
 so a sub-sequence is one contiguous copy. A shard is a pair of plain NumPy files,
 `tokens-00000.npy` (records) and `trajectories-00000.npy` (number, start, length, task). A full
-shard never changes; the open one is kept in memory and written with every checkpoint.
+shard never changes; the open one is kept in memory and written with every checkpoint, which also
+waits until the full ones have reached the disk.
 """
 
 import json
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 
 from amago2.batch import Batch
-from amago2.files import atomic, write_text
+from amago2.files import atomic, sync, write_text
 from amago2.spaces import ActionSpec, Array
 
 TRAJECTORY = np.dtype([("number", "<i8"), ("start", "<i8"), ("length", "<i4"), ("task", "<i4")])
@@ -54,6 +55,8 @@ class Replay:
         self._shards: dict[int, Array] = {}  # tokens of each shard with live trajectories
         self._open, self._filled = 0, 0
         self._rows: list[tuple[int, int, int, int]] = []  # trajectories of the open shard
+        self._room = np.zeros(self.shard_tokens, record)  # of every open shard in turn
+        self._unsynced: list[Path] = []  # full shards since the last `save`
         self._open_shard(0)
 
     def __len__(self) -> int:
@@ -68,9 +71,9 @@ class Replay:
             self.tasks.append(task)
         end = self._filled + len(tokens)
         if end > len(self._shards[self._open]):
-            grown = np.zeros(max(end, 2 * self._filled), self.record)
+            grown = np.zeros(end, self.record)  # for the trajectory that closes the shard
             grown[: self._filled] = self._shards[self._open][: self._filled]
-            self._shards[self._open] = grown
+            self._shards[self._open] = self._room = grown
         self._shards[self._open][self._filled : end] = tokens
         row = (self._total, self._filled, len(tokens), self.tasks.index(task))
         self._rows.append(row)
@@ -79,14 +82,14 @@ class Replay:
         while len(self) > 1 and self._used() > self.capacity:
             self._evict()
         if self._filled >= self.shard_tokens:
-            self._write(self.folder, self._open)
+            self._unsynced += self._write(self.folder, self._open, durable=False)
             self._shards[self._open] = self._map(self.folder, self._open)
             self._open_shard(self._open + 1)
 
     def _open_shard(self, number: int) -> None:
         self._open, self._filled = number, 0
         self._rows = []
-        self._shards[number] = np.zeros(self.shard_tokens, self.record)
+        self._shards[number] = self._room
 
     def _used(self) -> int:
         return self.timesteps if self.unit == "timesteps" else len(self)
@@ -107,11 +110,14 @@ class Replay:
         if shard != self._open and self._live[self._head, 0] != shard:
             del self._shards[int(shard)]
 
-    def _write(self, folder: Path, number: int) -> None:
-        tokens = self._shards[self._open][: self._filled]
-        for name, array in (("tokens", tokens), ("trajectories", np.array(self._rows, TRAJECTORY))):
-            with atomic(folder / f"{name}-{number:05}.npy") as path, path.open("wb") as file:
+    def _write(self, folder: Path, number: int, durable: bool) -> list[Path]:
+        tokens = self._room[: self._filled]
+        arrays = {"tokens": tokens, "trajectories": np.array(self._rows, TRAJECTORY)}
+        paths = [folder / f"{name}-{number:05}.npy" for name in arrays]
+        for path, array in zip(paths, arrays.values(), strict=True):
+            with atomic(path, durable) as temporary, temporary.open("wb") as file:
                 np.save(file, array, allow_pickle=False)
+        return paths
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -144,7 +150,12 @@ class Replay:
 
     def save(self, folder: Path) -> None:
         """Write the open shard and `replay.json` to `folder`; full shards already lie in theirs."""
-        self._write(folder, self._open)
+        self._write(folder, self._open, durable=True)
+        for path in self._unsynced:
+            sync(path)
+        if self._unsynced:
+            sync(self.folder)
+        self._unsynced = []
         state = {
             "shard": self._open,
             "evicted": self._evicted,
@@ -167,7 +178,7 @@ class Replay:
                 self._push(number, int(row["start"]), int(row["length"]), int(row["task"]))
             if last:
                 self._open_shard(number)
-                self._shards[number][: len(tokens)] = tokens
+                self._room[: len(tokens)] = tokens
                 self._filled, self._rows = len(tokens), [tuple(row) for row in rows.tolist()]
             else:
                 self._shards[number] = tokens

@@ -8,6 +8,7 @@ key/value cache; the two agree for rollouts up to the context length.
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,7 @@ from amago2.config import TransformerTrajectory
 class SigmaLinear(nn.Module):
     """y = x W'^T + b with W' = (g / sigma(W)) W, sigma the largest singular value.
 
-    sigma is tracked by one power iteration per training call (Zhai et al. 2023). In evaluation
-    mode W' is computed once, when the mode is entered.
+    sigma is tracked by one power iteration per training call (Zhai et al. 2023).
     """
 
     left: Tensor
@@ -36,14 +36,6 @@ class SigmaLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound)) if bias else None
         self.register_buffer("left", u[:, 0].contiguous())
         self.register_buffer("right", vh[0].contiguous())
-        self._fixed: Tensor | None = None
-
-    def train(self, mode: bool = True) -> "SigmaLinear":
-        """Enter training or evaluation mode; the latter fixes W'."""
-        super().train(mode)
-        with torch.no_grad():
-            self._fixed = None if mode else self.effective_weight()
-        return self
 
     def effective_weight(self) -> Tensor:
         """W' (outputs, inputs); gradients flow through W inside sigma, not through u and v."""
@@ -55,12 +47,22 @@ class SigmaLinear(nn.Module):
         self.left.copy_(F.normalize(self.weight @ self.right, dim=0))
         self.right.copy_(F.normalize(self.weight.T @ self.left, dim=0))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (..., inputs) -> (..., outputs)."""
+    def affine(self) -> "Affine":
+        """W' and b, after a power iteration where the layer is training."""
         if self.training:
             self._power_iteration()
-        weight = self.effective_weight() if self._fixed is None else self._fixed
-        return F.linear(x, weight, self.bias)
+        return Affine(self.effective_weight(), self.bias)
+
+
+class Affine(NamedTuple):
+    """Weight and bias of a linear layer, or of the scaling behind a LayerNorm."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+def _norm(x: Tensor, affine: Affine) -> Tensor:
+    return torch.layer_norm(x, affine.weight.shape, *affine)
 
 
 def dropout(x: Tensor, rate: float, rng: torch.Generator | None) -> Tensor:
@@ -100,8 +102,22 @@ class KeyValueCache:
         return {"keys": self.keys, "values": self.values, "steps": self.steps}
 
 
+class Weights(NamedTuple):
+    """All that a block multiplies by: plain tensors, since a step of few actors is short work."""
+
+    norm1: Affine
+    qkv: Affine
+    head_scale: Tensor
+    out: Affine
+    norm2: Affine
+    norm3: Affine
+    ff1: Affine
+    norm4: Affine
+    ff2: Affine
+
+
 class Block(nn.Module):
-    """One Transformer block."""
+    """One Transformer block. In evaluation mode its weights are fixed when the mode is entered."""
 
     def __init__(self, config: TransformerTrajectory) -> None:
         super().__init__()
@@ -113,38 +129,67 @@ class Block(nn.Module):
         self.out = SigmaLinear(width, width)
         self.ff1, self.ff2 = SigmaLinear(width, hidden), SigmaLinear(hidden, width)
         self.head_scale = nn.Parameter(torch.ones(config.heads, 1, 1))
+        self._fixed: Weights | None = None
 
-    def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def train(self, mode: bool = True) -> "Block":
+        """Enter training or evaluation mode; the latter fixes W'."""
+        super().train(mode)
+        with torch.no_grad():
+            self._fixed = None if mode else self.weights()
+        return self
+
+    def weights(self) -> Weights:
+        """The present weights."""
+        one, two, three, four = (
+            Affine(norm.weight, norm.bias)
+            for norm in (self.norm1, self.norm2, self.norm3, self.norm4)
+        )
+        qkv, out = self.qkv.affine(), self.out.affine()
+        ff1, ff2 = self.ff1.affine(), self.ff2.affine()
+        return Weights(one, qkv, self.head_scale, out, two, three, ff1, four, ff2)
+
+    def split(self, x: Tensor, w: Weights) -> tuple[Tensor, ...]:
         """Queries, keys and values (N, H, L, D / H) of x (N, L, D)."""
         n, length, _ = x.shape
-        qkv = self.qkv(self.norm1(x)).view(n, length, 3, self.heads, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        return q, k, v
+        qkv = F.linear(_norm(x, w.norm1), *w.qkv).view(n, length, 3, self.heads, -1)
+        return qkv.permute(2, 0, 3, 1, 4).unbind()
 
-    def finish(self, x: Tensor, attended: Tensor, rng: torch.Generator | None) -> Tensor:
+    def finish(
+        self, x: Tensor, attended: Tensor, w: Weights, rng: torch.Generator | None
+    ) -> Tensor:
         """The rest of the block: x (N, L, D), attended (N, H, L, D / H) -> (N, L, D)."""
-        merged = (attended * self.head_scale).transpose(1, 2).flatten(2)
-        x = x + self.norm2(self.out(merged))
-        hidden = self.norm4(F.leaky_relu(self.ff1(self.norm3(x))))
-        return x + dropout(self.ff2(hidden), self.rate, rng)
+        merged = (attended * w.head_scale).transpose(1, 2).flatten(2)
+        x = x + _norm(F.linear(merged, *w.out), w.norm2)
+        hidden = F.leaky_relu(F.linear(_norm(x, w.norm3), *w.ff1))
+        return x + dropout(F.linear(_norm(hidden, w.norm4), *w.ff2), self.rate, rng)
 
     def forward(self, x: Tensor, rng: torch.Generator | None) -> Tensor:
         """x (B, L, D) -> (B, L, D), causal."""
-        q, k, v = self.split(x)
-        return self.finish(x, F.scaled_dot_product_attention(q, k, v, is_causal=True), rng)
+        w = self._fixed or self.weights()
+        q, k, v = self.split(x, w)
+        return self.finish(x, F.scaled_dot_product_attention(q, k, v, is_causal=True), w, rng)
 
-    def step(self, x: Tensor, keys: Tensor, values: Tensor, slot: Tensor, seen: Tensor) -> Tensor:
-        """x (N, 1, D) -> (N, 1, D), writing slot (N,) of keys, values (N, H, S, D / H).
+    def step(self, x: Tensor, keys: Tensor, values: Tensor, at: "Slots") -> Tensor:
+        """x (N, 1, D) -> (N, 1, D), writing a slot of keys, values (N, H, S, D / H)."""
+        w = self._fixed or self.weights()
+        q, k, v = self.split(x, w)
+        keys[at.rows, :, at.slot], values[at.rows, :, at.slot] = k[:, :, 0], v[:, :, 0]
+        scores = q @ keys[:, :, : at.view].transpose(-1, -2) / math.sqrt(q.shape[-1])
+        if at.unseen is not None:
+            scores = scores.masked_fill(at.unseen, -torch.inf)
+        return self.finish(x, scores.softmax(-1) @ values[:, :, : at.view], w, None)
 
-        `seen` (N, 1, 1, S) bool marks the slots to attend to, the current one included.
-        """
-        q, k, v = self.split(x)
-        rows = torch.arange(len(x), device=x.device)
-        keys[rows, :, slot], values[rows, :, slot] = k[:, :, 0], v[:, :, 0]
-        view = seen.shape[-1]
-        scores = q @ keys[:, :, :view].transpose(-1, -2) / math.sqrt(q.shape[-1])
-        weights = scores.masked_fill(~seen, -torch.inf).softmax(-1)
-        return self.finish(x, weights @ values[:, :, :view], None)
+
+class Slots(NamedTuple):
+    """Where the rings of N rollouts are written and read: rows, slot (N,); the first `view` slots.
+
+    `unseen` (N, 1, 1, view) marks those among them that are not attended to; None if there is none.
+    """
+
+    rows: Tensor
+    slot: Tensor
+    view: int
+    unseen: Tensor | None
 
 
 class Transformer(nn.Module):
@@ -182,13 +227,18 @@ class Transformer(nn.Module):
     def step(self, tokens: Tensor, memory: KeyValueCache) -> Tensor:
         """States (N, D) of the next timestep's tokens (N, D_in); advances `memory` in place."""
         context = self.config.context
-        slot = memory.steps % context
         filled = (memory.steps + 1).clamp(max=context)
-        longest = int(filled.max())
-        seen = torch.arange(longest, device=slot.device) < filled.unsqueeze(1)
+        shortest, longest = (int(x) for x in filled.aminmax())
+        unseen = None
+        if shortest < longest:
+            unseen = (torch.arange(longest, device=filled.device) >= filled.unsqueeze(1))[
+                :, None, None
+            ]
+        rows = torch.arange(len(filled), device=filled.device)
+        at = Slots(rows, memory.steps % context, longest, unseen)
         x = self._embed(tokens, memory.steps).unsqueeze(1)
         for block, keys, values in zip(self.blocks, memory.keys, memory.values, strict=True):
-            x = block.step(x, keys, values, slot, seen[:, None, None])  # type: ignore[operator]
+            x = block.step(x, keys, values, at)  # type: ignore[operator]
         memory.steps += 1
         states: Tensor = self.norm(x.squeeze(1))
         return states

@@ -118,3 +118,17 @@ def test_batches_mark_padding_and_the_first_action(tmp_path: Path) -> None:
     assert batch.action[0, :3].tolist() == [[0, 0, 0], [0, 1, 0], [0, 1, 0]]
     assert batch.reward.shape == (1, 5)
     assert batch.observation["o"].shape == (1, 5, 2)
+
+
+def test_saving_waits_for_full_shards_to_reach_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    monkeypatch.setattr("amago2.replay.sync", lambda path: flushed.append(path.name))
+    replay = filled(tmp_path, 40)
+    full = {path.name for path in tmp_path.glob("*-*.npy")}
+    assert len(full) > 5
+    assert not flushed
+    (tmp_path / "kept").mkdir()
+    replay.save(tmp_path / "kept")
+    assert full <= set(flushed)

@@ -93,22 +93,22 @@ def test_sigma_reparametrisation_has_the_gain_as_its_norm() -> None:
         layer.weight.mul_(7.0)
         layer.gain.fill_(2.5)
     for _ in range(200):
-        layer(torch.zeros(1, 8))
+        layer.affine()
     norm = torch.linalg.matrix_norm(layer.effective_weight(), 2)
     assert norm.item() == pytest.approx(2.5, rel=1e-3)
-    x = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(layer(x), layer.eval()(x), atol=1e-5)
+    training, evaluated = layer.affine().weight, layer.eval().affine().weight
+    assert torch.allclose(training, evaluated, atol=1e-5)
 
 
+@torch.no_grad()
 def test_evaluation_follows_weights_that_were_changed_in_between() -> None:
-    layer = SigmaLinear(4, 4).eval()
-    before = layer(torch.ones(1, 4))
-    layer.train()
-    with torch.no_grad():
-        layer.gain.mul_(3)
-        layer.bias.zero_()  # type: ignore[union-attr]
-    after = layer.eval()(torch.ones(1, 4))
-    assert not torch.allclose(before, after)
+    net, x = make(), torch.ones(1, 3, 6)
+    time = torch.arange(3).unsqueeze(0)
+    before = net(x, time, None)
+    net.train()
+    net.blocks[0].qkv.gain.mul_(3)  # type: ignore[union-attr,operator]
+    net.blocks[1].ff1.gain.mul_(3)  # type: ignore[union-attr,operator]
+    assert not torch.allclose(before, net.eval()(x, time, None))
 
 
 def test_dropout_repeats_from_its_generator_and_keeps_the_mean() -> None:
