@@ -13,14 +13,14 @@ from pathlib import Path
 
 from amago2.config import Config
 from amago2.layers import ConfigError
-from workflow import catalog, hyperparameters
+from workflow import catalog, claims, hyperparameters
 from workflow.catalog import FigureSpec, Spec, TableSpec
 from workflow.container import Image, forget_if_gone
 from workflow.experiments import Matrix, Selection, matrices
 from workflow.files import write_atomically
 from workflow.receipts import Recipe, code_digest, read, value_digest
 from workflow.resolve import Parameters, unknown
-from workflow.tabulate import COLUMNS
+from workflow.tabulate import COLUMNS, Row
 from workflow.version import BULK
 
 Drawn = FigureSpec | TableSpec
@@ -263,8 +263,15 @@ class _Targets:
     def _computed(self, name: str) -> Target:
         """A tidy table that needs no run."""
         output = str(self.folder / "tables" / "data" / f"{name}.csv")
-        reads = list(hyperparameters.rows(self.parameters)) if name == "hyperparameters" else None
-        return self._target("computed", name, name, inputs=[], outputs=[output], values=reads)
+        reads = {"hyperparameters": self._hyperparameters, "claims": self._claims}
+        values = reads[name]() if name in reads else None
+        return self._target("computed", name, name, inputs=[], outputs=[output], values=values)
+
+    def _hyperparameters(self) -> list[Row]:
+        return list(hyperparameters.rows(self.parameters))
+
+    def _claims(self) -> list[Row]:
+        return list(claims.rows(self.params))
 
     def _drawn(self, spec: Drawn) -> Target:
         """A figure or table. Of an experiment that is not asked for, it shows what there is."""

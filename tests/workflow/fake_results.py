@@ -4,7 +4,7 @@ import csv
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from workflow import catalog, hyperparameters, relative_loss, tabulate
+from workflow import catalog, claims, hyperparameters, relative_loss, tabulate
 
 from .fake_runs import World, write_experiment
 
@@ -58,6 +58,8 @@ def compute_data(folder: Path) -> None:
     assert relative_loss.main(["--out", str(data / "relative_loss.csv")]) == 0
     arguments = ["--params", str(ROOT / "params"), "--out", str(data / "hyperparameters.csv")]
     assert hyperparameters.main(arguments) == 0
+    arguments = ["--params", str(ROOT / "params"), "--out", str(data / "claims.csv")]
+    assert claims.main(arguments) == 0
 
 
 def _experiments(
@@ -83,6 +85,10 @@ def _experiments(
                 *(("return_scale", v, "equal") for v in both),
             ),
             World({"scaled": scaled, "equal": equal}, steps),
+        ),
+        "negative_control": (
+            runs(*(("return_scale", v, "shuffled") for v in both)),
+            World({"shuffled": dict.fromkeys(scaled, (0.25, 0.25))}, steps),
         ),
         "popgym": (runs(*(("popgym", v, "default") for v in both)), world(POPGYM, -0.5, 1)),
         "ml45": (
