@@ -40,7 +40,7 @@ def require(module: str, extra: str) -> ModuleType:
     """Import a simulator's `module`, or raise `SimulatorMissing` naming the `extra` to install."""
     try:
         return importlib.import_module(module)
-    except ImportError as error:
+    except Exception as error:  # a broken package raises anything
         raise SimulatorMissing(
             f"the simulator package `{module}` cannot be imported ({error}): "
             f"install it with `pip install 'amago2[{extra}]'`"
@@ -151,6 +151,11 @@ class MultiTaskEnv(gymnasium.Env[Observation, Any], ABC):
     def attempts(self) -> int:
         """Number of attempts in one rollout."""
         return self._attempts
+
+    @property
+    def horizon(self) -> int | None:
+        """The most steps in one rollout; None where only the tasks' own limits end attempts."""
+        return self._horizon
 
     @abstractmethod
     def _draw_variant(self) -> None:

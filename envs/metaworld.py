@@ -25,9 +25,11 @@ and 20 seconds to build.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from copy import copy
 from functools import cache
+from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,6 +39,7 @@ from numpy.typing import NDArray
 from envs.contract import (
     MultiTaskEnv,
     Observation,
+    SimulatorMissing,
     StepResult,
     choose_tasks,
     require,
@@ -67,22 +70,36 @@ SPLITS = ("train", "eval")
 PUBLISHED_NAMES = {task.replace("-v3", "-v2"): task for task in ALL_TASKS}
 
 
+def _require(module: str) -> ModuleType:
+    """MuJoCo looks for a renderer at once if MUJOCO_GL asks for one, though nothing here draws."""
+    try:
+        return require(module, "metaworld")
+    except SimulatorMissing as error:
+        backend, cause = os.environ.get("MUJOCO_GL"), error.__cause__
+        if not backend or isinstance(cause, ModuleNotFoundError):
+            raise
+        raise SimulatorMissing(
+            f"the simulator package `mujoco` finds no renderer for MUJOCO_GL={backend} ({cause}): "
+            "unset MUJOCO_GL, or install EGL or OSMesa (Debian: apt-get install libegl1 libosmesa6)"
+        ) from error
+
+
 @cache
 def compiled(path: str) -> Any:
     """The model in an XML file; it takes 0.1 s and 20 MB, and several tasks share one."""
-    return require("mujoco", "metaworld").MjModel.from_xml_path(path)
+    return _require("mujoco").MjModel.from_xml_path(path)
 
 
 def _initialize_simulation(env: Any) -> tuple[Any, Any]:
     """As Gymnasium's own, but from a copy of the compiled model (tasks change theirs)."""
     model = copy(compiled(env.fullpath))
-    return model, require("mujoco", "metaworld").MjData(model)
+    return model, _require("mujoco").MjData(model)
 
 
 @cache
 def simulator_class(task: str) -> Any:
     """Meta-World's class of a task, made so that a new one takes 2 ms."""
-    original = require("metaworld.env_dict", "metaworld").ALL_V3_ENVIRONMENTS[task]
+    original = _require("metaworld.env_dict").ALL_V3_ENVIRONMENTS[task]
     own = {"_initialize_simulation": _initialize_simulation}
     return type(original.__name__, (original,), own)
 
@@ -100,7 +117,9 @@ class Simulator:
         """Draw the random vector (positions of objects and goal) that later resets repeat."""
         self.env.np_random = generator
         self.env._freeze_rand_vec = False
-        self.env.reset()  # rejects vectors that put things on top of each other
+        # Rejects vectors that put things on top of each other. What it returns is no start of an
+        # attempt: some tasks first show what was there before.
+        self.env.reset()
         self.env._freeze_rand_vec = True
 
     @property
@@ -142,8 +161,9 @@ class MultiTaskMetaWorld(MultiTaskEnv):
             raise ValueError(f"variants: expected a whole number of at least 1, not {variants}")
         own_tasks = TEST_TASKS if split == "eval" else TRAIN_TASKS
         names = own_tasks if tasks is None else choose_tasks(tasks, ALL_TASKS)
-        super().__init__(tasks=names, split=split, attempts=attempts)
-        require("metaworld.env_dict", "metaworld")
+        horizon = attempts * attempt_steps
+        super().__init__(tasks=names, split=split, attempts=attempts, horizon=horizon)
+        _require("metaworld.env_dict")
         self.observation_space = spaces.Dict({"observation": unbounded(OBSERVATION_SIZE)})
         self.action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
         self._attempt_steps, self._variants, self._variant_seed = (

@@ -75,7 +75,7 @@ class ReturnScale(MultiTaskEnv):
         if length < 1:
             raise ValueError(f"length: expected a whole number of at least 1, not {length}")
         names = [f"task{index}_x{scale:g}" for index, scale in enumerate(scales)]
-        super().__init__(tasks=names, attempts=attempts)
+        super().__init__(tasks=names, attempts=attempts, horizon=attempts * length)
         self.observation_space = gymnasium.spaces.Dict({"observation": unbounded(OBSERVATION_SIZE)})
         self.action_space = gymnasium.spaces.Discrete(CUES)
         self._scales = dict(zip(names, map(float, scales), strict=True))

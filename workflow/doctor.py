@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,8 @@ MEMORY_NEEDED, DISK_NEEDED = 4 * GIB, 5 * GIB
 SECONDS = 60
 """How long one question may take: a simulator imports in at most ten on a busy machine."""
 
+NOT_INSTALLED = "not installed"
+
 SIMULATORS = {  # benchmark: (its package, what to import)
     "popgym": ("popgym", "popgym"),
     "metaworld": ("metaworld", "metaworld"),
@@ -33,12 +35,6 @@ SIMULATORS = {  # benchmark: (its package, what to import)
     "babyai": ("minigrid", "minigrid"),
     "retro": ("stable-retro", "stable_retro"),
 }
-ROMS = (
-    "SuperMarioBros-Nes-v0",
-    "SuperMarioBros2Japan-Nes-v0",
-    "SuperMarioBros3-Nes-v0",
-    "SuperMarioWorld-Snes-v0",
-)
 ASK_PACKAGES = """
 import json, re
 from importlib.metadata import distributions
@@ -49,15 +45,10 @@ import json, torch
 gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "gpus": gpus}))
 """
-ASK_ROMS = f"""
-import json, stable_retro
-found = []
-for game in {ROMS!r}:
-    try:
-        found.append(bool(stable_retro.data.get_romfile_path(game)) and game)
-    except FileNotFoundError:
-        pass
-print(json.dumps(found))
+ASK_ROMS = """
+import json
+from envs.retro_roms import MARIO_GAMES, Rom
+print(json.dumps({game: Rom.of(game).problem for game in MARIO_GAMES}))
 """
 ASK_RENDERING = """
 import mujoco
@@ -146,7 +137,8 @@ def packages(installed: Mapping[str, str], torch: str) -> Finding:
     if not wrong:
         return Finding(name, f"all {len(locked)} as locked", needed=True)
     if len(wrong) > len(locked) // 2:
-        return Finding(name, "not installed", set_up(), needed=True)
+        remedy = f"{set_up()}, then `make doctor` again: it will look at the simulators too"
+        return Finding(name, NOT_INSTALLED, remedy, needed=True)
     shown = ", ".join(
         f"{key} {installed.get(key, 'missing')} instead of {locked[key]}" for key in wrong[:3]
     )
@@ -301,14 +293,16 @@ def rendering() -> Finding:
 
 def roms() -> Finding:
     """The four Super Mario games, which only their owner may import."""
-    ok, answer = ask_python(ASK_ROMS, PYGLET_HEADLESS="1")
+    what = "Super Mario ROMs"
+    ok, answer = ask_python(ASK_ROMS)
     if not ok:
-        return Finding("Super Mario ROMs", answer, f"first the simulator: {set_up()}")
-    lacking = [game for game in ROMS if game not in json.loads(answer)]
-    if not lacking:
-        return Finding("Super Mario ROMs", f"all {len(ROMS)}")
-    remedy = "only for those games: make retro-roms FROM=folder"
-    return Finding("Super Mario ROMs", f"{len(lacking)} of {len(ROMS)} missing", remedy)
+        return Finding(what, answer, f"first the simulator: {set_up()}")
+    problems: dict[str, str | None] = json.loads(answer)
+    wrong = [game for game, problem in problems.items() if problem]
+    if not wrong:
+        return Finding(what, f"all {len(problems)}")
+    found = f"missing or not the right one: {', '.join(wrong)}"
+    return Finding(what, found, "only for those games: `make retro-roms FROM=folder`")
 
 
 # --- the report ----------------------------------------------------------------------------------
@@ -320,15 +314,16 @@ def examine() -> list[Finding]:
     ok, answer = ask_python(ASK_PACKAGES)
     installed = json.loads(answer) if ok else {}
     build = "cpu" if "+cpu" in installed.get("torch", "+cpu") else "cuda"
-    needed: list[Callable[[], Finding]] = [cores, memory, disk, git]
-    others: list[Callable[[], Finding]] = [dvc_remote, containers, slurm, rendering, roms]
+    locked = packages(installed, build)
+    there = locked.found != NOT_INSTALLED  # else nothing can be said of what they bring
     return [
         python_version(),
-        packages(installed, build),
-        *torch_build(has_driver),
-        *(question() for question in needed),
-        *simulators(benchmarks_in_use()),
-        *(question() for question in others),
+        locked,
+        *(torch_build(has_driver) if there else []),
+        *(question() for question in (cores, memory, disk, git)),
+        *(simulators(benchmarks_in_use()) if there else []),
+        *(question() for question in (dvc_remote, containers, slurm)),
+        *(question() for question in ((rendering, roms) if there else ())),
     ]
 
 

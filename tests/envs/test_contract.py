@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -179,6 +180,15 @@ def test_missing_simulator_names_its_remedy() -> None:
     with pytest.raises(SimulatorMissing, match=r"pip install 'amago2\[retro\]'") as caught:
         require("no_such_simulator", "retro")
     assert "\n" not in str(caught.value)
+
+
+def test_a_simulator_that_breaks_while_it_is_imported_counts_as_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_simulator.py").write_text("None.attribute")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SimulatorMissing, match=r"has no attribute .*pip install"):
+        require("broken_simulator", "retro")
 
 
 SIMULATORS = ("popgym", "metaworld", "mujoco", "minigrid", "procgen", "ale_py", "stable_retro")

@@ -1,5 +1,8 @@
 import csv
+import os
 import pickle
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 from typing import Any
@@ -237,3 +240,16 @@ def test_bad_arguments_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "metaworld.env_dict", None)
     with pytest.raises(SimulatorMissing, match=r"pip install 'amago2\[metaworld\]'"):
         MultiTaskMetaWorld()
+
+
+def test_a_missing_renderer_is_told_from_a_missing_simulator() -> None:
+    code = "from envs.metaworld import MultiTaskMetaWorld; MultiTaskMetaWorld()"
+    environment = {**os.environ, "MUJOCO_GL": "nonesuch"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("envs.contract.SimulatorMissing: the simulator package `mujoco` finds")
+    assert "MUJOCO_GL=nonesuch" in said
+    assert "unset MUJOCO_GL" in said
+    assert "libegl1" in said

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from envs.retro_roms import MARIO_GAMES
 from workflow import doctor
 from workflow.environment import lock_files, pins
+from workflow.requirements import lacking
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -153,12 +155,29 @@ def test_a_local_dvc_configuration_wins(tmp_path: Path) -> None:
     assert doctor.dvc_remote(tmp_path).found == "a: s3://mine"
 
 
-@pytest.mark.parametrize("found", [[], list(doctor.ROMS[:1]), list(doctor.ROMS)])
-def test_roms_that_lack_are_counted(monkeypatch: pytest.MonkeyPatch, found: list[str]) -> None:
-    python_says(monkeypatch, True, json.dumps(found))
+@pytest.mark.parametrize("wrong", [(), ("SuperMarioBros-Nes",), MARIO_GAMES])
+def test_roms_that_lack_are_named(monkeypatch: pytest.MonkeyPatch, wrong: tuple[str, ...]) -> None:
+    problems = {game: "is missing" if game in wrong else None for game in MARIO_GAMES}
+    python_says(monkeypatch, True, json.dumps(problems))
     finding = doctor.roms()
-    assert finding.mark == ("ok" if len(found) == 4 else "absent")
-    assert finding.found == ("all 4" if len(found) == 4 else f"{4 - len(found)} of 4 missing")
+    assert finding.mark == ("absent" if wrong else "ok")
+    assert ("make retro-roms FROM=folder" in finding.remedy) == bool(wrong)
+    assert [game for game in MARIO_GAMES if game in finding.found] == list(wrong)
+
+
+def test_the_line_on_roms_is_what_the_benchmark_says() -> None:
+    finding = doctor.roms()
+    assert finding.mark == ("absent" if lacking("mario_roms") else "ok")
+
+
+def test_before_set_up_it_is_the_one_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "interpreter", lambda: Path("/usr/nowhere/python"))
+    monkeypatch.setattr(doctor, "STAMP", Path("/usr/nowhere/stamp"))
+    findings = doctor.examine()
+    remedies = [finding.remedy for finding in findings if "make setup" in finding.remedy]
+    assert len(remedies) == 2  # Python's own, and the packages'
+    assert remedies[1].startswith("`make setup`, then `make doctor` again")
+    assert not any("simulator of" in finding.what for finding in findings)
 
 
 @pytest.mark.parametrize(("needed", "code"), [(True, 1), (False, 0)])
