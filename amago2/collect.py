@@ -214,11 +214,21 @@ def act(
     agent: Policy, envs: VectorEnv, reward: Array, action: Array, memory: Any, rng: torch.Generator
 ) -> Array:
     """Stored-form actions (N,) or (N, A) of the policy, after reward (N,) and stored action."""
-    device = agent.device
+    seen = inputs(agent.device, envs, reward, action)
+    return envs.actions.store(agent.act(*seen, memory, rng).cpu())
+
+
+def inputs(
+    device: torch.device, envs: VectorEnv, reward: Array, action: Array
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """What a policy sees: observation[k] (N, ...), previous reward (N,), represented action (N, A).
+
+    `reward` (N,) and the stored `action` are the previous ones.
+    """
     observation = {k: torch.from_numpy(v).to(device) for k, v in envs.observation.items()}
     represented = envs.actions.represent(torch.from_numpy(np.ascontiguousarray(action)).to(device))
     previous = torch.from_numpy(np.ascontiguousarray(reward, dtype=np.float32)).to(device)
-    return envs.actions.store(agent.act(observation, previous, represented, memory, rng).cpu())
+    return observation, previous, represented
 
 
 def make_replay(config: Config, envs: VectorEnv, folder: Path) -> Replay:

@@ -1,5 +1,7 @@
 """The learner: sample, compute the loss, clip, step, move the targets."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
@@ -71,21 +73,35 @@ class Learner:
 
     def state(self) -> dict[str, Tensor]:
         """Optimiser moments by parameter position."""
-        moments: dict[str, Tensor] = {}
-        for i, parameter in enumerate(self.parameters):
-            for name, value in self.optimizer.state.get(parameter, {}).items():
-                moments[f"optimizer.{i}.{name}"] = value
-        return moments
+        return optimizer_state(self.optimizer, self.parameters)
 
     def restore(self, tensors: dict[str, Tensor], updates: int) -> None:
         """Take over what `state` gave after `updates` updates."""
         self.updates = updates
-        for i, parameter in enumerate(self.parameters):
-            prefix = f"optimizer.{i}."
-            self.optimizer.state[parameter] = {
-                name.removeprefix(prefix): value.clone().to(parameter.device)
-                for name, value in tensors.items()
-                if name.startswith(prefix)
-            }
-            if not self.optimizer.state[parameter]:
-                del self.optimizer.state[parameter]
+        restore_optimizer(self.optimizer, self.parameters, tensors)
+
+
+def optimizer_state(
+    optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]
+) -> dict[str, Tensor]:
+    """Moments of each parameter, named by its position."""
+    moments: dict[str, Tensor] = {}
+    for i, parameter in enumerate(parameters):
+        for name, value in optimizer.state.get(parameter, {}).items():
+            moments[f"optimizer.{i}.{name}"] = value
+    return moments
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], tensors: Mapping[str, Tensor]
+) -> None:
+    """Take over what `optimizer_state` gave."""
+    for i, parameter in enumerate(parameters):
+        prefix = f"optimizer.{i}."
+        optimizer.state[parameter] = {
+            name.removeprefix(prefix): value.clone().to(parameter.device)
+            for name, value in tensors.items()
+            if name.startswith(prefix)
+        }
+        if not optimizer.state[parameter]:
+            del optimizer.state[parameter]

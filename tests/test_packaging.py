@@ -63,7 +63,11 @@ def test_every_requirement_is_locked_at_a_version_it_admits() -> None:
 
 @pytest.mark.parametrize(
     ("room", "extras"),
-    [("amago2", ()), ("envs", ("benchmarks",)), ("workflow", ("pipeline", "benchmarks"))],
+    [
+        ("amago2", ()),
+        ("envs", ("benchmarks",)),
+        ("workflow", ("pipeline", "baselines", "benchmarks")),
+    ],
 )
 def test_every_import_is_a_declared_requirement(room: str, extras: tuple[str, ...]) -> None:
     providers = packages_distributions()

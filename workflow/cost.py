@@ -17,8 +17,10 @@ from amago2.config import (
     GridLanguageEncoder,
     GruTrajectory,
     ImageEncoder,
+    RunConfig,
 )
 from amago2.sizes import learner_bytes
+from workflow.baselines.config import BaselineConfig, PpoGruConfig, SacConfig
 from workflow.dag import Run
 from workflow.receipts import read
 
@@ -26,6 +28,8 @@ INPUTS, ACTIONS, SIDE, TOKENS = 40, 12, 64, 9
 """Sizes of a typical observation and action space: the real ones need the simulator."""
 START_S = 5.0
 """Loading PyTorch and the simulators."""
+SMALL_BYTES = 1e9
+"""What an update of a baseline takes of a GPU, at most."""
 
 
 class Rates(NamedTuple):
@@ -41,24 +45,30 @@ RATES = {"cpu": Rates(7e10, 100, 3000), "cuda": Rates(1e13, 26, 3000)}
 """A CPU thread; one GPU with the threads that feed it."""
 
 
-def env_steps(config: Config) -> int:
+def env_steps(config: RunConfig) -> int:
     """Environment steps of all actors."""
     return config.collector.actors * config.collector.steps_per_epoch * config.collector.epochs
 
 
-def updates(config: Config) -> int:
+def updates(config: RunConfig) -> int:
     """Gradient steps."""
+    if isinstance(config, BaselineConfig):
+        return config.updates
+    assert isinstance(config, Config)
     learning = max(0, config.collector.epochs - config.collector.learn_after)
     return config.learner.updates_per_epoch * learning
 
 
-def gpu_bytes(config: Config) -> int:
+def gpu_bytes(config: RunConfig) -> int:
     """Memory that a run claims of a GPU: what an update takes by estimate, half as much again for
     weights and workspaces, and what CUDA itself takes. 0 for a run without one."""
-    return int(1.5 * learner_bytes(config) + 1.5e9) if config.device == "cuda" else 0
+    if config.device != "cuda":
+        return 0
+    update = learner_bytes(config) if isinstance(config, Config) else SMALL_BYTES
+    return int(1.5 * update + 1.5e9)
 
 
-def guess_s(config: Config) -> float:
+def guess_s(config: RunConfig) -> float:
     """Rough seconds that a run takes, evaluation left out."""
     rates = RATES[config.device]
     threads = config.threads if config.device == "cpu" else 1
@@ -66,8 +76,16 @@ def guess_s(config: Config) -> float:
     return START_S + updates(config) * update + env_steps(config) / rates.env_steps
 
 
-def flops_per_update(config: Config) -> float:
+def flops_per_update(config: RunConfig) -> float:
     """Forward and backward through all nets, a multiplication and an addition counting as two."""
+    if isinstance(config, PpoGruConfig):
+        p = config.ppo
+        tokens = config.collector.actors * p.steps // p.minibatches
+        states = _encoder(config.encoder) + 6 * p.width * (config.encoder.output + p.width)
+        return 6 * tokens * (states + 2 * _mlp([p.width, *p.head_widths, ACTIONS]))
+    if isinstance(config, SacConfig):  # actor, two critics, their targets
+        return 6 * config.sac.batch * 5 * _mlp([INPUTS, *config.sac.widths, ACTIONS])
+    assert isinstance(config, Config)
     tokens = config.learner.batch * (config.trajectory.context + 1)
     return 2 * tokens * (3 * _trunk(config) + _heads(config))
 

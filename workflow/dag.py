@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from amago2.config import Config
+from amago2.config import RunConfig
 from amago2.layers import ConfigError
 from workflow import catalog, claims, hyperparameters
 from workflow.catalog import FigureSpec, Spec, TableSpec
@@ -33,7 +33,7 @@ LONG_AGO = 86400.0
 class Run:
     """One training run, and where it lies below `results/<budget>`."""
 
-    config: Config
+    config: RunConfig
     results: Path
     selected: bool
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from amago2.config import Config, Positive
+from amago2.config import Positive, RunConfig
 from amago2.layers import ConfigError, Layer, Section, merge, override, validate
 from workflow.requirements import Need, lacking
 from workflow.resolve import Parameters, unknown
@@ -127,7 +127,7 @@ class Member:
     """A run's place in an experiment."""
 
     cell: str
-    config: Config
+    config: RunConfig
     selected: bool
     """Trained if it is missing; else the run belongs to the experiment but is not asked for."""
 

@@ -2,9 +2,9 @@
 
     python -m workflow.resolve --benchmark popgym --variant ind_actor_ind_critic --budget smoke
 
-prints it as YAML, ready for `amago2 train`. Partial configurations are laid over each other, later
-ones win: benchmark, variant, budget (for all benchmarks, then for this one), the experiment's cell,
-the command line.
+prints it as YAML, ready for `amago2 train`, or for the trainer that it names. Partial
+configurations are laid over each other, later ones win: benchmark, variant, budget (for all
+benchmarks, then for this one), the experiment's cell, the command line.
 """
 
 import argparse
@@ -17,8 +17,9 @@ from typing import Any
 
 from pydantic import Field
 
-from amago2.config import Config, build
+from amago2.config import Config, RunConfig, build_as
 from amago2.layers import ConfigError, Layer, Section, parse_override, read_yaml, validate
+from workflow.baselines.config import TRAINERS, kind_of
 
 
 class Budget(Section):
@@ -76,18 +77,26 @@ class Parameters:
         seed: int = 0,
         over: Sequence[Layer] = (),
         asked_by: str = "",
-    ) -> Config:
-        """The complete, validated configuration; `over` wins over all files."""
+    ) -> RunConfig:
+        """The complete, validated configuration; `over` wins over all files.
+
+        Benchmarks and budgets have sections for every trainer: those of others are left aside.
+        """
         names = {"benchmark": benchmark, "variant": variant, "budget": budget, "seed": seed}
-        return build(
-            [
-                self.layer("benchmarks", benchmark, asked_by),
-                self.layer("variants", variant, asked_by),
-                *self.budget_layers(budget, benchmark),
-                *over,
-                Layer("command line", names),
-            ]
-        )
+        chosen = self.layer("variants", variant, asked_by)
+        kind = kind_of(chosen.data, chosen.source)
+        benchmark_layer = self.layer("benchmarks", benchmark, asked_by)
+        budget_layers = [own_sections(kind, x) for x in self.budget_layers(budget, benchmark)]
+        layers = [own_sections(kind, benchmark_layer), chosen, *budget_layers]
+        return build_as(kind, [*layers, *over, Layer("command line", names)])
+
+
+def own_sections(kind: type[RunConfig], layer: Layer) -> Layer:
+    """The layer without the sections that only other trainers have."""
+    kinds: list[type[RunConfig]] = [Config, *TRAINERS.values()]
+    known = {key for each in kinds for key in each.model_fields}
+    others = known - set(kind.model_fields)
+    return Layer(layer.source, {k: v for k, v in layer.data.items() if k not in others})
 
 
 def unknown(what: str, name: str, known: Sequence[str], asked_by: str = "") -> str:

@@ -43,6 +43,7 @@ AGENTS = {
     "dep_actor_dep_critic": Look("Dep. actor / Dep. critic", "#d55e00", "D"),
     "dep_actor_dep_critic_clipped": Look("Dep. / Dep., clipped rewards", "#56b4e9", "P"),
     "ppo_gru": Look("PPO-GRU", "#cc79a7", "v"),
+    "sac": Look("SAC (single task)", "#7a6a00", "p"),
 }
 
 # Given to what is made before its figure, and so before `SETTINGS` are in force.

@@ -1,4 +1,4 @@
-"""Train one run of the DAG: say what it is made with, take a GPU, then become `amago2 train`.
+"""Train one run of the DAG: say what it is made with, take a GPU, then become its trainer.
 
     python -m workflow.train SETTINGS.yaml --out RUN --scratch SCRATCH [--image RECORD]
 
@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from amago2.config import load
 from amago2.layers import ConfigError, RunError
 from workflow import container, devices
+from workflow.baselines.config import load_run, trainer
 from workflow.cost import gpu_bytes
 from workflow.files import write_atomically
 from workflow.receipts import read
@@ -72,14 +72,14 @@ def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -
 
     Raises `ConfigError` or `RunError`.
     """
-    config = load(settings)
+    config = load_run(settings)
     lock = _lock(settings.with_suffix(".lock"))
     image = read(image_record) if image_record else {}
     if image_record and not image:
         raise RunError(f"{image_record}: there is no such image; `make reproduce` builds it")
     notes = settings.with_suffix(".provenance.json")
     write_atomically(notes, json.dumps(provenance(settings, image), indent=1) + "\n")
-    arguments = ["-m", "amago2.cli", "train", str(settings), "--out", str(out)]
+    arguments = ["-m", *trainer(config), str(settings), "--out", str(out)]
     arguments += ["--scratch", str(scratch), "--provenance", str(notes)]
     claim = devices.claim(gpu_bytes(config)) if config.device == "cuda" else None
     gpu = claim.gpu if claim else None

@@ -40,7 +40,11 @@ class Gru(nn.Module):
 
     def forward(self, tokens: Tensor, time: Tensor, rng: torch.Generator | None) -> Tensor:
         """Encode tokens (B, L, D_in); the hidden state starts empty, `time` is not used."""
-        states: Tensor = self.norm(self.project(self.gru(tokens)[0]))
+        return self.unroll(tokens, None)
+
+    def unroll(self, tokens: Tensor, hidden: Tensor | None) -> Tensor:
+        """Encode tokens (B, L, D_in), going on from hidden (layers, B, D) if there is one."""
+        states: Tensor = self.norm(self.project(self.gru(tokens, hidden)[0]))
         return states
 
     def initial_memory(self, rows: int, device: torch.device) -> HiddenState:

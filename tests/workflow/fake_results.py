@@ -90,7 +90,10 @@ def _experiments(
             runs(*(("return_scale", v, "shuffled") for v in both)),
             World({"shuffled": dict.fromkeys(scaled, (0.25, 0.25))}, steps),
         ),
-        "popgym": (runs(*(("popgym", v, "default") for v in both)), world(POPGYM, -0.5, 1)),
+        "popgym": (
+            runs(*(("popgym", v, "default") for v in (*both, "ppo_gru"))),
+            world(POPGYM, -0.5, 1),
+        ),
         "ml45": (
             runs(*(("ml45", v, "default") for v in VARIANTS)),
             world(ML45, 0, 4000, attempts=3, success=True),

@@ -36,6 +36,7 @@ all:
 benchmarks:
   popgym:
     env: {args: {tasks: [RepeatFirstEasy, HigherLowerEasy]}}
+    ppo: {steps: 65, unroll: 20, width: 16, head_widths: [16], passes: 1, minibatches: 2}
 """
 EXPERIMENTS = {
     "popgym": """\

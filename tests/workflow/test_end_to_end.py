@@ -8,7 +8,7 @@ import pytest
 from . import project
 
 SHARES = {
-    "popgym": "budgets: {micro: {seeds: 1, variants: [ind_actor_ind_critic]}}",
+    "popgym": "budgets: {micro: {seeds: 1, variants: [ind_actor_ind_critic, ppo_gru]}}",
     "ext_return_scale": "budgets:\n"
     "  micro: {seeds: 1, cells: [scaled], variants: [dep_actor_ind_critic]}",
 }
@@ -16,11 +16,14 @@ SHARES = {
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project, with one run for each benchmark."""
+    """The project, with one run for each benchmark, and a baseline."""
     folder = project.copy_project(tmp_path_factory.mktemp("end") / "project")
     for name, share in SHARES.items():
         path = folder / "params" / "experiments" / f"{name}.yaml"
-        path.write_text(path.read_text().split("budgets:")[0] + share + "\n")
+        grids = (
+            path.read_text().split("budgets:")[0].replace("dep_actor_dep_critic]", "ppo_gru]", 1)
+        )
+        path.write_text(grids + share + "\n")
     project.commit(folder)
     return folder
 
@@ -35,7 +38,7 @@ def reproduce(folder: Path) -> list[str]:
 
 def test_from_nothing_to_figures_and_again(checkout: Path) -> None:
     said = reproduce(checkout)
-    assert said[0].startswith("2 of 2 runs to train")
+    assert said[0].startswith("3 of 3 runs to train")
     assert [line.split()[0] for line in said[-3:]] == ["figures", "tables", "index"]
     results = checkout / "results" / "micro"
     drawn = {path.name for path in (results / "figures").iterdir()}
@@ -44,7 +47,7 @@ def test_from_nothing_to_figures_and_again(checkout: Path) -> None:
     }
     for part in ("tables/table1.md", "tables/compute.csv", "index.html", "metrics/popgym.json"):
         assert (results / part).stat().st_size
-    assert len(list(results.glob("runs/*/*/*/checkpoint.dvc"))) == 2
+    assert len(list(results.glob("runs/*/*/*/checkpoint.dvc"))) == 3
     assert len(list(results.glob("runs/*/*/*/replay.dvc"))) == 2
 
     project.commit(checkout)
@@ -55,7 +58,7 @@ def test_from_nothing_to_figures_and_again(checkout: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in results.glob("figures/fig0[!5]*")}
     content = figure.read_bytes()
     figure.unlink()
-    assert reproduce(checkout)[0].startswith("0 of 2 runs to train, 1 ")
+    assert reproduce(checkout)[0].startswith("0 of 3 runs to train, 1 ")
     assert figure.read_bytes() == content
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert project.git(checkout, "status", "--porcelain") == ""

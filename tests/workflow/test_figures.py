@@ -114,7 +114,7 @@ def test_what_smoke_trains_enough_says_how_many_seeds(results: Path) -> None:
 
 def test_missing_runs_are_named(results: Path) -> None:
     words = " ".join(_words(_draw("fig05", results, "mini")).split())
-    assert "Missing 1 of 6 runs: Ind. actor / Ind. critic seed 2." in words
+    assert "Missing 1 of 9 runs: Ind. actor / Ind. critic seed 2." in words
     assert "2 to 3 seeds" in words
 
 
