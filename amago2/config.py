@@ -236,6 +236,15 @@ class Replay(Section):
     """Timesteps per file."""
 
 
+class Probe(Section):
+    """A linear probe of the task in the policy's hidden state, at the end of training."""
+
+    rollouts: Annotated[int, Field(gt=0, multiple_of=2)]
+    """Of each task: one half to fit on, one half to judge by."""
+    penalty: float = Field(0.01, gt=0)
+    """On the squared weights."""
+
+
 class Evaluation(Section):
     """When and how much the policy is evaluated."""
 
@@ -245,6 +254,7 @@ class Evaluation(Section):
     """Rollouts per task and evaluation."""
     final_rollouts: Positive
     actors: Positive = 16
+    probe: Probe | None = None
 
 
 class Checkpoint(Section):

@@ -1,9 +1,9 @@
 """Evaluation: a fixed number of whole rollouts of every task, sampled from the policy."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,12 +36,32 @@ class _Job:
     options: dict[str, Any] | None
 
 
+class Moment(NamedTuple):
+    """Where a rollout is."""
+
+    row: int
+    """Of its environment."""
+    rollout: int
+    """Its number: the task's times the rollouts per task, plus its own among them."""
+    timestep: int
+
+
+Watch = Callable[[Sequence[Moment]], None]
+
+
 def evaluate(
-    agent: Policy, envs: VectorEnv, split: str, rollouts: int, seed: int, counter: int
+    agent: Policy,
+    envs: VectorEnv,
+    split: str,
+    rollouts: int,
+    seed: int,
+    counter: int,
+    watch: Watch | None = None,
 ) -> list[Row]:
     """Run `rollouts` rollouts of each task; every one counts, however long it takes.
 
     An environment without `tasks` counts as one task. `counter` tells evaluations of a run apart.
+    `watch` is called whenever the agent has acted.
     """
     tasks: tuple[str | None, ...] = envs.tasks or (None,)
     jobs = deque(
@@ -56,7 +76,7 @@ def evaluate(
     rng = torch_rng(seed, Stream.EVALUATION_ACTING, counter, device=agent.device)
     rows: list[Row] = []
     agent.eval()
-    _Rollouts(agent, envs, jobs, split, rows).run(rng)
+    _Rollouts(agent, envs, jobs, split, rows, watch).run(rng)
     return sorted(rows, key=lambda row: (row.rollout, row.attempt, row.metric))
 
 
@@ -64,8 +84,15 @@ class _Rollouts:
     """Keeps every environment busy until no job is left."""
 
     def __init__(
-        self, agent: Policy, envs: VectorEnv, jobs: deque[_Job], split: str, rows: list[Row]
+        self,
+        agent: Policy,
+        envs: VectorEnv,
+        jobs: deque[_Job],
+        split: str,
+        rows: list[Row],
+        watch: Watch | None,
     ) -> None:
+        self.watch = watch
         self.agent, self.envs, self.jobs, self.split, self.rows = agent, envs, jobs, split, rows
         n = len(envs)
         self.memory = agent.initial_memory(n)
@@ -73,18 +100,28 @@ class _Rollouts:
         self.reward = np.zeros(n)
         self.action = np.stack([envs.actions.blank()] * n)
         self.value = np.zeros(n)
+        self.time = np.zeros(n, np.int64)
 
     def run(self, rng: torch.Generator) -> None:
         self._next(range(len(self.envs)))
         while any(self.running):
             actions = act(self.agent, self.envs, self.reward, self.action, self.memory, rng)
             busy = np.flatnonzero([job is not None for job in self.running])
+            if self.watch is not None:
+                self.watch(
+                    [
+                        Moment(row, job.number, int(self.time[row]))
+                        for row, job in enumerate(self.running)
+                        if job is not None
+                    ]
+                )
             self._step(busy, actions[busy])
 
     def _step(self, busy: Array, actions: Array) -> None:
         reward, terminated, truncated = self.envs.step(actions, busy)
         self.reward[busy], self.action[busy] = reward, actions
         self.value[busy] += reward
+        self.time[busy] += 1
         ended = []
         for i, row in enumerate(busy.tolist()):
             info = self.envs.infos[row]
@@ -112,6 +149,7 @@ class _Rollouts:
                 begun[row] = job
                 self.memory.reset(row)
                 self.reward[row] = self.value[row] = 0.0
+                self.time[row] = 0
                 self.action[row] = self.envs.actions.blank()
         jobs = begun.values()
         self.envs.reset(list(begun), [job.seed for job in jobs], [job.options for job in jobs])

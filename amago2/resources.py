@@ -1,14 +1,18 @@
 """What the machine must have for a run, and how it is asked to serve it."""
 
 import ctypes
+import os
 import platform
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import torch
 
-from amago2.config import Config
-from amago2.layers import RunError
+from amago2.config import Config, RunConfig
+from amago2.layers import ConfigError, RunError
 from amago2.replay import record_type
 from amago2.sizes import learner_bytes
 from amago2.vector_env import VectorEnv
@@ -21,6 +25,29 @@ def keep_freed_memory() -> None:
     if hasattr(libc, "mallopt"):
         libc.mallopt(mmap_threshold, 2**30)
         libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+@contextmanager
+def computing(config: RunConfig) -> Iterator[None]:
+    """Thread count and deterministic algorithms, as long as training lasts.
+
+    Raises `ConfigError` if the device is not there.
+    """
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "device is 'cuda', but PyTorch finds no CUDA device here; use --set device=cpu"
+        )
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    keep_freed_memory()
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(config.threads)
+    # On CUDA some operations have no deterministic form: they warn instead of stopping the run.
+    torch.use_deterministic_algorithms(True, warn_only=config.device == "cuda")
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
 
 
 def cpu_name() -> str:

@@ -6,7 +6,6 @@ takes such a run from its configuration to the finished folder.
 
 import fcntl
 import json
-import os
 import platform
 import shutil
 import sys
@@ -14,7 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -28,11 +27,12 @@ from torch import Tensor
 from amago2 import checkpoint as ckpt
 from amago2 import telemetry
 from amago2.collect import Finished, Policy
-from amago2.config import C, RunConfig, load_as
+from amago2.config import C, Probe, RunConfig, load_as
 from amago2.evaluate import WHOLE, evaluate
 from amago2.files import sha256, write_text
 from amago2.layers import ConfigError, RunError
-from amago2.resources import cpu_name, keep_freed_memory
+from amago2.probe import probe
+from amago2.resources import computing, cpu_name
 from amago2.vector_env import VectorEnv
 from amago2.workers import start
 
@@ -65,7 +65,7 @@ def carry_out(
         if begun:
             _require_same(config, scratch / "config.yaml")
         try:
-            with _settings(config), closing(make(config, scratch)) as run:
+            with computing(config), closing(make(config, scratch)) as run:
                 write_text(scratch / "config.yaml", config.to_yaml())
                 begun = True
                 run.resume_or_begin()
@@ -97,26 +97,6 @@ def _locked(scratch: Path) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _settings(config: RunConfig) -> Iterator[None]:
-    """Thread count and deterministic algorithms, as long as training lasts."""
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            "device is 'cuda', but PyTorch finds no CUDA device here; use --set device=cpu"
-        )
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    keep_freed_memory()
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(config.threads)
-    # On CUDA some operations have no deterministic form: they warn instead of stopping the run.
-    torch.use_deterministic_algorithms(True, warn_only=config.device == "cuda")
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
-
-
 @dataclass(frozen=True)
 class Epoch:
     """What an epoch gave: finished training rollouts, means of metrics, seconds spent."""
@@ -136,11 +116,6 @@ class Run(ABC):
     """Acts in the evaluations."""
     BULK: ClassVar[tuple[str, ...]] = ("checkpoint",)
     """Published folders; their files' digests are in the record."""
-    TABLES: ClassVar[dict[str, tuple[str, ...]]] = {
-        "metrics": telemetry.METRICS,
-        "evaluations": telemetry.EVALUATIONS,
-        "compute": telemetry.COMPUTE,
-    }
 
     def __init__(self, config: RunConfig, scratch: Path) -> None:
         self.config, self.scratch = config, scratch
@@ -153,6 +128,13 @@ class Run(ABC):
         self.eval_envs: dict[str, VectorEnv] = {}
         self.gpu = telemetry.Gpu(config.device == "cuda")
         self.progress = telemetry.Progress(scratch / "progress.json", config.collector.epochs)
+        self.tables: dict[str, tuple[str, ...]] = {
+            "metrics": telemetry.METRICS,
+            "evaluations": telemetry.EVALUATIONS,
+            "compute": telemetry.COMPUTE,
+        }
+        if config.evaluation.probe is not None:
+            self.tables["probe"] = telemetry.PROBE
         self.logs: dict[str, telemetry.Log] = {}
 
     @cached_property
@@ -217,6 +199,8 @@ class Run(ABC):
             if self.epoch % c.checkpoint.every == 0 and not last:
                 self.save()
             self.report("collect")
+        if c.evaluation.probe is not None:
+            self._probe(c.evaluation.probe)
 
     def report(self, phase: str, within: float = 0.0) -> None:
         """Tell whoever watches; `within` is how far the present epoch is, 0 to 1."""
@@ -227,15 +211,26 @@ class Run(ABC):
         kept = self._checkpoints()
         return f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
 
-    def _evaluate(self, rollouts: int) -> None:
+    def _eval_sets(self, evaluation: int) -> Iterator[tuple[str, VectorEnv, int]]:
+        """Name and environments of each evaluation set, and the evaluation's own number."""
         for i, name in enumerate(self.config.env.eval_sets):
             if name not in self.eval_envs:
                 actors = self.config.evaluation.actors
                 self.eval_envs[name] = start(self.config.env, actors, name)
-            counter = self.epoch * len(self.config.env.eval_sets) + i
-            rows = evaluate(
-                self.agent, self.eval_envs[name], name, rollouts, self.config.seed, counter
-            )
+            yield name, self.eval_envs[name], evaluation * len(self.config.env.eval_sets) + i
+
+    def _probe(self, settings: Probe) -> None:
+        if not isinstance(self.agent, torch.nn.Module):
+            return  # nothing that could be remembered: another library's policy
+        for name, envs, counter in self._eval_sets(self.epoch + 1):
+            seed, how = self.config.seed, (settings.rollouts, settings.penalty)
+            for row in probe(self.agent, envs, name, *how, seed, counter):
+                values = {**asdict(row), "step": self.env_steps}
+                self.logs["probe"].append([tuple(values[key] for key in telemetry.PROBE)])
+
+    def _evaluate(self, rollouts: int) -> None:
+        for name, envs, counter in self._eval_sets(self.epoch):
+            rows = evaluate(self.agent, envs, name, rollouts, self.config.seed, counter)
             self.logs["evaluations"].append(telemetry.evaluation_rows(rows, self.env_steps))
             returns = [row.value for row in rows if row.attempt == WHOLE]
             self.board.scalars(self.env_steps, {f"evaluation/{name}": float(np.mean(returns))})
@@ -287,7 +282,7 @@ class Run(ABC):
         self.resumptions = 0
         self.logs = {
             name: telemetry.Log(self.scratch / f"{name}.csv", columns)
-            for name, columns in self.TABLES.items()
+            for name, columns in self.tables.items()
         }
         self.begin()
 
@@ -303,7 +298,7 @@ class Run(ABC):
         self.progress.resume(self.epoch)
         self.logs = {
             name: telemetry.Log(self.scratch / f"{name}.csv", columns, state["logs"][name])
-            for name, columns in self.TABLES.items()
+            for name, columns in self.tables.items()
         }
 
     def _write_checkpoint(self, folder: Path, unfinished: bool = True) -> None:
@@ -345,7 +340,7 @@ class Run(ABC):
         staged.mkdir()
         self._write_checkpoint(staged / "checkpoint", unfinished=False)
         shutil.copytree(self.scratch / "tensorboard", staged / "tensorboard")
-        for name in ("config.yaml", *(f"{table}.csv" for table in self.TABLES)):
+        for name in ("config.yaml", *(f"{table}.csv" for table in self.tables)):
             shutil.copyfile(self.scratch / name, staged / name)
         for path in sorted(staged.iterdir()):
             ckpt.publish(path, out / path.name)

@@ -20,6 +20,7 @@ from amago2.files import write_text
 
 METRICS = ("step", "name", "key", "value")
 EVALUATIONS = ("split", "rollout", "task", "attempt", "step", "metric", "value")
+PROBE = ("split", "source", "step", "timestep", "accuracy", "chance", "tasks", "rollouts")
 COMPUTE = ("time_s", "step", "update", "name", "value")
 
 

@@ -19,7 +19,7 @@ PYRAMID = [  # a file imports from the lines below its own
     {"cli"},
     {"train"},
     {"run"},
-    {"telemetry", "play"},
+    {"telemetry", "play", "probe"},
     {"evaluate"},
     {"collect", "learn", "checkpoint"},
     {"agent", "resources"},

@@ -16,7 +16,7 @@ REFERENCE = Path(__file__).parent / "reference"
 """The published numbers; `SOURCES.yaml` there says where each comes from."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
-Kind = Literal["evaluations", "metrics", "compute"]
+Kind = Literal["evaluations", "metrics", "probe", "compute"]
 
 
 class Spec(Section):

@@ -26,6 +26,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *RUN, "split", "task", "attempt", "step", "metric", "value", "rollouts",
     ),
     "metrics": (*RUN, "step", "name", "key", "value"),
+    "probe": (
+        *RUN, "split", "source", "step", "timestep", "accuracy", "chance", "tasks", "rollouts",
+    ),
     "compute": (
         *RUN, "wall_s", "cpu_s", "env_steps", "updates", "steps_per_s", "updates_per_s",
         "peak_rss_bytes", "gpu_name", "gpu_peak_bytes", "gpu_mean_util", "gpu_joules",
@@ -66,18 +69,24 @@ def _run_tables(folder: Path) -> dict[str, list[Row]]:
         "runs": [{"state": "finished", **made, "settings": settings(folder / "config.yaml")}],
         "evaluations": list(mean_over_rollouts(_read_csv(folder / "evaluations.csv"))),
         "metrics": list(thin(_read_csv(folder / "metrics.csv"))),
+        "probe": _read_csv(probe) if (probe := folder / "probe.csv").is_file() else [],
         "compute": [cost(record, _read_csv(folder / "compute.csv"))],
     }
 
 
 def settings(path: Path) -> str:
-    """What a figure says of how a run was made smaller: environment and Transformer, as JSON."""
+    """What a figure says of how a run was made smaller: environment and Transformer, as JSON.
+
+    Baselines have no Transformer.
+    """
     if not path.is_file():
         return ""
     config = read_yaml(path)
     keys = ("kind", "width", "layers", "context")
-    trajectory = {key: config["trajectory"][key] for key in keys if key in config["trajectory"]}
-    return json.dumps({"environment": config["env"]["args"], "trajectory": trajectory})
+    told = {"environment": config["env"]["args"]}
+    if given := config.get("trajectory"):
+        told["trajectory"] = {key: given[key] for key in keys if key in given}
+    return json.dumps(told)
 
 
 def mean_over_rollouts(rows: Iterable[Mapping[str, str]]) -> Iterator[Row]:

@@ -279,7 +279,7 @@ def describe_settings(runs: pd.DataFrame) -> str:
     given = [json.loads(text) for text in sorted(set(runs.settings.dropna()))]
     parts = []
     for section in ("trajectory", "environment"):
-        first, *others = [settings[section] for settings in given] or [{}]
+        first, *others = [each[section] for each in given if section in each] or [{}]
         for key, value in first.items():
             if all(other.get(key) == value for other in others):
                 name = "" if key == "kind" else f"{key.replace('_', ' ')} "
