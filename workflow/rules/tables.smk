@@ -46,11 +46,14 @@ for data in PLAN.of("computed"):
             " && python -m workflow.receipts {input.gate}) > {log} 2>&1"
 
 
+# A table that has a figure of its name is `snakemake table_<name>`.
+DRAWN = {figure.name for figure in PLAN.of("figures")}
+
 for table in PLAN.of("tables"):
 
     rule:
         name:
-            table.name
+            table.name if table.name not in DRAWN else f"table_{table.name}"
         input:
             gate=table.gate,
             waits=table.waits,
