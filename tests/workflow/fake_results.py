@@ -5,6 +5,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from workflow import catalog, claims, hyperparameters, relative_loss, tabulate
+from workflow.experiments import Matrix, Selection, matrices
+from workflow.resolve import Parameters
 
 from .fake_runs import World, write_experiment
 
@@ -30,6 +32,12 @@ BABYAI = [name.removesuffix("-v0") for name in _column("fig11_babyai_attempts.cs
 ATARI = _column("atari_scores.csv", "game")
 MEMORY = _column("fig08_procgen_memory_hard.csv", "game")
 EASY = ["climber", "coinrun", "jumper", "ninja", "leaper"]
+NOVEL = ["door-lock-v3", "hand-insert-v3"]
+MIXED = (
+    "ext_adaptation", "ext_architecture", "ext_bins", "ext_context_length", "ext_filter",
+    "ext_novel_tasks", "ext_task_label", "popgym_bins",
+)  # fmt: skip
+"""Experiments of several benchmarks, or of single tasks."""
 STARTS = [
     *(f"SuperMarioBros-Nes:Level{n}-1" for n in (1, 4, 5)),
     *(f"SuperMarioWorld-Snes:DonutPlains{n}" for n in range(1, 6)),
@@ -96,7 +104,13 @@ def _experiments(
         ),
         "ml45": (
             runs(*(("ml45", v, "default") for v in VARIANTS)),
-            world(ML45, 0, 4000, attempts=3, success=True),
+            World(
+                {"default": dict.fromkeys([*ML45[:few], *NOVEL], (0.0, 4000.0))},
+                steps,
+                attempts=3,
+                splits=dict.fromkeys(NOVEL, "test_tasks"),
+                success=True,
+            ),
         ),
         "procgen": (
             runs(
@@ -124,4 +138,38 @@ def _experiments(
             runs(("retro_free", II, "free"), ("retro_free", ID, "free")),
             world(STARTS, 10, 3000, "free"),
         ),
+    } | {
+        name: (_listed(planned, seeds, few), _mixed(planned, steps, few))
+        for name, planned in _planned().items()
+        if name in MIXED
     }
+
+
+def _planned() -> dict[str, Matrix]:
+    parameters = Parameters(ROOT / "params")
+    return {matrix.name: matrix for matrix in matrices(parameters, Selection("paper"))}
+
+
+def _listed(planned: Matrix, seeds: int, few: int | None) -> list[tuple[str, str, str, int]]:
+    """The runs of an experiment; where all tasks are made up, of its two small benchmarks."""
+    every = [(m.config.benchmark, m.config.variant, m.cell) for m in planned.members]
+    small = [run for run in every if few or run[0] in ("return_scale", "popgym")]
+    return [(*run, seed) for run in dict.fromkeys(small or every) for seed in range(seeds)]
+
+
+def _mixed(planned: Matrix, steps: Sequence[int], few: int | None) -> World:
+    """Tasks by benchmark; those of single tasks by cell."""
+    if planned.name == "popgym_bins":
+        tasks = {member.cell: member.config.env.args["tasks"] for member in planned.members}
+        ends = {cell: dict.fromkeys(names, (-0.5, 0.5)) for cell, names in tasks.items()}
+        return World(ends, steps)
+    novel = dict.fromkeys([*NOVEL, *BABYAI[-2:]], "test_tasks")
+    return World(
+        {
+            "return_scale": {f"task{i}_x{10**i}": (0.25 * 10**i, 10.0**i) for i in range(4)},
+            "popgym": dict.fromkeys(POPGYM[:few], (-0.5, 1.0)),
+            "ml45": dict.fromkeys([*ML45[:few], *NOVEL], (0.0, 4000.0)),
+            "babyai": dict.fromkeys([*BABYAI[:few], *BABYAI[-2:]], (0.0, 1.0)),
+        },
+        steps, attempts=2, splits=novel, success=True,
+    )  # fmt: skip

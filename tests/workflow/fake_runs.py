@@ -19,7 +19,7 @@ METRICS = ("step", "name", "key", "value")
 
 @dataclass(frozen=True)
 class World:
-    """What is evaluated: cell to task to (worst, best) return of an attempt, and when."""
+    """What is evaluated: cell or benchmark to task to (worst, best) return of an attempt; when."""
 
     tasks: Mapping[str, Mapping[str, tuple[float, float]]]
     steps: Sequence[int]
@@ -28,6 +28,10 @@ class World:
     splits: Mapping[str, str] = field(default_factory=dict)
     """Evaluation set of a task; `train` if it is not named."""
     success: bool = False
+
+    def of(self, entry: Entry) -> Mapping[str, tuple[float, float]]:
+        """The tasks of a run."""
+        return self.tasks.get(str(entry["cell"])) or self.tasks[str(entry["benchmark"])]
 
 
 def learning(step: int, last: int, speed: float) -> float:
@@ -45,7 +49,7 @@ def write_experiment(
     """An experiment's file and its runs (benchmark, variant, cell, seed), but for those missing."""
     entries: list[Entry] = []
     for place, (benchmark, variant, cell, seed) in enumerate(runs):
-        digest = f"{zlib.crc32(repr((benchmark, variant, cell, seed)).encode()):08x}"
+        digest = f"{zlib.crc32(repr((name, benchmark, variant, cell, seed)).encode()):08x}"
         path = f"runs/{benchmark}/{variant}/seed{seed}-{digest}"
         entries.append(
             {"benchmark": benchmark, "variant": variant, "cell": cell, "seed": seed,
@@ -82,7 +86,7 @@ def _evaluations(
 ) -> Iterator[dict[str, object]]:
     skill = SKILL.get(str(entry["variant"]), 0.3)
     for step in world.steps:
-        for task, (low, high) in world.tasks[str(entry["cell"])].items():
+        for task, (low, high) in world.of(entry).items():
             reached = learning(step, world.steps[-1], skill * (1 + 0.3 * rng.standard_normal()))
             split = world.splits.get(task, "train")
             for rollout in range(world.rollouts):
@@ -100,7 +104,7 @@ def _evaluations(
 
 
 def _metrics(entry: Entry, world: World, rng: np.random.Generator) -> Iterator[dict[str, object]]:
-    tasks = list(world.tasks[str(entry["cell"])])
+    tasks = list(world.of(entry))
     for step in world.steps[1:]:
         part = step / world.steps[-1]
         yield {"step": step, "name": "updates", "key": "", "value": 2000 * part}

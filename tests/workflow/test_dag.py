@@ -185,6 +185,24 @@ def test_experiments_share_equal_runs(clone: Path) -> None:
     assert "again" in targets
 
 
+def test_an_extra_experiment_trains_its_own_cells_and_redraws_its_own_figure(clone: Path) -> None:
+    for kind in ("experiments", "figures"):
+        shutil.copy(project.ROOT / "params" / kind / "ext_filter.yaml", f"params/{kind}")
+    path = Path("params/experiments/ext_filter.yaml")
+    grids = path.read_text().split("budgets:")[0]
+    path.write_text(f"{grids}budgets:\n  micro: {{seeds: 1, benchmarks: [popgym, return_scale]}}\n")
+    dag = project.pretend()
+    assert {run.name for run in dag.pending} <= of("popgym") | of("return_scale")
+    assert len(dag.pending) == 4  # two filters of two benchmarks; the binary one is there
+    assert wanted() == NOTHING
+    edit("params/figures/ext_filter.yaml", "title: ", "title: Another ")
+    assert wanted() == (set(), {"ext_filter", "index"})
+    edit("params/experiments/ext_filter.yaml", "filter: none", "filter: none, filter_threshold: 1")
+    runs, targets = wanted()
+    assert len(runs) == 2
+    assert targets == {"ext_filter"} | OF_ALL
+
+
 def test_writing_the_plan_changes_no_file_that_git_keeps(clone: Path) -> None:
     the_plan().write()
     assert project.git(clone, "status", "--porcelain") == ""

@@ -252,7 +252,10 @@ def _render(results: Path, names: list[str], **environment: str) -> None:
 
 
 # Lines, bars, a heat map, twin axes, many panels: what the others are made of too.
-SAMPLE = ["fig03", "fig05", "fig06", "fig07", "fig09", "ext_return_scale"]
+SAMPLE = [
+    "fig03", "fig05", "fig06", "fig07", "fig09", "fig14", "ext_return_scale", "ext_adaptation",
+    "ext_context_length",
+]  # fmt: skip
 
 
 def test_bytes_do_not_depend_on_time_zone_locale_hashes_order_or_folder(

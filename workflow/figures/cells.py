@@ -53,7 +53,10 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     strokes = dict(zip(labels, _strokes(len(labels)), strict=True))
     columns = min(options.columns, len(options.panels))
     rows = -(-len(options.panels) // columns)
-    entries: list[Artist] = [Line2D([], [], label=name, **strokes[name]) for name in labels]
+    drawn = {panel.cells[cell] for panel in options.panels for cell in _select(scores, panel).cell}
+    entries: list[Artist] = [
+        Line2D([], [], label=name, **strokes[name]) for name in labels if name in drawn
+    ]
     height = options.height * rows
     figure, body = panels.new_figure(params, height, panels.facts(tables), entries)
     grid = list(body.subplots(rows, columns, squeeze=False).flat)

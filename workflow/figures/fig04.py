@@ -65,6 +65,7 @@ PANELS = (
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Three panels, one line per variant, over the published curves."""
     evaluations = frames.every(tables, "evaluations")
+    evaluations = evaluations[evaluations.split == "train"]
     if evaluations.empty:
         return panels.empty(params)
     tasks = sorted(set(evaluations.task))

@@ -259,7 +259,7 @@ def facts(tables: frames.Tables, *notes: str, bars: str = LINES) -> list[str]:
     """What a reader must know of the runs: seeds, what the bars are, which runs are missing."""
     runs = frames.every(tables, "runs")
     finished = runs[runs.state == "finished"]
-    seeds = finished.groupby(["variant", "cell"]).seed.nunique()
+    seeds = finished.groupby(["benchmark", "variant", "cell"]).seed.nunique()
     few, many = (int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0)
     count = str(many) if few == many else f"{few} to {many}"
     sentence = f"{count} seed{'' if many == 1 else 's'}"

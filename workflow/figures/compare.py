@@ -1,0 +1,89 @@
+"""Learning curves in percent, a panel per benchmark: agents by colour, a setting by dashes."""
+
+from typing import Literal
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from pydantic import Field
+
+from amago2.layers import Section
+from workflow import frames, style
+from workflow.figures import panels, percent
+from workflow.render import Params
+
+DASHES = ("-", "--", ":", "-.")
+
+
+class Options(Section):
+    """Parameters of the figure."""
+
+    by: Literal["cell", "attempt", "tasks"] = "cell"
+    """What the dashes tell apart; `tasks`: those trained on and those never trained on."""
+    names: dict[str, str] = Field(min_length=1, max_length=len(DASHES))
+    """Cells, numbers of attempts from 0, or `trained` and `novel`, and their names, in order."""
+    height: float = Field(1.9, gt=0)
+
+
+def render(tables: frames.Tables, params: Params) -> Figure:
+    """One panel a benchmark."""
+    options: Options = params.options
+    rows = percent.attempts(tables)
+    if rows.empty:
+        return panels.empty(params)
+    lines = {name: _line(rows, options.by, name) for name in options.names}
+    lines = {name: own for name, own in lines.items() if len(own)}
+    benchmarks = percent.in_order(tables)
+    facts = panels.facts(tables, percent.note(benchmarks))
+    entries = [*panels.entries(list(rows.variant)), *_entries(options, list(lines))]
+    columns = min(2, len(benchmarks))
+    height = options.height * -(-len(benchmarks) // columns)
+    figure, body = panels.new_figure(params, height, facts, entries)
+    grid = list(body.subplots(-(-len(benchmarks) // columns), columns, squeeze=False).flat)
+    for axes, benchmark in zip(grid, benchmarks, strict=False):
+        axes.set_title(percent.BENCHMARKS[benchmark][0])
+        own = {name: line[line.benchmark == benchmark] for name, line in lines.items()}
+        _panel(axes, own, list(options.names))
+    for axes in grid[len(benchmarks) :]:
+        axes.set_visible(False)
+    body.supylabel("score (%)", fontsize=7.5)
+    body.supxlabel("environment steps", fontsize=7.5)
+    return figure
+
+
+def _line(rows: pd.DataFrame, by: str, name: str) -> pd.DataFrame:
+    """Mean over tasks of what one kind of dashes stands for."""
+    if by == "tasks":
+        chosen = percent.whole(rows[(rows.split == percent.NOVEL) == (name == "novel")])
+    elif by == "attempt":
+        chosen = percent.trained(rows[rows.attempt == int(name)])
+    else:
+        chosen = percent.whole(percent.trained(rows[rows.cell == name]))
+    return chosen.groupby(_RUN, as_index=False).agg(value=("value", "mean"))
+
+
+_RUN = ["benchmark", "variant", "cell", "seed", "step"]
+
+
+def _panel(axes: Axes, lines: dict[str, pd.DataFrame], names: list[str]) -> None:
+    end = max((float(rows.step.max()) for rows in lines.values() if len(rows)), default=0.0)
+    if not end:
+        panels.say(axes, "no finished run")
+        return
+    for name, rows in lines.items():
+        for variant, own in frames.groups(rows, "variant").items():
+            dash = DASHES[names.index(name)]
+            panels.draw_curve(axes, frames.curve(own), variant, small=True, dash=dash)
+    panels.timesteps(axes, "")
+    panels.fit(axes, end)
+
+
+def _entries(options: Options, drawn: list[str]) -> list[Artist]:
+    dashes = dict(zip(options.names, DASHES, strict=False))
+    return [
+        Line2D([], [], color=style.DARK, linestyle=dashes[name], linewidth=1, label=label)
+        for name, label in options.names.items()
+        if name in drawn
+    ]
