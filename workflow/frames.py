@@ -82,7 +82,7 @@ def task_means(frame: pd.DataFrame) -> pd.DataFrame:
 
 def last(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of each run's last step."""
-    final = frame.groupby(["variant", "cell", "seed"])["step"].transform("max")
+    final = frame.groupby(["benchmark", "variant", "cell", "seed"])["step"].transform("max")
     return frame[frame.step == final].reset_index(drop=True)
 
 

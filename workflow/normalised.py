@@ -57,8 +57,11 @@ def _attempts(evaluations: pd.DataFrame, attempt: int | None) -> pd.DataFrame:
     return totals.assign(value=totals.value / (1 + evaluations.attempt.max()))
 
 
-def _popgym(evaluations: pd.DataFrame, tables: Tables, _attempt: int | None) -> pd.DataFrame:
-    return popgym.normalise(frames.scores(evaluations), popgym.limits(tables))
+def _popgym(evaluations: pd.DataFrame, tables: Tables, attempt: int | None) -> pd.DataFrame:
+    """The first attempt is for exploring: the environment returns the last one's rewards alone."""
+    every = frames.scores(evaluations)
+    scores = every if attempt is None else _attempts(evaluations, attempt)
+    return popgym.normalise(scores, popgym.limits(tables))
 
 
 def _success(evaluations: pd.DataFrame, _tables: Tables, attempt: int | None) -> pd.DataFrame:
@@ -86,8 +89,8 @@ def _atari(evaluations: pd.DataFrame, tables: Tables, _attempt: int | None) -> p
     return scores.assign(value=100 * scores.value, benchmark="atari", cell="default")
 
 
-def _return_scale(evaluations: pd.DataFrame, _tables: Tables, _attempt: int | None) -> pd.DataFrame:
-    return of_maximum(frames.scores(evaluations))
+def _return_scale(evaluations: pd.DataFrame, _tables: Tables, attempt: int | None) -> pd.DataFrame:
+    return of_maximum(_attempts(evaluations, attempt))
 
 
 SCALES: Mapping[str, Percent] = {

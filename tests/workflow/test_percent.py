@@ -40,33 +40,39 @@ def attempt(benchmark: str, task: str, number: int, value: float, **more: object
 
 
 def test_percent_of_each_benchmark_by_hand() -> None:
-    rows = percent.attempts(
-        tables(
-            attempt("return_scale", "task2_x100", 0, 25.0),
-            attempt("return_scale", "task2_x100", 1, 75.0),
-            attempt("return_scale", "task2_x100", -1, 1e6, metric="return"),
-            attempt("popgym", "RepeatFirstEasy", 0, -0.4),
-            attempt("popgym", "RepeatFirstEasy", 1, 0.997),  # the best single-task result
-            attempt("babyai", "GoToObj", 0, 0.5, split="test_tasks"),
-            attempt("ml45", "reach-v3", 0, 1.0, metric="success"),
-            attempt("ml45", "reach-v3", 0, 4321.0),
-            attempt("ml45", "reach-v3", 1, 0.5, metric="success"),
-        )
+    made = tables(
+        attempt("return_scale", "task2_x100", 0, 25.0),
+        attempt("return_scale", "task2_x100", 1, 75.0),
+        attempt("return_scale", "task2_x100", -1, 100.0, metric="return"),
+        attempt("popgym", "RepeatFirstEasy", 0, -0.4),
+        attempt("popgym", "RepeatFirstEasy", 1, 0.997),  # the best single-task result
+        attempt("popgym", "RepeatFirstEasy", -1, 0.997, metric="return"),
+        attempt("babyai", "GoToObj", 0, 0.5, split="test_tasks"),
+        attempt("babyai", "GoToObj", 1, 0.7, split="test_tasks"),
+        attempt("ml45", "reach-v3", 0, 1.0, metric="success"),
+        attempt("ml45", "reach-v3", 0, 4321.0),
+        attempt("ml45", "reach-v3", 2, 0.5, metric="success"),
     )
-    whole = percent.whole(rows).set_index("benchmark").value
+    whole = percent.scores(made).set_index("benchmark").value
     assert whole["return_scale"] == 50  # the mean of both attempts
     assert whole["popgym"] == pytest.approx(100, abs=0.01)  # the last one alone
-    assert whole["babyai"] == 50
+    assert whole["babyai"] == pytest.approx(60)
     assert whole["ml45"] == 75
-    gain = percent.gain(rows).set_index("benchmark").value
+    gain = percent.gain(made).set_index("benchmark").value
     assert gain["return_scale"] == 50
-    assert gain["ml45"] == -50
-    assert set(percent.trained(rows).benchmark) == {"return_scale", "popgym", "ml45"}
+    assert gain["babyai"] == pytest.approx(20)
+    assert gain["ml45"] == -50  # three attempts
+    assert gain["popgym"] == pytest.approx(100 * 1.397 / (0.997 + 0.4998), rel=0.01)
+    assert set(percent.trained(percent.scores(made)).benchmark) == {
+        "return_scale",
+        "popgym",
+        "ml45",
+    }
 
 
 def test_another_benchmark_has_no_percent() -> None:
-    with pytest.raises(ConfigError, match="no percentage is defined for atari"):
-        percent.attempts(tables(attempt("atari", "Pong", 0, 1.0)))
+    with pytest.raises(ConfigError, match="scores of atari cannot be compared here"):
+        percent.scores(tables(attempt("atari", "Pong", 0, 1.0)))
 
 
 def draw(module: object, options: object, *rows: Row) -> Figure:

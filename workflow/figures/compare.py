@@ -30,10 +30,10 @@ class Options(Section):
 def render(tables: frames.Tables, params: Params) -> Figure:
     """One panel a benchmark."""
     options: Options = params.options
-    rows = percent.attempts(tables)
+    rows = percent.scores(tables)
     if rows.empty:
         return panels.empty(params)
-    lines = {name: _line(rows, options.by, name) for name in options.names}
+    lines = {name: _line(tables, rows, options.by, name) for name in options.names}
     lines = {name: own for name, own in lines.items() if len(own)}
     benchmarks = percent.in_order(tables)
     facts = panels.facts(tables, percent.note(benchmarks))
@@ -53,14 +53,14 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     return figure
 
 
-def _line(rows: pd.DataFrame, by: str, name: str) -> pd.DataFrame:
+def _line(tables: frames.Tables, rows: pd.DataFrame, by: str, name: str) -> pd.DataFrame:
     """Mean over tasks of what one kind of dashes stands for."""
     if by == "tasks":
-        chosen = percent.whole(rows[(rows.split == percent.NOVEL) == (name == "novel")])
+        chosen = rows[(rows.split == percent.NOVEL) == (name == "novel")]
     elif by == "attempt":
-        chosen = percent.trained(rows[rows.attempt == int(name)])
+        chosen = percent.trained(percent.scores(tables, int(name)))
     else:
-        chosen = percent.whole(percent.trained(rows[rows.cell == name]))
+        chosen = percent.trained(rows[rows.cell == name])
     return chosen.groupby(_RUN, as_index=False).agg(value=("value", "mean"))
 
 

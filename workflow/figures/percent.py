@@ -1,11 +1,10 @@
-"""Scores in percent, alike for all tasks of a benchmark, so that their mean says something."""
+"""Scores in percent of each benchmark's own scale, for figures that compare settings by them."""
 
 import pandas as pd
 
 from amago2.layers import ConfigError
-from workflow import frames
-from workflow.figures import popgym
-from workflow.figures.ext_return_scale import of_maximum
+from workflow import frames, normalised
+from workflow.frames import SCORE
 
 NOVEL = "test_tasks"
 """Evaluation set of tasks never trained on; all others are of training tasks."""
@@ -18,50 +17,27 @@ BENCHMARKS = {
 }
 
 
-def attempts(tables: frames.Tables) -> pd.DataFrame:
-    """Rows (benchmark, variant, cell, seed, split, task, step, attempt, value) in percent."""
+def scores(tables: frames.Tables, attempt: int | None = None) -> pd.DataFrame:
+    """Rows (benchmark, variant, cell, seed, split, task, step, value), by `normalised`."""
     evaluations = frames.every(tables, "evaluations")
-    parts = [
-        _percent(name, rows, tables)
-        for name, rows in frames.groups(evaluations, "benchmark").items()
-    ]
-    columns = [*frames.SCORE, "attempt", "value"]
-    return pd.concat([part[columns] for part in parts]) if parts else evaluations[columns]
+    parts = [evaluations[[*SCORE, "value"]].iloc[:0]]
+    for name, rows in frames.groups(evaluations, "benchmark").items():
+        if name not in BENCHMARKS:
+            known = ", ".join(BENCHMARKS)
+            raise ConfigError(f"scores of {name} cannot be compared here, only those of {known}")
+        parts.append(normalised.SCALES[name](rows, tables, attempt)[[*SCORE, "value"]])
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
 
 
-def _percent(benchmark: str, evaluations: pd.DataFrame, tables: frames.Tables) -> pd.DataFrame:
-    if benchmark not in BENCHMARKS:
-        raise ConfigError(f"no percentage is defined for {benchmark}, only for {list(BENCHMARKS)}")
-    metric = "success" if benchmark == "ml45" else "attempt_return"
-    own = evaluations[(evaluations.metric == metric) & (evaluations.attempt >= 0)]
-    if benchmark == "return_scale":
-        return of_maximum(own)
-    if benchmark == "popgym":
-        return popgym.normalise(own, popgym.limits(tables))
-    return own.assign(value=100 * own.value)
-
-
-def whole(rows: pd.DataFrame) -> pd.DataFrame:
-    """Scores of whole rollouts, from those of attempts: their mean, but POPGym's last alone.
-
-    POPGym's first attempt is for exploring: nothing in it is rewarded.
-    """
-    own = rows[(rows.benchmark != "popgym") | (rows.attempt == _last(rows))]
-    return own.groupby(frames.SCORE, as_index=False).agg(value=("value", "mean"))
-
-
-def gain(rows: pd.DataFrame) -> pd.DataFrame:
-    """The last attempt's score minus the first's."""
-    first, last = (
-        rows[rows.attempt == place].set_index(frames.SCORE).value for place in (0, _last(rows))
-    )
-    return (last - first).reset_index()
-
-
-def _last(rows: pd.DataFrame) -> pd.Series:
-    """Number of the last attempt, row by row."""
-    number: pd.Series = rows.groupby(["benchmark", "cell"]).attempt.transform("max")
-    return number
+def gain(tables: frames.Tables) -> pd.DataFrame:
+    """As `scores`: the last attempt's of a rollout minus the first's."""
+    attempts = frames.every(tables, "evaluations").groupby("benchmark").attempt.max()
+    parts = []
+    for number in sorted(set(attempts)):
+        last = scores(tables, number)
+        parts.append(last[last.benchmark.map(attempts) == number])
+    both = pd.concat(parts).merge(scores(tables, 0), on=SCORE, suffixes=("", "_first"))
+    return both.assign(value=both.value - both.value_first).drop(columns="value_first")
 
 
 def trained(rows: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from workflow.figures import panels, percent
 from workflow.render import Params
 
 ROWS = {
-    "score": (percent.whole, "final score (%)"),
+    "score": (percent.scores, "final score (%)"),
     "gain": (percent.gain, "last minus first\nattempt (points)"),
 }
 BARS = "marks: mean, whiskers: minimum and maximum over seeds"
@@ -36,13 +36,11 @@ class Options(Section):
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Rows of panels: what is measured; in each, a line per agent and series."""
     options: Options = params.options
-    rows = percent.attempts(tables)
-    if rows.empty:
+    if frames.every(tables, "evaluations").empty:
         return panels.empty(params)
-    rows = frames.last(percent.trained(rows))
     benchmarks = percent.in_order(tables)
     facts = panels.facts(tables, percent.note(benchmarks), bars=BARS)
-    agents = list(rows.variant)
+    agents = list(frames.every(tables, "evaluations").variant)
     entries = [*panels.entries(agents), *_entries(options)]
     height = 0.2 + options.height * len(options.rows)
     figure, body = panels.new_figure(params, height, facts, entries)
@@ -50,9 +48,9 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     for line, row in zip(grid, options.rows, strict=True):
         statistic, label = ROWS[row]
         line[0].set_ylabel(label)
+        final = frames.last(percent.trained(statistic(tables)))
         for axes, benchmark in zip(line, benchmarks, strict=True):
-            own = rows[rows.benchmark == benchmark]
-            _panel(axes, statistic(own) if len(own) else own, options.series)
+            _panel(axes, final[final.benchmark == benchmark], options.series)
     for axes, benchmark in zip(grid[0], benchmarks, strict=True):
         axes.set_title(percent.BENCHMARKS[benchmark][0])
     body.supxlabel(options.label, fontsize=7.5)
