@@ -263,6 +263,8 @@ class Checkpoint(Section):
     every: Positive = 10
     """Epochs between checkpoints."""
     keep: Positive = 2
+    with_replay: bool = True
+    """Whether the pipeline versions the finished run's replay beside its checkpoint."""
 
 
 class RunConfig(Section):

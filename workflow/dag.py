@@ -14,6 +14,7 @@ from pathlib import Path
 from amago2.config import RunConfig
 from amago2.layers import ConfigError
 from workflow import catalog, claims, hyperparameters
+from workflow import catalog, hyperparameters, metrics
 from workflow.catalog import FigureSpec, Spec, TableSpec
 from workflow.container import Image, forget_if_gone
 from workflow.experiments import Matrix, Selection, matrices
@@ -69,8 +70,9 @@ class Run:
 
     @property
     def pointers(self) -> list[Path]:
-        """What DVC knows its bulk by."""
-        return [self.folder / f"{bulk}.dvc" for bulk in BULK]
+        """What DVC is to know its bulk by."""
+        replay = self.config.checkpoint.with_replay
+        return [self.folder / f"{bulk}.dvc" for bulk in BULK if replay or bulk != "replay"]
 
     @cached_property
     def finished(self) -> bool:
@@ -97,6 +99,11 @@ class Target:
     def outputs(self) -> list[str]:
         """The files made."""
         return [*self.recipe.outputs, self.recipe.receipt]
+
+    def names_in(self, folder: str) -> list[str]:
+        """Names of its outputs that lie in that folder of the results."""
+        outputs = map(Path, self.recipe.outputs)
+        return [path.name for path in outputs if path.parent == self.results / folder]
 
     @property
     def gate(self) -> Path:
@@ -224,6 +231,7 @@ class _Targets:
             yield self._drawn(spec)
         if self.kept:
             yield self._version()
+            yield self._described(drawn)
         yield self._index(drawn)
 
     def _drawable(self) -> list[Drawn]:
@@ -255,7 +263,7 @@ class _Targets:
             outputs=[
                 str(self.folder / "experiments" / f"{matrix.name}.json"),
                 *(str(data / f"{matrix.name}.{kind}.csv") for kind in COLUMNS),
-                str(self.folder / "metrics" / f"{matrix.name}.json"),
+                *(str(self.folder / "metrics" / name) for name in _scores(matrix)),
             ],
             values=matrix.to_json(),
         )
@@ -298,6 +306,20 @@ class _Targets:
             outputs=[str(self.folder / "versioned.json")],
         )
 
+    def _described(self, specs: list[Drawn]) -> Target:
+        """What DVC is told of metrics, plots and artifacts."""
+        plots = [str(path) for spec in specs for path in spec.outputs(self.folder)]
+        return self._target(
+            "describe",
+            "describe",
+            "describe",
+            inputs=[
+                str(self.folder / "versioned.json"),
+                *(path for path in plots if path.endswith(".svg")),
+            ],
+            outputs=[str(self.folder / "dvc.yaml")],
+        )
+
     def _index(self, specs: list[Drawn]) -> Target:
         shown = [str(path) for spec in specs for path in spec.outputs(self.folder)]
         data = self.folder / "tables" / "data"
@@ -331,6 +353,16 @@ class _Targets:
         digests = read(receipt).get("outputs", {}) if current else {}
         self.known |= {path: digests.get(path, STALE) for path in outputs}
         return Target(kind, name, self.folder, recipe, current, tuple(waits), tuple(uses))
+
+
+def _scores(matrix: Matrix) -> list[str]:
+    """Files of its final scores, one for each benchmark, cell and evaluation set."""
+    found = {
+        metrics.file_name(matrix.name, member.config.benchmark, member.cell, split)
+        for member in matrix.members
+        for split in member.config.env.eval_sets
+    }
+    return sorted(found)
 
 
 def _there(paths: Iterable[str]) -> bool:

@@ -1,11 +1,11 @@
-"""Final scores as nested JSON, for `dvc metrics show` and `dvc metrics diff`.
+"""Final scores as small JSON files, for `dvc metrics show` and `dvc metrics diff`.
 
-    python -m workflow.metrics results/<budget> <experiment>
+    python -m workflow.metrics results/<budget> <experiment> FILE...
 
-Reads the experiment's tidy evaluations, writes `metrics/<experiment>.json`: of each run's last
-step, the mean return over tasks, then over seeds, as
-{benchmark: {cell: {variant: {split: {"return": ..., "seeds": ...}}}}}. Tasks are not put to a
-common scale.
+Reads the experiment's tidy evaluations and writes those of `results/<budget>/metrics`: one file
+for each benchmark, cell and evaluation set, one key for each variant, so that DVC's table has a
+row for each file and a column for each variant. A score is the mean return over tasks at a run's
+last step, then over seeds; tasks are not put to a common scale.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from workflow.files import write_atomically
 
@@ -24,21 +23,27 @@ WHOLE = "-1"
 """The attempt that stands for the whole rollout."""
 
 
-def final_scores(rows: Iterable[Mapping[str, str]]) -> dict[str, Any]:
-    """Nested scores of evaluation rows."""
+def file_name(experiment: str, benchmark: str, cell: str, split: str) -> str:
+    """Without the parts that say nothing."""
+    own = [benchmark] if benchmark != experiment else []
+    own += [cell] if cell != "default" else []
+    return ".".join([experiment, *own, split, "json"])
+
+
+def final_scores(experiment: str, rows: Iterable[Mapping[str, str]]) -> dict[str, dict[str, float]]:
+    """Scores of evaluation rows, by file and variant."""
     runs: dict[tuple[str, ...], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row["metric"] == "return" and row["attempt"] == WHOLE:
-            place = tuple(row[key] for key in ("benchmark", "cell", "variant", "split", "run"))
+            place = tuple(row[key] for key in ("benchmark", "cell", "split", "variant", "run"))
             runs[place][int(row["step"])].append(float(row["value"]))
     seeds: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for place, steps in sorted(runs.items()):
         seeds[place[:-1]].append(_mean(steps[max(steps)]))
-    nested: dict[str, Any] = {}
-    for (benchmark, cell, variant, split), values in seeds.items():
-        cells = nested.setdefault(benchmark, {}).setdefault(cell, {}).setdefault(variant, {})
-        cells[split] = {"return": _mean(values), "seeds": len(values)}
-    return nested
+    scores: dict[str, dict[str, float]] = defaultdict(dict)
+    for (benchmark, cell, split, variant), values in seeds.items():
+        scores[file_name(experiment, benchmark, cell, split)][variant] = _mean(values)
+    return scores
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -50,12 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m workflow.metrics", description=__doc__)
     parser.add_argument("results", type=Path)
     parser.add_argument("experiment")
+    parser.add_argument("files", nargs="*", help="what to write, as named by `file_name`")
     given = parser.parse_args(arguments)
     source = given.results / "tables" / "data" / f"{given.experiment}.evaluations.csv"
     with source.open(newline="", encoding="utf-8") as file:
-        scores = final_scores(csv.DictReader(file))
-    target = given.results / "metrics" / f"{given.experiment}.json"
-    write_atomically(target, json.dumps(scores, indent=1, sort_keys=True) + "\n")
+        scores = final_scores(given.experiment, csv.DictReader(file))
+    for name in given.files:
+        content = json.dumps(scores.get(name, {}), indent=1, sort_keys=True) + "\n"
+        write_atomically(given.results / "metrics" / name, content)
     return 0
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from amago2.layers import ConfigError
-from workflow import cost
+from workflow import cost, disk
 from workflow.dag import Dag, Run, plan
 from workflow.experiments import RUNTIMES, Selection
 
@@ -31,6 +31,8 @@ class Sum(NamedTuple):
     """Time of the runs left on this machine's cores, one run after the other."""
     gpu_s: float
     """The same for runs that need a GPU, on one."""
+    disk: disk.Disk
+    """What DVC versions of all these runs."""
 
 
 def add_up(runs: Iterable[Run], correction: dict[str, float]) -> Sum:
@@ -49,6 +51,7 @@ def add_up(runs: Iterable[Run], correction: dict[str, float]) -> Sum:
         updates=sum(cost.updates(run.config) for run in runs),
         cpu_s=seconds["cpu"],
         gpu_s=seconds["cuda"],
+        disk=disk.add_up(runs),
     )
 
 
@@ -90,17 +93,18 @@ def show(dag: Dag, console: Console) -> None:
     """Print it."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column(f"budget {dag.selection.budget}", no_wrap=True)
-    for name in ("runs", "done", "left", "steps", "updates", "time left, about"):
+    for name in ("runs", "done", "left", "steps", "updates", "disk", "time left, about"):
         table.add_column(name, justify="right", no_wrap=True)
     summed = rows(dag)
     for name, total in summed:
         counts = (total.runs, total.done, total.runs - total.done)
-        sizes = (short(total.env_steps), short(total.updates))
+        sizes = (short(total.env_steps), short(total.updates), f"{short(total.disk.total)}B")
         table.add_row(name, *map(str, counts), *sizes, _time(total))
     console.print(table)
     stale = sum(not target.done for target in dag.targets)
     console.print(f"Tables, figures, versions, index: {stale} of {len(dag.targets)} to make.")
     console.print(_basis(dag, summed[-1][1]))
+    console.print(_disk(summed[-1][1].disk))
 
 
 def _time(total: Sum) -> str:
@@ -123,6 +127,14 @@ def _basis(dag: Dag, total: Sum) -> str:
     return (
         f"Times are rough estimates for {' and '.join(sources)}: operations per update over a "
         "measured rate, evaluation left out (workflow/cost.py)."
+    )
+
+
+def _disk(total: disk.Disk) -> str:
+    return (
+        f"Disk is what DVC versions, about {short(total.checkpoint)}B of checkpoints and "
+        f"{short(total.replay)}B of replay (checkpoint.with_replay: false leaves it out); the "
+        "cache and a local remote hold as much again each."
     )
 
 

@@ -28,6 +28,7 @@ from workflow.experiments import Selection
 from workflow.plan import arguments_parser
 from workflow.progress import Progress, clock, label
 from workflow.resolve import unknown
+from workflow.version import VersioningError, record_stage
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "AMAGO2_REPRODUCE"
@@ -59,6 +60,7 @@ def reproduce(selection: Selection, profile: str = "") -> int:
         dag = plan(selection)
         if all(target.done for target in dag.targets):
             print("nothing to do: every run, table and figure is up to date")
+            tell_dvc()
             say_where(dag)
             return 0
         if not profile:
@@ -73,10 +75,19 @@ def reproduce(selection: Selection, profile: str = "") -> int:
         status = follow(start(snakemake(selection, *placing(dag, profile)), log), progress)
     if status == 0:
         print(f"all is made, in {clock(time.time() - progress.began)}")
+        tell_dvc()
         say_where(dag)
         return 0
     say_what_failed(dag, progress, log)
     return 1
+
+
+def tell_dvc() -> None:
+    """Keep `dvc status` clean; nothing is lost if that cannot be done."""
+    try:
+        record_stage()
+    except VersioningError as error:
+        print(f"dvc.lock is not up to date: {error}")
 
 
 # --- one at a time -------------------------------------------------------------------------------

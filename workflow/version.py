@@ -1,9 +1,10 @@
 """Give the bulk of finished runs to DVC, all in one call, and push it to the default remote.
 
-    python -m workflow.version results/<budget>
+    python -m workflow.version results/<budget> RECIPE
 
 A run's checkpoint and replay get a pointer each beside them (`checkpoint.dvc`, `replay.dvc`), so
-that each can be pulled alone. `results/<budget>/versioned.json` lists what they name, by run.
+that each can be pulled alone; the recipe names those that there should be.
+`results/<budget>/versioned.json` lists what they name, by run.
 """
 
 import argparse
@@ -11,13 +12,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from amago2.layers import ConfigError, read_yaml
 from workflow.files import write_atomically
-from workflow.receipts import file_digest, read
+from workflow.receipts import Recipe, file_digest, read
 
 BULK = ("checkpoint", "replay")
 """A run's folders that DVC versions."""
@@ -28,13 +29,19 @@ class VersioningError(RuntimeError):
     """DVC cannot do its part; the message says what is wrong."""
 
 
-def version(results: Path) -> Versions:
-    """Version every finished run below `results` that is not; returns what is versioned now."""
+def version(results: Path, wanted: Collection[str]) -> Versions:
+    """Version finished runs below `results` that are not; returns what is versioned now.
+
+    `wanted` are the pointers that there should be. What was versioned before stays so.
+    """
     listing = results / "versioned.json"
     records = sorted(results.glob("runs/*/*/*/record.json"))
     before = read(listing)
     new = [
-        bulk for record in records for bulk in unversioned(record, before.get(_name(record), {}))
+        bulk
+        for record in records
+        for bulk in unversioned(record, before.get(_name(record), {}))
+        if f"{bulk}.dvc" in wanted or Path(f"{bulk}.dvc").is_file()
     ]
     if new:
         require_repository()
@@ -78,6 +85,16 @@ def _name(record: Path) -> str:
     return "/".join(record.parent.parts[-3:])
 
 
+def record_stage() -> None:
+    """Have `dvc.lock` say that the stage `reproduce` was run on what is there now.
+
+    Else `dvc status` would call it changed after a reproduction that DVC did not start.
+    """
+    started_by_dvc = "DVC_STAGE" in os.environ
+    if Path(".dvc").is_dir() and Path(".git").exists() and not started_by_dvc:
+        dvc("commit", "--force", "reproduce")
+
+
 def default_remote() -> str:
     """Name of the remote that DVC pushes to; empty if none is set."""
     return dvc("config", "core.remote", check=False)
@@ -90,11 +107,11 @@ def dvc(*arguments: str, check: bool = True) -> str:
         command.pop()
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CI": "1"})
     if check and done.returncode:
-        raise VersioningError(f"dvc {arguments[0]} failed: {_reason(done.stderr)}")
+        raise VersioningError(f"dvc {arguments[0]} failed: {reason(done.stderr)}")
     return done.stdout.strip()
 
 
-def _reason(messages: str) -> str:
+def reason(messages: str) -> str:
     """The lines in which DVC says what is wrong, without its advice to chat about it."""
     lines = [line.strip() for line in messages.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
@@ -105,9 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m workflow.version", description=__doc__)
     parser.add_argument("results", type=Path)
+    parser.add_argument("recipe", type=Path)
     given = parser.parse_args(arguments)
     try:
-        versions = version(given.results)
+        versions = version(given.results, Recipe.load(given.recipe).inputs)
     except (VersioningError, ConfigError) as error:
         print(f"{given.results}: bulk is not versioned: {error}", file=sys.stderr)
         return 1

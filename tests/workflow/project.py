@@ -1,5 +1,7 @@
 """A copy of the project in a temporary folder, and made-up runs and results to fill it with."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -14,6 +16,7 @@ from workflow import catalog, receipts
 from workflow.dag import Dag, Run, plan
 from workflow.experiments import Selection
 from workflow.tabulate import to_csv
+from workflow.version import VersioningError, reason
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("amago2", "envs", "workflow", "params", "profiles")
@@ -38,6 +41,8 @@ benchmarks:
     env: {args: {tasks: [RepeatFirstEasy, HigherLowerEasy]}}
     ppo: {steps: 65, unroll: 20, width: 16, head_widths: [16], passes: 1, minibatches: 2}
 """
+MADE_UP = {".json": '{"made_up": 1}\n', ".yaml": "{}\n"}
+"""What DVC reads must be whole."""
 EXPERIMENTS = {
     "popgym": """\
 title: Multi-Task POPGym
@@ -75,6 +80,10 @@ def copy_project(folder: Path) -> Path:
     for name, text in EXPERIMENTS.items():
         (folder / "params" / "experiments" / f"{name}.yaml").write_text(text)
     (folder / "params" / "budgets" / f"{BUDGET}.yaml").write_text(MICRO)
+    stage = folder / "dvc.yaml"
+    stage.write_text(
+        stage.read_text().replace("reproduce\n    deps", f"reproduce --budget {BUDGET}\n    deps")
+    )
     git(folder, "init", "-q", "-b", "main")
     commit(folder)
     return folder
@@ -106,6 +115,22 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, env=environment())
 
 
+def dvc(*arguments: str) -> str:
+    """Run DVC on the project in the working directory, in this process; returns what it prints.
+
+    A warning fails the test, but for the one that DVC gives before it collects garbage.
+    """
+    from dvc.cli import main
+
+    said, wrong = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(wrong):
+        code = main([*arguments])
+    if code:
+        raise VersioningError(f"dvc {arguments[0]} failed: {reason(wrong.getvalue())}")
+    assert "WARNING" not in wrong.getvalue().replace("WARNING: This will remove", "")
+    return said.getvalue().strip()
+
+
 def environment() -> dict[str, str]:
     """Ours, without what would change Snakemake's or DVC's ways; one thread a process."""
     ours = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE")}
@@ -133,7 +158,7 @@ def pretend(**options: str) -> Dag:
     for target in dag.targets:
         for path in map(Path, target.recipe.outputs):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"made up: {path.name}\n")
+            path.write_text(MADE_UP.get(path.suffix, f"made up: {path.name}\n"))
         target.recipe.write_receipt()
     return dag
 

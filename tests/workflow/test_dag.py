@@ -16,7 +16,7 @@ from .project import the_plan, wanted
 NOTHING: tuple[set[str], set[str]] = (set(), set())
 POPGYM = {"popgym", "fig05", "fig16"}
 SCALES = {"ext_return_scale"}
-OF_ALL = {"compute", "version", "index"}
+OF_ALL = {"compute", "version", "describe", "index"}
 """Targets that read every experiment."""
 
 
@@ -115,14 +115,14 @@ def test_a_changed_cell_trains_its_runs(clone: Path) -> None:
 def test_a_changed_figure_is_redrawn_alone(clone: Path) -> None:
     edit("params/figures/fig03.yaml", "title: ", "title: Another ")
     os.utime("results/micro/figures/fig03.svg", (4e9, 4e9))  # made in the future, it seems
-    assert wanted() == (set(), {"fig03", "index"})
-    assert snakemake_jobs() == {"fig03": 1, "index": 1}
+    assert wanted() == (set(), {"fig03", "index", "describe"})
+    assert snakemake_jobs() == {"fig03": 1, "index": 1, "describe": 1}
 
 
 def test_changed_code_redraws_what_it_draws(clone: Path) -> None:
     with Path("workflow/figures/fig05.py").open("a") as file:
         file.write("UNUSED = 1\n")
-    assert wanted() == (set(), {"fig05", "index"})
+    assert wanted() == (set(), {"fig05", "index", "describe"})
 
 
 def test_a_deleted_figure_is_redrawn_alone(clone: Path) -> None:

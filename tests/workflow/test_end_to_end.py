@@ -45,7 +45,12 @@ def test_from_nothing_to_figures_and_again(checkout: Path) -> None:
     assert drawn >= {
         f"{name}.{kind}" for name in ("fig03", "fig05") for kind in ("pdf", "svg", "png")
     }
-    for part in ("tables/table1.md", "tables/compute.csv", "index.html", "metrics/popgym.json"):
+    for part in (
+        "tables/table1.md",
+        "tables/compute.csv",
+        "index.html",
+        "metrics/popgym.train.json",
+    ):
         assert (results / part).stat().st_size
     assert len(list(results.glob("runs/*/*/*/checkpoint.dvc"))) == 3
     assert len(list(results.glob("runs/*/*/*/replay.dvc"))) == 2
@@ -53,6 +58,14 @@ def test_from_nothing_to_figures_and_again(checkout: Path) -> None:
     project.commit(checkout)
     assert reproduce(checkout)[0].startswith("nothing to do")
     assert project.git(checkout, "status", "--porcelain") == ""
+    clean = "Data and pipelines are up to date."
+    assert project.run(checkout, "dvc", "status").stdout.strip() == clean
+    path = checkout / "params" / "budgets" / "micro.yaml"
+    path.write_text(f"# a comment\n{path.read_text()}")
+    started = project.run(checkout, "dvc", "repro").stdout
+    assert "nothing to do: every run, table and figure is up to date" in started
+    assert project.run(checkout, "dvc", "status").stdout.strip() == clean
+    project.commit(checkout)
 
     figure = results / "figures" / "fig05.svg"
     before = {path: path.stat().st_mtime_ns for path in results.glob("figures/fig0[!5]*")}

@@ -18,12 +18,13 @@ for data in PLAN.of("data"):
         params:
             results=PLAN.results,
             name=data.name,
+            scores=data.names_in("metrics"),
         shell:
             "(cp {input.listing} {params.results}/experiments/{params.name}.json"
             " && python -m workflow.tabulate"
             " --experiment-file {params.results}/experiments/{params.name}.json"
             " --out {params.results}/tables/data"
-            " && python -m workflow.metrics {params.results} {params.name}"
+            " && python -m workflow.metrics {params.results} {params.name} {params.scores}"
             " && python -m workflow.receipts {input.gate}) > {log} 2>&1"
 
 

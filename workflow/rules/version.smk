@@ -18,5 +18,25 @@ for version in PLAN.of("version"):
         params:
             folder=PLAN.results,
         shell:
-            "(python -m workflow.version {params.folder} && python -m workflow.receipts {input.gate})"
+            "(python -m workflow.version {params.folder} {input.gate}"
+            " && python -m workflow.receipts {input.gate})"
+            " > {log} 2>&1"
+
+
+# What DVC is told of metrics, plots and artifacts, once they are there.
+
+
+for described in PLAN.of("describe"):
+
+    rule describe:
+        input:
+            gate=described.gate,
+            waits=described.waits,
+            uses=ancient(described.uses),
+        output:
+            described.outputs,
+        log:
+            described.log,
+        shell:
+            "(python -m workflow.describe {input.gate} && python -m workflow.receipts {input.gate})"
             " > {log} 2>&1"
