@@ -28,6 +28,8 @@ from amago2.seeding import seeded_init
 from amago2.spaces import ActionSpec
 
 SCHEMA = 1
+"""Raised when files or keys change; a checkpoint of another schema is refused."""
+REQUIRED = {"policy.safetensors", "trainer.safetensors", "state.json", "config.yaml"}
 TARGETS = ("target_actor.", "target_critic.")
 
 
@@ -114,17 +116,45 @@ def publish(folder: Path, final: Path) -> None:
 
 def verify(folder: Path) -> None:
     """Check every file against the manifest. Raises `CheckpointError`."""
-    try:
-        sums = json.loads((folder / "manifest.json").read_text())
-    except (OSError, ValueError):
-        raise CheckpointError(f"{folder}: no checkpoint here (no readable manifest.json)") from None
-    for name, expected in sums.items():
+    for name, expected in _manifest(folder).items():
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder}: {name} is missing")
         if sha256(folder / name) != expected:
             raise CheckpointError(
                 f"{folder}: {name} is damaged (its SHA-256 is not the recorded one)"
             )
+
+
+def _manifest(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file, by name."""
+    path = folder / "manifest.json"
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: no checkpoint here")
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: manifest.json is missing, so the checkpoint is not whole")
+    if (known := _recorded(folder)) and sha256(path) != known:
+        raise CheckpointError(
+            f"{folder}: manifest.json is damaged (its SHA-256 is not the recorded one)"
+        )
+    try:
+        content = json.loads(path.read_text())
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or not all(isinstance(v, str) for v in content.values()):
+        raise CheckpointError(f"{folder}: manifest.json is damaged (no list of SHA-256)")
+    if not REQUIRED <= content.keys():
+        missing = sorted(REQUIRED - content.keys())[0]
+        raise CheckpointError(f"{folder}: manifest.json is damaged (it does not list {missing})")
+    return content
+
+
+def _recorded(folder: Path) -> str | None:
+    """The manifest's own SHA-256, as the record of the run around it says."""
+    try:
+        record = json.loads((folder.parent / "record.json").read_text())
+        return str(record["checkpoint_sha256"]["manifest.json"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def read(folder: Path, trainer: bool = True, config: type[RunConfig] = Config) -> Checkpoint:
@@ -134,9 +164,10 @@ def read(folder: Path, trainer: bool = True, config: type[RunConfig] = Config) -
     """
     verify(folder)
     state = json.loads((folder / "state.json").read_text())
-    if state.pop("schema", None) != SCHEMA:
+    if (schema := state.pop("schema", None)) != SCHEMA:
         raise CheckpointError(
-            f"{folder}: is of another schema than {SCHEMA}, which this version reads"
+            f"{folder}: is of checkpoint schema {schema}, and this version reads schema {SCHEMA} "
+            "alone; use the version that made it (a run's record.json names the commit)"
         )
     try:
         configured = load_as(config, folder / "config.yaml")

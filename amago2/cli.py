@@ -1,4 +1,4 @@
-"""Command line: `amago2 train | evaluate | info`."""
+"""Command line: `amago2 train | evaluate | play | info`."""
 
 import csv
 import json
@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from amago2.config import Config, build, load
+from amago2 import __version__
+from amago2.config import TRAINING_VERSION, Config, build, load
 from amago2.layers import ConfigError, Layer, RunError, parse_override, read_yaml
 
 if TYPE_CHECKING:
@@ -42,6 +43,22 @@ def main() -> None:
         sys.exit(2 if isinstance(error, ConfigError) else 1)
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"amago2 {__version__}, training version {TRAINING_VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    """Train and use AMAGO-2 agents on Gymnasium environments."""
+
+
 @app.command()
 def train(
     configs: Annotated[
@@ -58,6 +75,10 @@ def train(
     provenance: Annotated[
         Path | None, typer.Option(help="JSON file to add to the run's record.")
     ] = None,
+    origin: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN", help="Begin where this finished run ended."),
+    ] = None,
 ) -> None:
     """Train a run, or go on with it if it is unfinished."""
     layers = [Layer(str(path), read_yaml(path)) for path in configs]
@@ -68,7 +89,7 @@ def train(
     if (out / "record.json").exists():
         print(f"{out} is finished; nothing to do")
     try:
-        run(config, out, scratch, extra)
+        run(config, out, scratch, extra, origin)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -117,6 +138,32 @@ def evaluate(
 
 
 @app.command()
+def play(
+    run: RunArgument,
+    video: Annotated[Path, typer.Option(help="File to write, .gif or .mp4.")],
+    task: Annotated[str | None, typer.Option(help="Task to play; drawn if left out.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the rollout.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Steps at most.")] = 1000,
+    allow_env: Annotated[
+        str | None, typer.Option(help="Module whose environment the run may use.")
+    ] = None,
+) -> None:
+    """Film one rollout of a run's policy."""
+    config = _stored_config(run, allow_env)
+    from amago2.play import load as load_player
+    from amago2.vector_env import make_env
+    from amago2.video import film
+
+    player = load_player(run, seed=seed)
+    env = make_env(config.env)
+    try:
+        value, length = film(player, env, video, task, seed, steps)
+    finally:
+        env.close()
+    print(f"{video}: {length} steps, return {value:.4g}")
+
+
+@app.command()
 def info(run: RunArgument) -> None:
     """Say what a run is, how it was made and what came out."""
     config = load(_config_file(run))
@@ -128,10 +175,13 @@ def info(run: RunArgument) -> None:
         "environment": config.env.entry,
     }
     record = run / "record.json"
+    facts["training_version"] = config.training_version
     if record.exists():
         facts |= json.loads(record.read_text())
         for key in ("checkpoint_sha256", "replay_sha256"):
-            facts[key] = f"{len(facts[key])} files"
+            if key in facts:
+                facts[key] = f"{len(facts[key])} files"
+    facts |= _marks(facts)
     for key, value in facts.items():
         table.add_row(key, "not recorded" if value is None else str(value))
     Console(width=WIDTH).print(table)
@@ -142,6 +192,24 @@ def info(run: RunArgument) -> None:
         return
     verify(folder)
     print(f"{folder}: whole (every SHA-256 as recorded)")
+    if (run / "replay").is_dir() and record.exists():
+        from amago2.origin import check_part
+
+        check_part(run, "replay", json.loads(record.read_text()))
+        print(f"{run / 'replay'}: whole (every SHA-256 as recorded)")
+
+
+def _marks(facts: dict[str, Any]) -> dict[str, str]:
+    """What must be known before numbers of a run are compared with others."""
+    marks = {}
+    if facts["training_version"] != TRAINING_VERSION:
+        marks["training_version"] = (
+            f"{facts['training_version']} (OTHER TRAINING CODE than this, which is version "
+            f"{TRAINING_VERSION}: not to be compared with its runs)"
+        )
+    if facts.get("git_dirty"):
+        marks["git_dirty"] = "True (MADE WITH CHANGES THAT WERE NOT COMMITTED)"
+    return marks
 
 
 def _config_file(run: Path) -> Path:

@@ -18,8 +18,10 @@ from pydantic import (
     model_validator,
 )
 
-from amago2.layers import Layer, Section, merge, read_yaml, validate
+from amago2.layers import ConfigError, Layer, Section, merge, read_yaml, validate
 
+TRAINING_VERSION = 1
+"""Raised whenever a change of the training code changes results."""
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -273,8 +275,8 @@ class RunConfig(Section):
     ASIDE: ClassVar[dict[str, Any]] = {"checkpoint": True, "env": {"processes"}}
     """Keys that change no result, so that they are no part of the run's hash."""
 
-    training_version: Literal[1] = 1
-    """Raised whenever a change of the training code changes results."""
+    training_version: Positive = TRAINING_VERSION
+    """Of the training code; stored runs of other versions can be used, but not trained."""
     benchmark: str = Field("custom", pattern=r"^[a-z0-9_]+$")
     variant: str = Field("custom", pattern=r"^[a-z0-9_]+$")
     budget: str = Field("custom", pattern=r"^[a-z0-9_]+$")
@@ -326,12 +328,19 @@ def build_as(kind: type[C], layers: Sequence[Layer]) -> C:
     data: dict[str, Any] = {}
     for layer in layers:
         data = merge(data, layer.data)
-    return validate(kind, data, layers)
+    config = validate(kind, data, layers)
+    if config.training_version != TRAINING_VERSION:
+        raise ConfigError(
+            f"{layers[-1].source}: training_version is {config.training_version}, and this code is "
+            f"version {TRAINING_VERSION}; leave the key out"
+        )
+    return config
 
 
 def load_as(kind: type[C], path: Path | str) -> C:
-    """A complete configuration from one file, as written beside every run."""
-    return build_as(kind, [Layer(str(path), read_yaml(path))])
+    """A complete configuration from one file, as written beside every run, of any version."""
+    layer = Layer(str(path), read_yaml(path))
+    return validate(kind, layer.data, [layer])
 
 
 def build(layers: Sequence[Layer]) -> Config:

@@ -44,3 +44,8 @@ def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sums(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of a folder, by name."""
+    return {path.name: sha256(path) for path in sorted(folder.iterdir())}

@@ -29,7 +29,7 @@ from amago2 import telemetry
 from amago2.collect import Finished, Policy
 from amago2.config import C, Probe, RunConfig, load_as
 from amago2.evaluate import WHOLE, evaluate
-from amago2.files import sha256, write_text
+from amago2.files import sums, write_text
 from amago2.layers import ConfigError, RunError
 from amago2.probe import probe
 from amago2.resources import computing, cpu_name
@@ -54,11 +54,12 @@ def carry_out(
     this run, the machine is too small, or a loss or weight is not finite (the last checkpoint
     stays).
     """
-    scratch = scratch or out.with_name(f".{out.name}.scratch")
+    scratch = scratch or default_scratch(out)
     if (out / "record.json").exists():
         _require_same(config, out / "config.yaml")
         shutil.rmtree(scratch, ignore_errors=True)
         return out
+    _refuse_foreign(out)
     scratch.mkdir(parents=True, exist_ok=True)
     with _locked(scratch):
         begun = (scratch / "config.yaml").exists()
@@ -76,6 +77,25 @@ def carry_out(
                 shutil.rmtree(scratch)
         shutil.rmtree(scratch)
     return out
+
+
+def default_scratch(out: Path) -> Path:
+    """Where a run lives until it is published in `out`."""
+    return out.with_name(f".{out.name}.scratch")
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Publishing replaces what has a run's names; a folder of other things is not a run's."""
+    ours = {"config.yaml", *(f"{table}.csv" for table in Run.TABLES)}
+    ours |= {"checkpoint", "replay", "tensorboard", "checkpoint.dvc", "replay.dvc"}
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: is a file; name a folder that is empty or does not exist")
+    others = sorted({path.name for path in out.iterdir()} - ours) if out.exists() else []
+    if others:
+        raise ConfigError(
+            f"{out}: holds no run but other things, such as {others[0]}; name a folder that is "
+            "empty or does not exist"
+        )
 
 
 def _require_same(config: RunConfig, path: Path) -> None:
@@ -370,13 +390,15 @@ class Run(ABC):
             "parameters": sum(p.numel() for p in self.parameters),
             "peak_rss_bytes": telemetry.peak_rss_bytes(),
             "gpu": gpu,
-            **{f"{bulk}_sha256": _sums(out / bulk) for bulk in self.BULK},
+            "continued_from": self._origin(),
+            **{f"{bulk}_sha256": sums(out / bulk) for bulk in self.BULK},
         }
+
+    def _origin(self) -> Any:
+        """What `amago2.origin` noted, if this run went on from a finished one."""
+        path = self.scratch / "origin.json"
+        return json.loads(path.read_text()) if path.exists() else None
 
 
 PROVENANCE = ("git_commit", "git_dirty", "lock_sha256", "container_digest", "parameters_sha256")
 """Keys of a record that the caller knows and the trainer does not."""
-
-
-def _sums(folder: Path) -> dict[str, str]:
-    return {path.name: sha256(path) for path in sorted(folder.iterdir())}

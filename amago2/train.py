@@ -13,8 +13,9 @@ from amago2.agent import Agent
 from amago2.collect import Collector, make_replay
 from amago2.config import Config
 from amago2.learn import Learner, NotFinite
+from amago2.origin import adopt
 from amago2.resources import check_resources
-from amago2.run import Epoch, Run, carry_out
+from amago2.run import Epoch, Run, carry_out, default_scratch
 
 
 def train(
@@ -22,8 +23,14 @@ def train(
     out: Path,
     scratch: Path | None = None,
     provenance: Mapping[str, Any] | None = None,
+    origin: Path | None = None,
 ) -> Path:
-    """Train one run, or go on with it, and publish it in the folder `out`: see `carry_out`."""
+    """Train one run, or go on with it, and publish it in the folder `out`: see `carry_out`.
+
+    With `origin`, a finished run's folder, it begins where that one ended: see `adopt`.
+    """
+    if origin is not None and not (out / "record.json").exists():
+        adopt(config, origin, scratch or default_scratch(out))
     return carry_out(AgentRun, config, out, scratch, provenance)
 
 
@@ -113,7 +120,6 @@ class AgentRun(Run):
         self.replay.discard_shards(oldest)
 
     def _publish_replay(self, folder: Path) -> None:
-        """Shards are linked, not moved: the scratch folder stays complete."""
+        """The scratch folder stays complete."""
         folder.mkdir()
-        self.replay.save(folder)
-        self.replay.link_shards(folder)
+        self.replay.publish(folder)

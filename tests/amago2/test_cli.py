@@ -1,5 +1,7 @@
 import io
+import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -8,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from amago2 import __version__
+from amago2.checkpoint import read, write
 from amago2.cli import main
 from amago2.train import train
 from tests.amago2.toy import small
@@ -129,10 +133,61 @@ def test_evaluate_asks_before_it_runs_foreign_code(run: Path, tmp_path: Path) ->
     assert len(out.read_text().splitlines()) == 1 + 2 * 3 * 3
 
 
-def test_help_names_the_commands() -> None:
+def test_info_marks_runs_that_are_not_to_be_compared(run: Path, tmp_path: Path) -> None:
+    assert "OTHER" not in amago2("info", run).stdout
+    copy = shutil.copytree(run, tmp_path / "copy")
+    record = json.loads((copy / "record.json").read_text())
+    record |= {"git_commit": "c0ffee", "git_dirty": True, "lock_sha256": "10c4"}
+    (copy / "record.json").write_text(json.dumps(record | {"training_version": 7}))
+    done = amago2("info", copy)
+    assert done.returncode == 0, done.stderr
+    assert "c0ffee" in done.stdout
+    assert "10c4" in done.stdout
+    assert "7 (OTHER TRAINING CODE than this, which is version 1" in done.stdout
+    assert "MADE WITH CHANGES THAT WERE NOT COMMITTED" in done.stdout
+    assert f"{copy / 'replay'}: whole" in done.stdout
+    (copy / "replay" / "replay.json").write_text("{}")
+    done = amago2("info", copy)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"amago2: {copy / 'replay'}: replay.json is damaged (its SHA-256 is not the recorded one)\n"
+    )
+
+
+def test_a_run_of_another_training_version_is_used_but_not_trained(
+    config: Path, run: Path, tmp_path: Path
+) -> None:
+    done = amago2("train", config, "--out", tmp_path / "run", "--set", "training_version=7")
+    assert done.returncode == 2
+    assert "training_version is 7, and this code is version 1" in done.stderr
+    checkpoint = read(run / "checkpoint")
+    checkpoint.config = checkpoint.config.model_copy(update={"training_version": 7})
+    write(tmp_path / "checkpoint", checkpoint)
+    assert "7 (OTHER TRAINING CODE" in amago2("info", tmp_path / "checkpoint").stdout
+    options = ("--allow-env", "tests.amago2.toy", "--rollouts", 1)
+    done = amago2("evaluate", tmp_path / "checkpoint", *options)
+    assert done.returncode == 0, done.stderr
+
+
+def test_going_on_and_playing(config: Path, run: Path, tmp_path: Path) -> None:
+    done = amago2(
+        "train", config, "--out", tmp_path / "run", "--from", run, "--set", "collector.epochs=3"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "going on from epoch 2 of 3" in done.stdout
+    play = ("play", run / "checkpoint", "--video", tmp_path / "x.gif")
+    assert "--allow-env tests.amago2.toy" in amago2(*play).stderr
+    done = amago2(*play, "--allow-env", "tests.amago2.toy")
+    assert done.returncode == 1
+    assert done.stderr.startswith("amago2: Toy shows no images")
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_and_version() -> None:
     done = amago2("--help")
-    for command in ("train", "evaluate", "info"):
+    for command in ("train", "evaluate", "play", "info"):
         assert command in done.stdout
+    assert amago2("--version").stdout == f"amago2 {__version__}, training version 1\n"
 
 
 def test_python_api_is_the_same_as_the_command(config: Path, run: Path, tmp_path: Path) -> None:
