@@ -3,8 +3,10 @@
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+
+from amago2.layers import ConfigError
 
 
 @contextlib.contextmanager
@@ -49,3 +51,15 @@ def sha256(path: Path) -> str:
 def sums(folder: Path) -> dict[str, str]:
     """SHA-256 of each file of a folder, by name."""
     return {path.name: sha256(path) for path in sorted(folder.iterdir())}
+
+
+def refuse_foreign(folder: Path, ours: Collection[str]) -> None:
+    """Raise `ConfigError` if `folder` is a file, or holds anything whose name is not in `ours`."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; name a folder that is empty or does not exist")
+    others = sorted({path.name for path in folder.iterdir()} - {*ours}) if folder.exists() else []
+    if others:
+        raise ConfigError(
+            f"{folder}: holds no run but other things, such as {others[0]}; name a folder that is "
+            "empty or does not exist"
+        )

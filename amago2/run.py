@@ -29,7 +29,7 @@ from amago2 import telemetry
 from amago2.collect import Finished, Policy
 from amago2.config import C, Probe, RunConfig, load_as
 from amago2.evaluate import WHOLE, evaluate
-from amago2.files import sums, write_text
+from amago2.files import refuse_foreign, sums, write_text
 from amago2.layers import ConfigError, RunError
 from amago2.probe import probe
 from amago2.resources import computing, cpu_name
@@ -59,7 +59,7 @@ def carry_out(
         _require_same(config, out / "config.yaml")
         shutil.rmtree(scratch, ignore_errors=True)
         return out
-    _refuse_foreign(out)
+    refuse_foreign(out, PUBLISHED)
     scratch.mkdir(parents=True, exist_ok=True)
     with _locked(scratch):
         begun = (scratch / "config.yaml").exists()
@@ -82,20 +82,6 @@ def carry_out(
 def default_scratch(out: Path) -> Path:
     """Where a run lives until it is published in `out`."""
     return out.with_name(f".{out.name}.scratch")
-
-
-def _refuse_foreign(out: Path) -> None:
-    """Publishing replaces what has a run's names; a folder of other things is not a run's."""
-    ours = {"config.yaml", *(f"{table}.csv" for table in Run.TABLES)}
-    ours |= {"checkpoint", "replay", "tensorboard", "checkpoint.dvc", "replay.dvc"}
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out}: is a file; name a folder that is empty or does not exist")
-    others = sorted({path.name for path in out.iterdir()} - ours) if out.exists() else []
-    if others:
-        raise ConfigError(
-            f"{out}: holds no run but other things, such as {others[0]}; name a folder that is "
-            "empty or does not exist"
-        )
 
 
 def _require_same(config: RunConfig, path: Path) -> None:
@@ -400,5 +386,8 @@ class Run(ABC):
         return json.loads(path.read_text()) if path.exists() else None
 
 
+PUBLISHED = {"config.yaml", "checkpoint", "replay", "tensorboard", "checkpoint.dvc", "replay.dvc"}
+PUBLISHED |= {f"{table}.csv" for table in Run.TABLES}
+"""What may lie in a run's folder before it is finished."""
 PROVENANCE = ("git_commit", "git_dirty", "lock_sha256", "container_digest", "parameters_sha256")
 """Keys of a record that the caller knows and the trainer does not."""

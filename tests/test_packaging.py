@@ -64,7 +64,7 @@ def test_every_requirement_is_locked_at_a_version_it_admits() -> None:
 @pytest.mark.parametrize(
     ("room", "extras"),
     [
-        ("amago2", ()),
+        ("amago2", ("video",)),
         ("envs", ("benchmarks",)),
         ("workflow", ("pipeline", "baselines", "benchmarks")),
     ],

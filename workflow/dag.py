@@ -13,8 +13,7 @@ from pathlib import Path
 
 from amago2.config import RunConfig
 from amago2.layers import ConfigError
-from workflow import catalog, claims, hyperparameters
-from workflow import catalog, hyperparameters, metrics
+from workflow import catalog, claims, hyperparameters, metrics
 from workflow.catalog import FigureSpec, Spec, TableSpec
 from workflow.container import Image, forget_if_gone
 from workflow.experiments import Matrix, Selection, matrices
