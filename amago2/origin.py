@@ -18,7 +18,6 @@ from amago2.replay import unpack
 
 MAY_DIFFER = "budget, device, threads, collector.epochs, evaluation, checkpoint"
 """Parameters that a continued run may change."""
-LOGS = ("metrics", "evaluations", "compute")
 
 
 def adopt(config: Config, origin: Path, scratch: Path) -> None:
@@ -41,11 +40,11 @@ def adopt(config: Config, origin: Path, scratch: Path) -> None:
     folder = partial / "checkpoints" / f"epoch-{kept.state['epoch']:08}"
     folder.mkdir(parents=True)
     unpack(origin / "replay", partial / "replay", folder)
-    for name in LOGS:
-        shutil.copyfile(origin / f"{name}.csv", partial / f"{name}.csv")
+    for table in origin.glob("*.csv"):
+        shutil.copyfile(table, partial / table.name)
     kept.config = config
     kept.state |= {key: record[key] for key in ("started", "resumptions", "wall_s", "cpu_s")}
-    kept.state["logs"] = {name: (partial / f"{name}.csv").stat().st_size for name in LOGS}
+    kept.state["logs"] = {path.stem: path.stat().st_size for path in partial.glob("*.csv")}
     ckpt.write(folder, kept)
     source = {"hash": record["hash"], "epoch": kept.state["epoch"]}
     source["checkpoint"] = sha256(origin / "checkpoint" / "manifest.json")
@@ -97,7 +96,7 @@ def _must_agree(config: Config) -> dict[str, Any]:
     content = config.model_dump(
         mode="json", exclude={**dict.fromkeys(aside, True), "collector": {"epochs"}}
     )
-    flat: dict[str, Any] = {}
+    flat: dict[str, Any] = {"evaluation.probe": config.evaluation.probe}  # has a table of its own
     for key, value in content.items():
         if isinstance(value, dict):
             flat |= {f"{key}.{name}": inner for name, inner in value.items()}

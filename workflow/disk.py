@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-from amago2.config import Config, FeedForwardEncoder, GruTrajectory, ImageEncoder
+from amago2.config import Config, FeedForwardEncoder, GruTrajectory, ImageEncoder, RunConfig
 from amago2.layers import read_yaml
 from workflow.dag import Run
 
@@ -27,6 +27,8 @@ VECTOR_BYTES, IMAGE_BYTES = 50, 500
 """The same for any other environment."""
 COPIES = 4
 """Networks in a checkpoint: the trained ones, their targets, two averages of the optimiser."""
+BASELINE_BYTES = 2e6
+"""A baseline's checkpoint; it has no replay."""
 INPUTS, ACTIONS = 40, 12
 """Sizes of a typical observation and action space."""
 
@@ -51,8 +53,10 @@ def add_up(runs: Iterable[Run]) -> Disk:
     return Disk(sum(part.checkpoint for part in parts), sum(part.replay for part in parts))
 
 
-def guess(config: Config) -> Disk:
+def guess(config: RunConfig) -> Disk:
     """Rough bytes of a run's checkpoint, and of its replay if that is versioned."""
+    if not isinstance(config, Config):
+        return Disk(BASELINE_BYTES)
     replay = stored_steps(config) * _step_bytes(config) if config.checkpoint.with_replay else 0.0
     return Disk(4 * COPIES * parameters(config), replay)
 
