@@ -39,7 +39,7 @@ def page(budget: str, results: Path, params: Path) -> str:
     tables = [spec for spec in catalog.tables(params).values() if spec.drawable(known)]
     body = [
         f"<h1>Results of the budget {escape(budget)}</h1>",
-        *([_warning(figures)] if budget == "smoke" else []),
+        *([_warning(figures, folder, known)] if budget == "smoke" else []),
         f"<nav>{' '.join(_link(spec.name) for spec in (*figures, *tables))} {_link('runs')}</nav>",
         "<h2>Figures</h2>",
         *(_figure(spec, folder, known) for spec in figures),
@@ -56,13 +56,27 @@ def page(budget: str, results: Path, params: Path) -> str:
     return head + "\n".join(body) + "\n</body>\n</html>\n"
 
 
-def _warning(figures: Sequence[FigureSpec]) -> str:
-    trained = [_link(spec.name) for spec in figures if spec.options.get("badge") == "seeds"]
-    but = f"; only {', '.join(trained)} is trained enough to show its effect, on one seed"
+def _warning(figures: Sequence[FigureSpec], folder: Path, known: Sequence[str]) -> str:
+    """What `smoke` is good for; of what it trains enough, on how many seeds."""
+    trained = [spec for spec in figures if spec.options.get("badge") == "seeds"]
+    links = [f"{_link(spec.name)} ({_seeds(spec.of(known), folder)})" for spec in trained]
+    but = f"; only {', '.join(links)} is trained enough to show its effect"
     return (
-        "<p class='warn'>This budget shows that everything works: one seed, seconds of training. "
+        "<p class='warn'>This budget shows that everything works, in seconds of training a run. "
         f"Nothing here is a result{but if trained else ''}.</p>"
     )
+
+
+def _seeds(experiments: Sequence[str], folder: Path) -> str:
+    """How many seeds of some experiments are finished, in words."""
+    seeds: set[str] = set()
+    for name in experiments:
+        path = folder / "tables" / "data" / f"{name}.runs.csv"
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            seeds |= {row["seed"] for row in rows if row["state"] == "finished"}
+    return "one seed" if len(seeds) == 1 else f"{len(seeds) or 'no'} seeds"
 
 
 def _link(name: str) -> str:

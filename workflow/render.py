@@ -56,7 +56,8 @@ def _table(spec: TableSpec, budget: str, folder: Path, known: Sequence[str]) -> 
     module, given = _module(spec, budget)
     frame = module.build(frames.load(spec, folder, known), given)
     shown = module.display(frame) if hasattr(module, "display") else frame
-    note = f" Budget: {budget}{', so not a result' if budget == 'smoke' else ''}."
+    smoke = budget == "smoke" and spec.options.get("badge") != "seeds"
+    note = f" Budget: {budget}{', so not a result' if smoke else ''}."
     caption = spec.caption.strip() + (note if spec.experiments else "")
     return emit.save(frame, shown, spec, caption, folder / "tables" / spec.name)
 

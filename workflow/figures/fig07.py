@@ -20,8 +20,8 @@ DASHES = {"default": "-", "rescaled": "--"}
 FILTERS: dict[tuple[str, str], tuple[str, str, Any]] = {
     ("procgen", "procgen_easy"): ("procgen", "", "-"),
     ("procgen", "procgen_easy_rescaled"): ("procgen_rescaled", "", "--"),
-    ("ml45", "ml45"): ("metaworld", "Meta-World", ":"),
-    ("popgym", "popgym"): ("popgym", "POPGym", "-."),
+    ("ml45", "ml45"): ("metaworld", "filter, Meta-World", ":"),
+    ("popgym", "popgym"): ("popgym", "filter, POPGym", "-."),
 }
 SERIES = {
     "dep_dep": (DD, "default"), "dep_dep_rescaled": (DD, "rescaled"),
@@ -40,7 +40,8 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     if frames.every(tables, "evaluations").empty and frames.every(tables, "metrics").empty:
         return panels.empty(params)
     facts = panels.facts(tables, NOTE)
-    figure, body = panels.new_figure(params, 2.5, facts, _entries(params.spec.show_reference))
+    entries = _entries(tables, params.spec.show_reference)
+    figure, body = panels.new_figure(params, 2.5, facts, entries)
     parts = body.subfigures(1, 3, width_ratios=[1, 1, 1])
     shown = params.spec.show_reference
     _scores(parts[0].subplots(), tables, tables["reference.scores"] if shown else None)
@@ -137,11 +138,14 @@ def _filter(axes: Axes, tables: frames.Tables, published: pd.DataFrame | None) -
     axes.set(xlim=(0, 100), ylim=(0, 100))
 
 
-def _entries(published: bool) -> list[Artist]:
-    lines = panels.entries([II, DD])
+def _entries(tables: frames.Tables, published: bool) -> list[Artist]:
+    """Of what is drawn: a published curve has its dashes in the legend though ours is not there."""
+    metrics = frames.every(tables, "metrics")
+    drawn = {name for name, rows in frames.groups(metrics, "benchmark").items() if len(rows)}
+    lines = panels.entries(sorted(set(metrics.variant) & {II, DD}))
     lines.append(Line2D([], [], linewidth=1.2, color=style.DARK, linestyle="--", label="rescaled"))
-    for _, label, dash in FILTERS.values():
-        if label:
+    for (_, benchmark), (_, label, dash) in FILTERS.items():
+        if label and (published or benchmark in drawn):
             colour = style.look(II).colour
             lines.append(Line2D([], [], linewidth=1.2, color=colour, linestyle=dash, label=label))
     if published:

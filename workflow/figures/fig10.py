@@ -26,17 +26,18 @@ def render(tables: frames.Tables, params: Params) -> Figure:
         return panels.empty(params)
     published = tables["reference.curves"] if params.spec.show_reference else None
     counts = {split: scores.task[scores.split == split].nunique() for split in PANELS}
-    note = _note(counts, published is not None)
+    medians = scores.step.nunique() > 1 and max(counts.values()) > 2
+    note = _note(counts, published is not None, medians)
     names = panels.seen(published, float(scores.step.max()))
     entries = panels.entries(list(scores.variant), names)
-    if scores.step.nunique() > 1:  # a line of one point has nothing to show
+    if medians:
         entries.append(_median())
     figure, body = panels.new_figure(params, 2.1, panels.facts(tables, note, bars=BARS), entries)
     for axes, (split, (panel, title)) in zip(body.subplots(1, 2), PANELS.items(), strict=True):
         axes.set_title(title)
         own = scores[scores.split == split]
         curves = None if published is None else published[published.panel == panel]
-        _panel(axes, own, curves)
+        _panel(axes, own, curves, medians)
     body.supylabel("return of two attempts", fontsize=7.5)
     body.supxlabel("environment steps", fontsize=7.5)
     return figure
@@ -53,7 +54,7 @@ def over_tasks(scores: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _panel(axes: Axes, scores: pd.DataFrame, published: pd.DataFrame | None) -> None:
+def _panel(axes: Axes, scores: pd.DataFrame, published: pd.DataFrame | None, medians: bool) -> None:
     if scores.empty:
         panels.say(axes, "not evaluated")
         return
@@ -64,7 +65,8 @@ def _panel(axes: Axes, scores: pd.DataFrame, published: pd.DataFrame | None) -> 
         look, over = style.look(variant), over_tasks(rows)
         every = max(1, len(over) // 8)
         axes.plot(over.step, over["mean"], color=look.colour, marker=look.marker, markevery=every)
-        axes.plot(over.step, over["median"], color=look.colour, linestyle="--", linewidth=1)
+        if medians:
+            axes.plot(over.step, over["median"], color=look.colour, linestyle="--", linewidth=1)
         axes.fill_between(
             over.step, over.lower, over.upper, color=look.colour, alpha=0.15, linewidth=0
         )
@@ -72,9 +74,11 @@ def _panel(axes: Axes, scores: pd.DataFrame, published: pd.DataFrame | None) -> 
     panels.fit(axes, float(scores.step.max()))
 
 
-def _note(counts: dict[str, int], published: bool) -> str:
+def _note(counts: dict[str, int], published: bool, medians: bool) -> str:
+    """Where medians are not drawn, a line has one point, or of two tasks the median is the mean."""
     tasks = f"Tasks: {counts['train_tasks']} of 50 training, {counts['test_tasks']} of 18 held-out."
-    text = f"{tasks} Line: mean over tasks, dashed: median, band: quartiles."
+    median = "dashed: median, " if medians else ""
+    text = f"{tasks} Line: mean over tasks, {median}band: quartiles."
     return f"{text} Published: means over all tasks, cut where ours end." if published else text
 
 

@@ -28,7 +28,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     columns = _columns(rows)
     longest = max(len(own) for _, own in columns)
     facts = panels.facts(tables, NOTE + _means(rows), bars=BARS)
-    entries = _entries(published is not None)
+    entries = _entries(published is not None and bool(set(rows.task) & set(published.index)))
     figure, body = panels.new_figure(params, 0.75 + ROW * max(longest, 5), facts, entries)
     grid = body.subplots(1, len(columns), squeeze=False, sharex=True)[0]
     for axes, (split, own) in zip(grid, columns, strict=True):
@@ -93,15 +93,17 @@ def _means(rows: pd.DataFrame) -> str:
 
 
 def _entries(published: bool) -> list[Artist]:
-    colour = style.look(AGENT).colour
+    colour, name = style.look(AGENT).colour, style.look(AGENT).label
     marks: dict[str, dict[str, object]] = {
-        "first attempt": {"marker": "o", "color": colour, "markerfacecolor": "white"},
+        f"first attempt, {name}": {"marker": "o", "color": colour, "markerfacecolor": "white"},
         "second attempt": {"marker": "o", "color": colour},
+        "mean of first attempts": {"linestyle": ":", "linewidth": 0.8, "color": colour},
+        "mean of second attempts": {"linestyle": "--", "linewidth": 0.8, "color": colour},
     }
     if published:
         marks["published, first"] = {"marker": "|", "color": style.GREY}
         marks["published, second"] = {"marker": "x", "color": style.GREY}
     return [
-        Line2D([], [], linestyle="", markersize=3.5, label=label, **mark)  # type: ignore[arg-type]
+        Line2D([], [], **{"linestyle": "", "markersize": 3.5, "label": label, **mark})  # type: ignore[arg-type]
         for label, mark in marks.items()
     ]

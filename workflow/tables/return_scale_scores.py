@@ -1,13 +1,23 @@
 """return_scale_scores: final score of every variant on every task of return_scale."""
 
+from typing import Literal
+
 import pandas as pd
 
+from amago2.layers import Section
 from workflow import frames, style
 from workflow.figures.ext_return_scale import of_maximum, reward_scale
 from workflow.frames import Tables
 from workflow.render import Params
 
 _KEYS = ["cell", "variant", "task"]
+
+
+class Options(Section):
+    """Parameters of the table."""
+
+    badge: Literal["not_a_result", "seeds"] = "not_a_result"
+    """`seeds`: the smoke budget trains enough to show the effect; the column of seeds says more."""
 
 
 def build(tables: Tables, _params: Params) -> pd.DataFrame:
