@@ -102,6 +102,33 @@ def _experiments(
             runs(*(("popgym", v, "default") for v in (*both, "ppo_gru"))),
             world(POPGYM, -0.5, 1),
         ),
+        "ext_single_task": (
+            runs(
+                *(("popgym", v, "all_tasks") for v in both),
+                *(("ml45", v, "all_tasks") for v in both),
+                ("popgym", DD, "repeat_previous"),
+                ("ml45", DD, "drawer_close"),
+                ("ml45", "sac", "drawer_close"),
+            ),
+            World(
+                {
+                    "popgym": dict.fromkeys(POPGYM[:few], (-0.5, 1.0))
+                    | {"RepeatPreviousEasy": (-0.5, 1.0)},
+                    "ml45": dict.fromkeys(ML45[:few], (0.0, 4000.0))
+                    | {"drawer-close-v3": (0.0, 4000.0)},
+                    "repeat_previous": {"RepeatPreviousEasy": (-0.5, 1.0)},
+                    "drawer_close": {"drawer-close-v3": (0.0, 4000.0)},
+                },
+                steps,
+            ),
+        ),
+        "ext_task_inference": (
+            runs(
+                *(("popgym", v, "probed") for v in (*both, "ppo_gru")),
+                *(("return_scale", v, "probed") for v in both),
+            ),
+            world(POPGYM, -0.5, 1, "probed", probe=True),
+        ),
         "ml45": (
             runs(*(("ml45", v, "default") for v in VARIANTS)),
             World(

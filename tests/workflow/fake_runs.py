@@ -15,6 +15,7 @@ SKILL = {"ind_actor_ind_critic": 1.0, "dep_actor_ind_critic": 0.6}
 BINS = 16
 EVALUATIONS = ("split", "rollout", "task", "attempt", "step", "metric", "value")
 METRICS = ("step", "name", "key", "value")
+PROBE = ("split", "source", "step", "timestep", "accuracy", "chance", "tasks", "rollouts")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class World:
     splits: Mapping[str, str] = field(default_factory=dict)
     """Evaluation set of a task; `train` if it is not named."""
     success: bool = False
+    probe: bool = False
 
     def of(self, entry: Entry) -> Mapping[str, tuple[float, float]]:
         """The tasks of a run."""
@@ -69,6 +71,8 @@ def _write_run(folder: Path, entry: Entry, world: World) -> None:
     folder.mkdir(parents=True)
     (folder / "evaluations.csv").write_text(to_csv(EVALUATIONS, _evaluations(entry, world, rng)))
     (folder / "metrics.csv").write_text(to_csv(METRICS, _metrics(entry, world, rng)))
+    if world.probe:
+        (folder / "probe.csv").write_text(to_csv(PROBE, _probe(entry, world)))
     (folder / "compute.csv").write_text("time_s,step,update,name,value\n0.5,10,1,rss_bytes,1000\n")
     (folder / "config.yaml").write_text(
         "env: {args: {tasks: [a, b], horizon: 300}}\n"
@@ -101,6 +105,17 @@ def _evaluations(
                         yield own | {"metric": "success", "value": repr(float(part > 0.6))}
                 value = repr(float((low + (high - low) * parts).sum()))
                 yield common | {"attempt": -1, "metric": "return", "value": value}
+
+
+def _probe(entry: Entry, world: World) -> Iterator[dict[str, object]]:
+    skill, tasks = SKILL.get(str(entry["variant"]), 0.3), len(world.of(entry))
+    for split in sorted(set(world.splits.values()) or {"train"}):
+        for timestep in (0, 1, 2, 4, 8, 16, 32, 64, 128):
+            known = 1 - (1 - 1 / tasks) * np.exp(-timestep * skill / 8)
+            common = {"split": split, "step": world.steps[-1], "timestep": timestep}
+            for source, accuracy in (("memory", known), ("input", 1.2 / tasks)):
+                counts = {"chance": 1 / tasks, "tasks": tasks, "rollouts": 10 * tasks}
+                yield common | counts | {"source": source, "accuracy": repr(float(accuracy))}
 
 
 def _metrics(entry: Entry, world: World, rng: np.random.Generator) -> Iterator[dict[str, object]]:
