@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from amago2.config import Config, build
+from amago2.config import Config, build, build_as
 from amago2.layers import Layer, read_yaml
+from amago2.run import carry_out
 from amago2.train import train
+from workflow.baselines.config import PpoGruConfig
+from workflow.baselines.ppo_gru import PpoRun
 from workflow.experiments import Selection, matrices
 from workflow.resolve import Parameters
 
@@ -22,7 +25,11 @@ SOLVED, UNSOLVED = 0.9, 0.4
 
 def finish(config: Config, folder: Path) -> tuple[dict[int, dict[str, float]], float]:
     """Mean return by step and task, and the CPU seconds that the run took."""
-    run = train(config, folder / "run")
+    return results(train(config, folder / "run"))
+
+
+def results(run: Path) -> tuple[dict[int, dict[str, float]], float]:
+    """The same of a finished run."""
     sums: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     with (run / "evaluations.csv").open() as file:
         for row in csv.DictReader(file):
@@ -60,6 +67,28 @@ def test_repeat_previous_with_independent_losses(tmp_path: Path) -> None:
     print({step: round(tasks["RepeatPreviousEasy"], 3) for step, tasks in returns.items()}, seconds)
     assert max(returns) <= 100_000
     assert max(tasks["RepeatPreviousEasy"] for tasks in returns.values()) > 0.95
+
+
+def test_repeat_previous_with_ppo_gru(tmp_path: Path) -> None:
+    """Beyond what a policy without memory can do, which is to guess one suit in four."""
+    task = read_yaml(Path(__file__).with_name("tiny.yaml"))["env"]
+    settings = {
+        "trainer": "ppo_gru",
+        "env": task,
+        "encoder": {"hidden": [64], "output": 64},
+        "ppo": {
+            "steps": 128, "unroll": 64, "width": 64, "head_widths": [64], "discount": 0.9,
+            "learning_rate": 1e-3, "entropy_weight": 0.005,
+        },
+        "collector": {"actors": 32, "steps_per_epoch": 256, "epochs": 18},
+        "evaluation": {"every": 3, "rollouts": 20, "final_rollouts": 50},
+    }  # fmt: skip
+    config = build_as(PpoGruConfig, [Layer("test", settings)])
+    returns, seconds = results(carry_out(PpoRun, config, tmp_path / "run"))
+    print({step: round(tasks["RepeatPreviousEasy"], 3) for step, tasks in returns.items()}, seconds)
+    assert max(returns) <= 150_000
+    assert returns[max(returns)]["RepeatPreviousEasy"] > 0.9
+    assert seconds <= 120
 
 
 def scores(variant: str, cell: str, folder: Path) -> dict[float, list[float]]:

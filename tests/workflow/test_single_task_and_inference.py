@@ -1,0 +1,60 @@
+"""The two extra figures' own arithmetic, and that no run is trained twice for a probe."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from workflow import tabulate
+from workflow.experiments import Selection, matrices
+from workflow.figures import ext_single_task
+from workflow.resolve import Parameters
+
+from .fake_runs import World, write_experiment
+
+PARAMETERS = Parameters(Path(__file__).resolve().parents[2] / "params")
+
+
+def test_steps_are_shared_by_the_tasks_of_their_run() -> None:
+    together = {"cell": "all_tasks", "seed": 0}
+    rows = [together | {"task": task, "step": 300} for task in ("a", "b", "c")]
+    rows += [{"cell": "a", "seed": 0, "task": "a", "step": step} for step in (0, 300)]
+    scores = pd.DataFrame(rows).assign(benchmark="x", variant="v", split="train", value=1.0)
+    found = ext_single_task.per_task(scores)
+    assert found.groupby("cell").step.unique().map(list).to_dict() == {
+        "all_tasks": [100],
+        "a": [300],  # the score before any step has no place on a logarithmic axis
+    }
+
+
+@pytest.mark.parametrize("budget", ["mini", "paper"])
+def test_probed_runs_are_those_of_other_experiments(budget: str) -> None:
+    every = {matrix.name: matrix.members for matrix in matrices(PARAMETERS, Selection(budget))}
+    probed = {member.config.hash: member.config for member in every.pop("ext_task_inference")}
+    others = {member.config.hash for members in every.values() for member in members}
+    assert set(probed) <= others
+    assert all(config.evaluation.probe for config in probed.values())
+
+
+def test_single_tasks_get_the_share_of_the_agent_of_all_tasks() -> None:
+    (matrix,) = (m for m in matrices(PARAMETERS, Selection("paper")) if m.name == "ext_single_task")
+    steps: dict[tuple[str, bool], set[int]] = {}
+    for member in matrix.members:
+        c = member.config.collector
+        key = (member.config.benchmark, member.cell == "all_tasks")
+        steps.setdefault(key, set()).add(c.actors * c.steps_per_epoch * c.epochs)
+    for benchmark, tasks in (("popgym", 27), ("ml45", 45), ("atari", 10)):
+        (whole,), (alone,) = steps[benchmark, True], steps[benchmark, False]
+        assert alone == pytest.approx(whole / tasks, rel=0.02)
+
+
+def test_probes_are_tabulated_where_there_are_any(tmp_path: Path) -> None:
+    tasks = {"default": {"a": (0.0, 1.0), "b": (0.0, 1.0)}}
+    runs = [("popgym", "ppo_gru", "default", 0)]
+    for name, world in (("with", World(tasks, [0, 5], probe=True)), ("none", World(tasks, [0, 5]))):
+        path = write_experiment(tmp_path / name, name, runs, world)
+        assert tabulate.main(["--experiment-file", str(path), "--out", str(tmp_path)]) == 0
+    probed = pd.read_csv(tmp_path / "with.probe.csv")
+    assert set(probed.source) == {"memory", "input"}
+    assert (probed.chance == 0.5).all()
+    assert pd.read_csv(tmp_path / "none.probe.csv").empty
