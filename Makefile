@@ -26,8 +26,8 @@ PYTEST := $(RUN) OMP_NUM_THREADS=1 python -m pytest
 SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce plan figures tables doctor test lint bench learn-check retro-roms \
-	lock clean distclean
+.PHONY: help setup reproduce plan figures tables doctor test test-browser lint verify bench \
+	learn-check retro-roms lock clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -60,7 +60,7 @@ test: setup  ## linters, types, contracts, unit and end-to-end tests
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
 	$(PYTEST) -n 2 --dist loadgroup --durations 10 || status=1; \
-	echo "not run here: make learn-check (minutes of training)"; \
+	echo "not run here: make learn-check (minutes of training), make test-browser (Chromium)"; \
 	[ $$status = 0 ] || echo "make test: FAILED" >&2; \
 	exit $$status
 
@@ -73,6 +73,14 @@ lint: setup  ## the linters and the type checker alone
 	check snakemake --lint; \
 	check snakefmt --check $(SNAKEFILES); \
 	exit $$status
+
+verify: setup  ## make a budget's figures, tables and report anew, compare them byte for byte
+	@$(RUN) python -m workflow.verify --budget $(BUDGET)
+
+test-browser: setup  ## the report in a real browser; installs Debian's Chromium if it is missing
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null \
+		|| apt-get install -y --no-install-recommends chromium chromium-driver
+	@$(PYTEST) -m browser
 
 bench: setup  ## measure speed and memory into docs/performance.md
 	@$(RUN) python -m workflow.bench --out docs/performance.md

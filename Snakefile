@@ -1,4 +1,4 @@
-# The whole pipeline: resolve -> train -> tabulate -> draw -> version -> index.
+# The whole pipeline: resolve -> train -> tabulate -> draw -> version -> report -> manifest.
 #
 #   snakemake                                        everything of the smoke budget
 #   snakemake --config budget=mini experiment=popgym benchmark=popgym seeds=1
@@ -53,4 +53,4 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/version.smk"
-include: "workflow/rules/index.smk"
+include: "workflow/rules/report.smk"

@@ -1,4 +1,4 @@
-"""Everything that a budget makes: runs, tidy tables, figures, tables, versions, index.
+"""Everything that a budget makes: runs, tidy tables, figures, tables, versions, report, manifest.
 
 Read by the Snakefile, which makes it; by `workflow.reproduce`, which watches it being made; and by
 `workflow.plan`, which says what is left. Imports nothing heavy, for it is read at every start.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from amago2.config import RunConfig
 from amago2.layers import ConfigError
-from workflow import catalog, claims, hyperparameters, metrics
+from workflow import catalog, claims, hyperparameters, metrics, receipts
 from workflow.catalog import FigureSpec, Spec, TableSpec
 from workflow.container import Image, forget_if_gone
 from workflow.experiments import Matrix, Selection, matrices
@@ -25,6 +25,7 @@ from workflow.version import BULK
 
 Drawn = FigureSpec | TableSpec
 STALE = "to be made anew"
+REPORT_TEMPLATE = "workflow/report/page.html"
 LONG_AGO = 86400.0
 """File time of the gate of what is current: older than anything made."""
 
@@ -145,7 +146,7 @@ class Dag:
     targets: list[Target]
 
     def of(self, kind: str) -> list[Target]:
-        """Targets of one kind: data, figures, tables, version or index."""
+        """Targets of one kind: data, computed, figures, tables, version, report or manifest."""
         return [target for target in self.targets if target.kind == kind]
 
     @property
@@ -221,6 +222,14 @@ class _Targets:
 
     def all(self) -> Iterator[Target]:
         drawn = self._drawable()
+        made: dict[str, None] = {}
+        for target in self._all_but_manifest(drawn):
+            made |= dict.fromkeys(target.recipe.outputs)
+            yield target
+        made |= dict.fromkeys(str(path) for spec in drawn for path in spec.outputs(self.folder))
+        yield self._manifest(list(made))
+
+    def _all_but_manifest(self, drawn: list[Drawn]) -> Iterator[Target]:
         made = [spec for spec in drawn if spec.drawable(sorted(self.chosen))]
         for name in sorted(self.chosen):
             yield self._tidy(self.matrices[name])
@@ -231,7 +240,7 @@ class _Targets:
         if self.kept:
             yield self._version()
             yield self._described(drawn)
-        yield self._index(drawn)
+        yield self._report(drawn)
 
     def _drawable(self) -> list[Drawn]:
         """Figures and tables that need no run, or show an experiment that this budget runs."""
@@ -319,18 +328,24 @@ class _Targets:
             outputs=[str(self.folder / "dvc.yaml")],
         )
 
-    def _index(self, specs: list[Drawn]) -> Target:
+    def _report(self, specs: list[Drawn]) -> Target:
+        """The page. What it shows of an experiment that is not asked for is what there is."""
         shown = [str(path) for spec in specs for path in spec.outputs(self.folder)]
         data = self.folder / "tables" / "data"
         runs = [str(data / f"{name}.runs.csv") for name in self.matrices]
         return self._target(
-            "index",
-            "index",
-            "index",
-            inputs=shown + runs,
-            outputs=[str(self.folder / "index.html")],
+            "report",
+            "report",
+            "report.page",
+            inputs=[*shown, *runs, os.path.relpath(receipts.ROOT / REPORT_TEMPLATE)],
+            outputs=[str(self.folder / "report" / "index.html")],
             values=[self.experiments, [[spec.name, spec.title, spec.caption] for spec in specs]],
         )
+
+    def _manifest(self, made: list[str]) -> Target:
+        """The last of all: digests of everything that was made, from its receipts."""
+        output = str(self.folder / "manifest.json")
+        return self._target("manifest", "manifest", "manifest", inputs=made, outputs=[output])
 
     def _target(
         self,

@@ -13,7 +13,10 @@ from workflow.tabulate import COLUMNS
 
 Tables = Mapping[str, pd.DataFrame]
 
-_TEXT = dict.fromkeys(("run", "key", "task", "split", "cell", "git_commit", "gpu_name"), str)
+_TEXT = dict.fromkeys(
+    ("run", "key", "task", "split", "cell", "git_commit", "lock_sha256", "container_digest",
+     "gpu_name"), str,
+)  # fmt: skip
 
 
 def load(spec: Spec, folder: Path, known: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -21,10 +24,11 @@ def load(spec: Spec, folder: Path, known: Sequence[str]) -> dict[str, pd.DataFra
 
     `folder` has a budget's results, `known` are the names of the experiments.
     """
-    return {table: _read(table, path) for table, path in spec.sources(folder, known).items()}
+    return {table: read(table, path) for table, path in spec.sources(folder, known).items()}
 
 
-def _read(table: str, path: Path) -> pd.DataFrame:
+def read(table: str, path: Path) -> pd.DataFrame:
+    """One table; one that its experiment has not made is empty, any other must be there."""
     columns = COLUMNS.get(table.rpartition(".")[2])
     if path.is_file():
         return pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values=[""])

@@ -102,7 +102,7 @@ def show(dag: Dag, console: Console) -> None:
         table.add_row(name, *map(str, counts), *sizes, _time(total))
     console.print(table)
     stale = sum(not target.done for target in dag.targets)
-    console.print(f"Tables, figures, versions, index: {stale} of {len(dag.targets)} to make.")
+    console.print(f"Tables, figures, versions, report: {stale} of {len(dag.targets)} to make.")
     console.print(_basis(dag, summed[-1][1]))
     console.print(_disk(summed[-1][1].disk))
 

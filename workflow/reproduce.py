@@ -268,9 +268,9 @@ def say_where(dag: Dag) -> None:
     """The last lines: where to look."""
     for sentence in dag.left_out:
         print(sentence)
-    for name in ("figures", "tables", "index.html"):
+    for name in ("figures", "tables", "report/index.html"):
         if (dag.results / name).exists():
-            print(f"{name.removesuffix('.html'):8} {(dag.results / name)}")
+            print(f"{name.split('/')[0]:8} {(dag.results / name)}")
 
 
 def say_what_failed(dag: Dag, progress: Progress, log: Path) -> None:

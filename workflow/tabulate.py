@@ -21,7 +21,10 @@ from workflow.files import write_atomically
 
 RUN = ("experiment", "benchmark", "variant", "cell", "seed", "run")
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "runs": (*RUN, "state", "training_version", "git_commit", "settings"),
+    "runs": (
+        *RUN, "state", "training_version", "git_commit", "git_dirty", "lock_sha256",
+        "container_digest", "settings",
+    ),
     "evaluations": (
         *RUN, "split", "task", "attempt", "step", "metric", "value", "rollouts",
     ),
@@ -34,6 +37,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "peak_rss_bytes", "gpu_name", "gpu_peak_bytes", "gpu_mean_util", "gpu_joules",
     ),
 }  # fmt: skip
+MADE_WITH = ("training_version", "git_commit", "git_dirty", "lock_sha256", "container_digest")
+"""Of a run's record, what the report marks and shows."""
 POINTS = 400
 """Most steps of one metric that are kept: a figure shows no more, and git should not hold more."""
 KEYED_POINTS = 100
@@ -64,7 +69,7 @@ def _run_tables(folder: Path) -> dict[str, list[Row]]:
     if not (folder / "record.json").is_file():
         return {"runs": [{"state": "missing"}]}
     record = _read_json(folder / "record.json")
-    made = {key: record.get(key) for key in ("training_version", "git_commit")}
+    made = {key: record.get(key) for key in MADE_WITH}
     return {
         "runs": [{"state": "finished", **made, "settings": settings(folder / "config.yaml")}],
         "evaluations": list(mean_over_rollouts(_read_csv(folder / "evaluations.csv"))),

@@ -39,21 +39,21 @@ def reproduce(folder: Path) -> list[str]:
 def test_from_nothing_to_figures_and_again(checkout: Path) -> None:
     said = reproduce(checkout)
     assert said[0].startswith("3 of 3 runs to train")
-    assert [line.split()[0] for line in said[-3:]] == ["figures", "tables", "index"]
+    assert [line.split()[0] for line in said[-3:]] == ["figures", "tables", "report"]
     results = checkout / "results" / "micro"
     drawn = {path.name for path in (results / "figures").iterdir()}
     assert drawn >= {
         f"{name}.{kind}" for name in ("fig03", "fig05") for kind in ("pdf", "svg", "png")
     }
-    for part in (
-        "tables/table1.md",
-        "tables/compute.csv",
-        "index.html",
-        "metrics/popgym.train.json",
-    ):
+    tables = ("tables/table1.md", "tables/compute.csv", "metrics/popgym.train.json")
+    for part in (*tables, "report/index.html", "manifest.json"):
         assert (results / part).stat().st_size
     assert len(list(results.glob("runs/*/*/*/checkpoint.dvc"))) == 3
     assert len(list(results.glob("runs/*/*/*/replay.dvc"))) == 2
+
+    said = project.run(checkout, "workflow.verify", "--budget", "micro")
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert said.stdout.splitlines()[-1] == "verified: all of it is byte for byte the same"
 
     project.commit(checkout)
     assert reproduce(checkout)[0].startswith("nothing to do")

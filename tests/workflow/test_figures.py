@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from workflow import catalog, frames, index, render, style
+from workflow import catalog, frames, render, style
 from workflow.figures import fig05, panels, popgym
 
 from .fake_results import POPGYM, ROOT, VARIANTS, compute_data, write_results
@@ -230,13 +230,14 @@ def test_short_numbers(number: float, text: str) -> None:
 _EVERYTHING = """
 import sys
 from pathlib import Path
-from workflow import catalog, index, render
+from workflow import catalog, render
+from workflow.report import page
 results, params = Path(sys.argv[1]), Path(sys.argv[2])
 for name in catalog.tables(params):
     render.render("table", name, "mini", results, params)
 for name in sys.argv[3:]:
     render.render("figure", name, "mini", results, params)
-(results / "mini" / "index.html").write_text(index.page("mini", results, params))
+assert page.main(["--budget", "mini", "--results", str(results), "--params", str(params)]) == 0
 """
 
 
@@ -254,7 +255,7 @@ def _render(results: Path, names: list[str], **environment: str) -> None:
 # Lines, bars, a heat map, twin axes, many panels: what the others are made of too.
 SAMPLE = [
     "fig03", "fig05", "fig06", "fig07", "fig09", "fig14", "ext_return_scale", "ext_adaptation",
-    "ext_context_length",
+    "ext_context_length", "scorecard",
 ]  # fmt: skip
 
 
@@ -316,17 +317,6 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         style.save(figure, tmp_path / "f")
     assert [path.name for path in tmp_path.iterdir()] == ["f.pdf"]
     assert (tmp_path / "f.pdf").read_bytes() == b"old"
-
-
-def test_the_index_shows_everything_and_needs_no_network(results: Path) -> None:
-    html = index.page("mini", results, ROOT / "params")
-    for name in (*FIGURES, *catalog.tables(ROOT / "params")):
-        assert f"id='{name}'" in html
-    assert "http" not in html
-    assert "<script" not in html
-    assert "1 of them missing" in html
-    assert "not a result" not in html
-    assert "Nothing here is a result" in index.page("smoke", results, ROOT / "params")
 
 
 def test_random_draws_are_not_global() -> None:

@@ -91,7 +91,7 @@ def test_a_failed_run_is_named_with_the_end_of_its_log_and_the_others_go_on(chec
     assert said.startswith("1 of 2 runs to train")
     assert "runs 1/2 done" in said
     assert "left" in said
-    assert said.splitlines()[-1] == "index    results/micro/index.html"
+    assert said.splitlines()[-1] == "report   results/micro/report/index.html"
     assert len(list(checkout.glob(f"{POPGYM}/*/*/checkpoint.dvc"))) == 2
     commit = project.git(checkout, "rev-parse", "HEAD").strip()
     assert [record["git_commit"] for record in records(checkout)] == [commit, commit]

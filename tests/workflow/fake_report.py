@@ -1,0 +1,54 @@
+"""A budget's results as if they had been made: figures, tables, receipts, page, manifest."""
+
+from pathlib import Path
+
+from workflow import catalog, manifest, render
+from workflow.receipts import Recipe
+from workflow.report import page
+
+from .fake_results import ROOT, write_results
+
+FIGURES = ("fig03", "fig05", "scorecard")
+TABLES = ("scorecard", "compute", "table1", "task_scores")
+PARAMS = ROOT / "params"
+
+
+def make(folder: Path, budget: str = "mini") -> Path:
+    """All of it below `folder`/results, with the working directory in `folder`."""
+    results = Path("results")
+    write_results(results / budget, seeds=3, steps=[0, 500, 1000], few=3, missing=[2])
+    _mark_runs(results / budget)
+    known = catalog.experiments(PARAMS)
+    for kind, names in (("table", TABLES), ("figure", FIGURES)):
+        for name in names:
+            render.render(kind, name, budget, results, PARAMS)
+            spec = getattr(catalog, kind)(PARAMS, name)
+            inputs = [path for path in spec.inputs(results / budget, known) if path.is_file()]
+            _receipt(results / budget, f"{kind}s/{name}", inputs, spec.outputs(results / budget))
+    assert page.main(["--budget", budget, "--params", str(PARAMS)]) == 0
+    out = results / budget / "report" / "index.html"
+    _receipt(results / budget, "report/report", [], [out])
+    assert manifest.main([str(results / budget)]) == 0
+    return out.resolve()
+
+
+def _receipt(folder: Path, name: str, inputs: list[Path], outputs: list[Path]) -> None:
+    own = [str(path) for path in inputs if not path.is_absolute()]
+    recipe = Recipe(
+        str(folder / "receipts" / f"{name}.json"), "p" * 64, "c" * 64, tuple(own),
+        tuple(map(str, outputs)),
+    )  # fmt: skip
+    recipe.write_receipt()
+
+
+def _mark_runs(folder: Path) -> None:
+    """Of POPGym's runs, one from a dirty tree and one of another training version."""
+    path = folder / "tables" / "data" / "popgym.runs.csv"
+    head, first, second, *rest = path.read_text().splitlines()
+    columns = head.split(",")
+    lines = []
+    for line, column, value in ((first, "git_dirty", "True"), (second, "training_version", "0")):
+        cells = line.split(",", len(columns) - 1)
+        cells[columns.index(column)] = value
+        lines.append(",".join(cells))
+    path.write_text("\n".join([head, *lines, *rest]) + "\n")

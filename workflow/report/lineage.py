@@ -1,0 +1,91 @@
+"""What each figure and table was made from: receipts, and the runs behind the tidy tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from amago2.config import RunConfig
+from workflow import receipts
+
+TRAINING_VERSION = int(RunConfig.model_fields["training_version"].default)
+_SHOWN = {
+    "benchmark": "benchmark", "variant": "variant", "cell": "cell", "seed": "seed", "run": "run",
+    "state": "state", "mark": "", "git_commit": "commit", "lock_sha256": "lock",
+    "container_digest": "container", "training_version": "version",
+}  # fmt: skip
+_DIGESTS = ("git_commit", "lock_sha256", "container_digest")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table for the page: its head, its rows as text, and which columns are right-aligned."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    right: Sequence[bool]
+
+
+class Runs:
+    """The runs of a budget, as their experiments' tidy tables list them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._read: dict[str, pd.DataFrame] = {}
+
+    def of(self, experiment: str) -> pd.DataFrame:
+        """Rows of `<experiment>.runs.csv` with a `mark`, which is empty if there is nothing odd."""
+        if experiment not in self._read:
+            path = self.folder / "tables" / "data" / f"{experiment}.runs.csv"
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False) if path.is_file() else None
+            self._read[experiment] = pd.DataFrame() if frame is None else _marked(frame)
+        return self._read[experiment]
+
+    def grid(self, experiment: str) -> Grid:
+        """For reading: digests in their first eight letters."""
+        shown = self.of(experiment)[list(_SHOWN)]
+        shown = shown.assign(**{name: shown[name].str.slice(0, 8) for name in _DIGESTS})
+        return Grid(list(_SHOWN.values()), shown.to_numpy().tolist(), [False] * len(_SHOWN))
+
+    def marks(self, experiments: Sequence[str]) -> str:
+        """How many of the experiments' runs are marked, in words; empty if none is."""
+        every = [self.of(name) for name in experiments]
+        found = pd.concat([frame for frame in every if len(frame)] or [pd.DataFrame({"mark": []})])
+        counts = found[found.mark != ""].mark.value_counts().sort_index()
+        return "; ".join(f"{count} of {len(found)} runs: {mark}" for mark, count in counts.items())
+
+
+def _marked(runs: pd.DataFrame) -> pd.DataFrame:
+    finished = runs.state == "finished"
+    dirty = finished & (runs.git_dirty == "True")
+    other = finished & (runs.training_version != str(TRAINING_VERSION))
+    marks = dirty.map({True: "⚠ uncommitted changes", False: ""})
+    return runs.assign(mark=marks.where(~other, marks + " ⚠ another training version").str.strip())
+
+
+def lineage(kind: str, name: str, folder: Path, runs: Runs) -> dict[str, Any] | None:
+    """What `kind`/`name` was made from; None without a receipt."""
+    made = receipts.read(folder / "receipts" / kind / f"{name}.json")
+    if not made:
+        return None
+    sources = [_source(path, digest, runs) for path, digest in made["inputs"].items()]
+    experiments = list(dict.fromkeys(s["experiment"] for s in sources if s["experiment"]))
+    return {
+        "parameters": made["parameters"][:8],
+        "code": made["code"][:8],
+        "sources": sources,
+        "marks": runs.marks(experiments),
+    }
+
+
+def _source(path: str, digest: str | None, runs: Runs) -> dict[str, Any]:
+    experiment = Path(path).name.partition(".")[0] if "/tables/data/" in path else ""
+    known = len(runs.of(experiment)) if experiment else 0
+    return {
+        "path": path,
+        "sha": (digest or "missing")[:8],
+        "experiment": experiment if known else "",
+        "runs": known,
+    }

@@ -1,0 +1,211 @@
+"""One self-contained page: scorecard, figures with numbers and lineage, tables, runs.
+
+    python -m workflow.report.page --budget smoke
+
+Written to `results/<budget>/report/index.html`: no script, images inside, opens without a network.
+"""
+
+import argparse
+import base64
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from amago2.layers import ConfigError
+from workflow import catalog, frames, verdicts
+from workflow.catalog import FigureSpec, Spec, TableSpec
+from workflow.files import write_atomically
+from workflow.report.lineage import TRAINING_VERSION, Grid, Runs, lineage
+from workflow.tables import scorecard
+
+TEMPLATE = Path(__file__).with_name("page.html")
+
+
+def page(budget: str, results: Path, params: Path) -> str:
+    """The whole page as HTML; reads only files below `results/<budget>` and `params`."""
+    folder, known = results / budget, catalog.experiments(params)
+    figures = [spec for spec in catalog.figures(params).values() if spec.drawable(known)]
+    tables = [spec for spec in catalog.tables(params).values() if spec.drawable(known)]
+    taken = {"scorecard"} | {spec.name for spec in figures}
+    runs, claims = Runs(folder), _claims(folder)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(
+        budget=budget,
+        summary=_summary(runs, known),
+        warnings=list(_warnings(budget, figures, runs, known)),
+        claims=claims,
+        verdicts=_count(claims),
+        figures=[_figure(spec, folder, known, runs) for spec in figures],
+        tables=[_table(spec, folder, runs, taken) for spec in tables],
+        experiments=[_experiment(name, runs) for name in known],
+        training_version=TRAINING_VERSION,
+    )
+
+
+def _summary(runs: Runs, known: Sequence[str]) -> str:
+    every = [runs.of(name) for name in known if len(runs.of(name))]
+    if not every:
+        return "No run is there yet."
+    keys = ["benchmark", "variant", "seed", "run", "state"]
+    together = pd.concat(every)[keys].drop_duplicates()
+    finished = int((together.state == "finished").sum())
+    return f"{finished} of {len(together)} runs of {len(every)} experiments are there."
+
+
+def _warnings(
+    budget: str, figures: Sequence[FigureSpec], runs: Runs, known: Sequence[str]
+) -> list[str]:
+    found = []
+    if budget == "smoke":
+        enough = [spec for spec in figures if spec.options.get("badge") == "seeds"]
+        names = [f"{spec.name} ({_seeds(spec.of(known), runs)})" for spec in enough]
+        but = f"; only {', '.join(names)} is trained enough to show its effect"
+        found.append(
+            "This budget shows that everything works, in seconds of training a run. Nothing here "
+            f"is a result{but if enough else ''}."
+        )
+    marks = runs.marks([name for name in known if len(runs.of(name))])
+    return [*found, f"{marks}."] if marks else found
+
+
+def _seeds(experiments: Sequence[str], runs: Runs) -> str:
+    """How many seeds of some experiments are finished, in words."""
+    frames_ = [runs.of(name) for name in experiments if len(runs.of(name))]
+    seeds = {seed for frame in frames_ for seed in frame.seed[frame.state == "finished"]}
+    return "one seed" if len(seeds) == 1 else f"{len(seeds) or 'no'} seeds"
+
+
+# --- the scorecard -------------------------------------------------------------------------------
+
+
+def _claims(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "tables" / "scorecard.csv"
+    if not path.is_file():
+        return []
+    frame = pd.read_csv(path)
+    shown = scorecard.display(frame).rename(columns={"must be": "must_be", "verdict": "told"})
+    paper = [text.strip("–") for text in shown.paper]
+    shown = shown.assign(verdict=frame.verdict, title=frame.title, paper=paper)
+    return [{str(key): value for key, value in row.items()} for row in shown.to_dict("records")]
+
+
+def _count(claims: Sequence[Mapping[str, Any]]) -> str:
+    counts = {name: sum(claim["verdict"] == name for claim in claims) for name in verdicts.VERDICTS}
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) + "."
+
+
+# --- figures and tables --------------------------------------------------------------------------
+
+
+def _common(spec: Spec, folder: Path, endings: Sequence[str], runs: Runs) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "caption": spec.caption.strip(),
+        "files": [f"../{spec.kind}/{spec.name}.{ending}" for ending in endings],
+        "lineage": lineage(spec.kind, spec.name, folder, runs),
+    }
+
+
+def _figure(spec: FigureSpec, folder: Path, known: Sequence[str], runs: Runs) -> dict[str, Any]:
+    item = _common(spec, folder, ("pdf", "svg", "png"), runs)
+    item["id"] = f"{'figure_' * (spec.name == 'scorecard')}{spec.name}"
+    path = folder / "figures" / f"{spec.name}.png"
+    if not path.is_file():
+        return {**item, "image": None}
+    content = path.read_bytes()
+    width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))  # PNG's IHDR
+    return {
+        **item,
+        "image": f"data:image/png;base64,{base64.b64encode(content).decode()}",
+        "width": width // 2,  # drawn at twice the density of a page
+        "height": height // 2,
+        "numbers": _numbers(spec, folder, known),
+    }
+
+
+def _numbers(spec: Spec, folder: Path, known: Sequence[str]) -> Grid | None:
+    """Final returns of the runs that a figure shows."""
+    rows = []
+    for name in spec.of(known):
+        path = folder / "tables" / "data" / f"{name}.evaluations.csv"
+        if path.is_file() and "evaluations" in spec.reads:
+            rows += _final(frames.read(f"{name}.evaluations", path))
+    if not rows:
+        return None
+    head = ("benchmark", "cell", "tasks of", "variant", "step", "return", "range", "seeds")
+    return Grid(head, rows, [False] * 4 + [True] * 4)
+
+
+def _final(evaluations: pd.DataFrame) -> list[list[str]]:
+    scores = frames.scores(evaluations)
+    if scores.empty:
+        return []
+    keys = ["benchmark", "cell", "split", "variant"]
+    last = scores.step == scores.groupby([*keys, "seed"]).step.transform("max")
+    seeds = scores[last].groupby([*keys, "seed"], as_index=False).agg(
+        step=("step", "max"), value=("value", "mean")
+    )  # fmt: skip
+    found = []
+    for place, own in seeds.groupby(keys):
+        low, high = own.value.min(), own.value.max()
+        ends = f"({low:.4g}–{high:.4g})" if len(own) > 1 else "–"
+        mean = f"{own.value.mean():.4g}"
+        found.append([*map(str, place), f"{own.step.max():,}", mean, ends, str(len(own))])
+    return found
+
+
+def _table(spec: TableSpec, folder: Path, runs: Runs, taken: set[str]) -> dict[str, Any]:
+    path = folder / "tables" / f"{spec.name}.md"
+    content = _grid(path) if path.is_file() else None
+    item = _common(spec, folder, ("csv", "md", "tex"), runs)
+    return {**item, "content": content, "id": f"{'table_' * (spec.name in taken)}{spec.name}"}
+
+
+def _grid(path: Path) -> Grid:
+    """The table of a Markdown file that `emit` wrote."""
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line[:2] == "| "]
+    cells = [line[2:-2].replace(r"\|", "\0").split(" | ") for line in lines]
+    head, rule, *rows = [[text.replace("\0", "|") for text in row] for row in cells]
+    return Grid(head, rows, [text.endswith(":") for text in rule])
+
+
+def _experiment(name: str, runs: Runs) -> dict[str, Any]:
+    frame = runs.of(name)
+    if frame.empty:
+        return {"name": name, "runs": None}
+    missing = int((frame.state != "finished").sum())
+    state = f"{missing} of them missing" if missing else "all finished"
+    return {
+        "name": name,
+        "runs": runs.grid(name),
+        "summary": f"{len(frame)} runs, {state}",
+        "marked": runs.marks([name]),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.report.page", description=__doc__)
+    parser.add_argument("--budget", required=True)
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--params", type=Path, default=Path("params"))
+    given = parser.parse_args(arguments)
+    try:
+        html = page(given.budget, given.results, given.params)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    write_atomically(given.results / given.budget / "report" / "index.html", html)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+# The page that a person reads, and the digests of all that was made.
+
+
+for report in PLAN.of("report"):
+
+    rule report:
+        input:
+            gate=report.gate,
+            waits=report.waits,
+            uses=ancient(report.uses),
+        output:
+            report.outputs,
+        log:
+            report.log,
+        params:
+            budget=PLAN.selection.budget,
+        shell:
+            "(python -m workflow.report.page --budget {params.budget}"
+            " && python -m workflow.receipts {input.gate}) > {log} 2>&1"
+
+
+for manifest in PLAN.of("manifest"):
+
+    rule manifest:
+        input:
+            gate=manifest.gate,
+            waits=manifest.waits,
+            uses=ancient(manifest.uses),
+        output:
+            manifest.outputs,
+        log:
+            manifest.log,
+        params:
+            folder=PLAN.results,
+        shell:
+            "(python -m workflow.manifest {params.folder}"
+            " && python -m workflow.receipts {input.gate}) > {log} 2>&1"
