@@ -26,14 +26,14 @@ PYTEST := $(RUN) OMP_NUM_THREADS=1 python -m pytest
 SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce plan figures tables doctor test test-browser lint verify bench \
-	learn-check retro-roms lock clean distclean
+.PHONY: help setup reproduce plan status figures tables doctor test test-browser test-docker \
+	test-slurm lint verify bench learn-check retro-roms lock clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
 	@echo
 	@echo "  Options: BUDGET=smoke|mini|paper BENCHMARK=name SEEDS=n EXPERIMENT=name TORCH=cpu|cuda"
-	@echo "           RUNTIME=host|docker|podman|apptainer PROFILE=gpu|slurm|kubernetes"
+	@echo "           RUNTIME=host|docker|podman|apptainer PROFILE=gpu|slurm"
 
 setup:  ## put up .venv from the locks; does nothing when it is there
 	@command -v $(PYTHON) >/dev/null || { echo "set-up: there is no Python; install Python 3.11 (Debian: apt-get install python3.11-venv)" >&2; exit 1; }
@@ -44,6 +44,9 @@ reproduce: setup  ## train, evaluate and draw everything of a budget
 
 plan: setup  ## what a budget would run, how long it takes, what is done already
 	@$(RUN) python -m workflow.plan $(CHOICE)
+
+status: setup  ## how far each run is, how fast, and how long it still takes
+	@$(RUN) python -m workflow.progress $(CHOICE)
 
 figures: setup  ## the figures alone
 	@$(RUN) python -m workflow.plan $(CHOICE) >/dev/null
@@ -60,7 +63,8 @@ test: setup  ## linters, types, contracts, unit and end-to-end tests
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
 	$(PYTEST) -n 2 --dist loadgroup --durations 10 || status=1; \
-	echo "not run here: make learn-check (minutes of training), make test-browser (Chromium)"; \
+	echo "not run here: make learn-check (minutes of training), make test-browser (Chromium)," \
+		"make test-docker and make test-slurm (as root, with a container engine and Slurm)"; \
 	[ $$status = 0 ] || echo "make test: FAILED" >&2; \
 	exit $$status
 

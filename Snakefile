@@ -18,7 +18,7 @@ sys.path.insert(0, workflow.basedir)
 shell.prefix(f'export PATH="{os.path.dirname(sys.executable)}:$PATH"; ')
 
 from amago2.layers import ConfigError
-from workflow.cost import gpu_bytes
+from workflow.cost import gpu_bytes, memory_bytes
 from workflow.dag import plan
 from workflow.experiments import Selection
 
@@ -36,6 +36,7 @@ if (
 container: "containers/amago2.sif"
 
 
+# On a cluster, all but training is done where the command was given: it takes seconds.
 localrules:
     all,
     runs,

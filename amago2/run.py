@@ -389,5 +389,12 @@ class Run(ABC):
 PUBLISHED = {"config.yaml", "checkpoint", "replay", "tensorboard", "checkpoint.dvc", "replay.dvc"}
 PUBLISHED |= {f"{table}.csv" for table in ("metrics", "evaluations", "compute", "probe")}
 """What may lie in a run's folder before it is finished."""
-PROVENANCE = ("git_commit", "git_dirty", "lock_sha256", "container_digest", "parameters_sha256")
+PROVENANCE = (
+    "git_commit",
+    "git_dirty",
+    "lock_sha256",
+    "container_digest",
+    "parameters_sha256",
+    "planned_s",
+)
 """Keys of a record that the caller knows and the trainer does not."""

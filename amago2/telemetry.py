@@ -138,6 +138,7 @@ class Progress:
             "env_steps": env_steps,
             "updates": updates,
             "elapsed_s": round(now - self.started, 1),
+            "began": self._began,
             "pid": os.getpid(),
         }
         write_text(self.path, json.dumps(content) + "\n")

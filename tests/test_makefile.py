@@ -68,6 +68,7 @@ def test_make_test_succeeds_if_every_part_does(checkout: Path) -> None:
     done = make(checkout, "test", "PYTHON=true")
     assert done.returncode == 0
     assert "not run here: make learn-check" in done.stdout
+    assert "make test-docker and make test-slurm" in done.stdout
 
 
 @pytest.mark.parametrize("tool", TOOLS)

@@ -1,14 +1,13 @@
-"""What a run takes, before it is run: steps, updates, and a rough guess of its time.
+"""What a run takes, before it is run: steps, updates, memory, and a rough guess of its time.
 
-The guess counts the floating-point operations of an update and divides by a rate. The rates are
-from measurements of the published implementation (26 updates/s of 24 x 128 tokens on an RTX A5000,
-0.05 to 0.24 TFLOP/s on two CPU cores); the times of finished runs correct the guess.
+The guess counts the floating-point operations of an update and divides by a rate, and adds what
+its environment steps take; the rates are those of `params/hardware.yaml`.
 """
 
 import statistics
 from collections.abc import Iterable
+from functools import cache
 from itertools import pairwise
-from typing import NamedTuple
 
 from amago2.config import (
     Config,
@@ -22,27 +21,19 @@ from amago2.config import (
 from amago2.sizes import learner_bytes
 from workflow.baselines.config import BaselineConfig, PpoGruConfig, SacConfig
 from workflow.dag import Run
+from workflow.hardware import Accelerator, Hardware, Kernel, load
 from workflow.receipts import read
 
 INPUTS, ACTIONS, SIDE, TOKENS = 40, 12, 64, 9
 """Sizes of a typical observation and action space: the real ones need the simulator."""
-START_S = 5.0
-"""Loading PyTorch and the simulators."""
 SMALL_BYTES = 1e9
-"""What an update of a baseline takes of a GPU, at most."""
+"""What an update of a baseline takes of memory, at most."""
 
 
-class Rates(NamedTuple):
-    """What a device does in a second."""
-
-    flops: float
-    updates: float
-    """At most, however small they are."""
-    env_steps: float
-
-
-RATES = {"cpu": Rates(7e10, 100, 3000), "cuda": Rates(1e13, 26, 3000)}
-"""A CPU thread; one GPU with the threads that feed it."""
+@cache
+def hardware() -> Hardware:
+    """The project's, read once."""
+    return load()
 
 
 def env_steps(config: RunConfig) -> int:
@@ -68,12 +59,24 @@ def gpu_bytes(config: RunConfig) -> int:
     return int(1.5 * update + 1.5e9)
 
 
-def guess_s(config: RunConfig) -> float:
-    """Rough seconds that a run takes, evaluation left out."""
-    rates = RATES[config.device]
-    threads = config.threads if config.device == "cpu" else 1
-    update = flops_per_update(config) / (rates.flops * threads) + 1 / rates.updates
-    return START_S + updates(config) * update + env_steps(config) / rates.env_steps
+def memory_bytes(config: RunConfig) -> int:
+    """Memory that a run is given on a cluster: PyTorch and simulators, and updates on a CPU."""
+    update = learner_bytes(config) if isinstance(config, Config) else SMALL_BYTES
+    return int(4e9 + 1.5 * update * (config.device == "cpu"))
+
+
+def guess_s(config: RunConfig, gpu: Accelerator | None = None) -> float:
+    """Rough seconds on a thread of the processor that was measured, or on a GPU (the first)."""
+    if config.device == "cpu":
+        processor = hardware().processor
+        update = flops_per_update(config) / (processor.flops * config.threads)
+        step = processor.step_s.get(config.env.entry, processor.other_step_s)
+    else:
+        gpu = gpu or next(iter(hardware().gpus.values()))
+        update = flops_per_update(config) / gpu.flops + 1 / gpu.updates_per_s
+        step = 1 / gpu.steps_per_s
+    start = hardware().processor.start_s
+    return start + updates(config) * update + env_steps(config) * step
 
 
 def flops_per_update(config: RunConfig) -> float:
@@ -133,11 +136,21 @@ def _mlp(sizes: list[int]) -> int:
     return sum(before * after for before, after in pairwise(sizes))
 
 
-def correction(runs: Iterable[Run]) -> dict[str, float]:
-    """By device: what to multiply guesses by, from the times that finished runs took."""
-    ratios: dict[str, list[float]] = {}
+def correction(runs: Iterable[Run], kernel: Kernel | None = None) -> dict[str, float]:
+    """By device: what to multiply guesses by, from finished runs and a calibration of this machine.
+
+    Finished runs tell how far the guess is off; the kernel how fast this processor is, and how much
+    of it others take at the moment.
+    """
+    ratios: dict[str, list[float]] = {"cpu": [], "cuda": []}
     for run in runs:
-        if run.finished and (wall := read(run.record).get("wall_s")):
-            ratio = (float(wall) + START_S) / guess_s(run.config)
-            ratios.setdefault(run.config.device, []).append(ratio)
-    return {device: statistics.median(found) for device, found in ratios.items()}
+        clock = "cpu_s" if run.config.device == "cpu" else "wall_s"
+        if run.finished and (took := read(run.record).get(clock)):
+            whole = float(took) + hardware().processor.start_s
+            ratios[run.config.device].append(whole / guess_s(run.config))
+    found = {device: statistics.median(each) for device, each in ratios.items() if each}
+    if kernel and "cpu" in found:
+        found["cpu"] *= kernel.wall_s / kernel.cpu_s
+    elif kernel:
+        found["cpu"] = kernel.wall_s / hardware().processor.kernel_s
+    return found

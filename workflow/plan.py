@@ -4,10 +4,10 @@ python -m workflow.plan --budget paper
 """
 
 import argparse
+import heapq
 import math
-import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from rich import box
@@ -18,6 +18,11 @@ from amago2.layers import ConfigError
 from workflow import cost, disk
 from workflow.dag import Dag, Run, plan
 from workflow.experiments import RUNTIMES, Selection
+from workflow.hardware import Kernel, calibrate, cores
+
+TARGET_S = 4.0
+"""What a figure or table takes, start of Python included."""
+GPU_COUNTS = (1, 4, 16, 64)
 
 
 class Sum(NamedTuple):
@@ -28,36 +33,41 @@ class Sum(NamedTuple):
     env_steps: int
     updates: int
     cpu_s: float
-    """Time of the runs left on this machine's cores, one run after the other."""
-    gpu_s: float
-    """The same for runs that need a GPU, on one."""
+    """Time of the runs left on this machine's cores."""
+    gpu_s: dict[str, list[float]]
+    """Of each run left that needs a GPU, by the kind of GPU."""
     disk: disk.Disk
     """What DVC versions of all these runs."""
 
 
-def add_up(runs: Iterable[Run], correction: dict[str, float]) -> Sum:
+def add_up(runs: Iterable[Run], correction: Mapping[str, float]) -> Sum:
     """The sum of runs; what is left to do counts towards time."""
     runs = list(runs)
-    seconds = {"cpu": 0.0, "cuda": 0.0}
-    for run in runs:
-        if not run.finished:
-            device = run.config.device
-            parallel = max(1, cores() // run.config.threads) if device == "cpu" else 1
-            seconds[device] += cost.guess_s(run.config) * correction.get(device, 1) / parallel
+    left = [run.config for run in runs if not run.finished]
+    cpu = [c for c in left if c.device == "cpu"]
+    threads = max((c.threads for c in cpu), default=1)
+    cpu_s = [cost.guess_s(c) * correction.get("cpu", 1) for c in cpu]
+    gpu = [c for c in left if c.device == "cuda"]
     return Sum(
         runs=len(runs),
         done=sum(run.finished for run in runs),
         env_steps=sum(cost.env_steps(run.config) for run in runs),
         updates=sum(cost.updates(run.config) for run in runs),
-        cpu_s=seconds["cpu"],
-        gpu_s=seconds["cuda"],
+        cpu_s=makespan(cpu_s, max(1, cores() // threads)),
+        gpu_s={
+            name: [cost.guess_s(c, kind) * correction.get("cuda", 1) for c in gpu]
+            for name, kind in cost.hardware().gpus.items()
+        },
         disk=disk.add_up(runs),
     )
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+def makespan(seconds: Iterable[float], workers: int) -> float:
+    """When the last of some jobs ends, the longest begun first."""
+    ends = [0.0] * workers
+    for each in sorted(seconds, reverse=True):
+        heapq.heapreplace(ends, ends[0] + each)
+    return max(ends)
 
 
 def duration(seconds: float) -> str:
@@ -70,15 +80,15 @@ def duration(seconds: float) -> str:
 
 def short(number: float) -> str:
     """12,345,678 as 12.3M."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:
             return f"{number / size:.3g}{unit}"
     return f"{number:.0f}"
 
 
-def rows(dag: Dag) -> list[tuple[str, Sum]]:
+def rows(dag: Dag, kernel: Kernel | None = None) -> list[tuple[str, Sum]]:
     """Per experiment, and all of them; a run that several share counts once in the last."""
-    correction = cost.correction(dag.runs.values())
+    correction = cost.correction(dag.runs.values(), kernel)
     found = []
     for matrix in dag.matrices:
         names = {member.config.run_name for member in matrix.members}
@@ -91,42 +101,63 @@ def rows(dag: Dag) -> list[tuple[str, Sum]]:
 
 def show(dag: Dag, console: Console) -> None:
     """Print it."""
+    on_cpu = any(run.config.device == "cpu" for run in dag.pending)
+    kernel = calibrate() if on_cpu else None
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column(f"budget {dag.selection.budget}", no_wrap=True)
     for name in ("runs", "done", "left", "steps", "updates", "disk", "time left, about"):
         table.add_column(name, justify="right", no_wrap=True)
-    summed = rows(dag)
+    summed = rows(dag, kernel)
     for name, total in summed:
         counts = (total.runs, total.done, total.runs - total.done)
         sizes = (short(total.env_steps), short(total.updates), f"{short(total.disk.total)}B")
         table.add_row(name, *map(str, counts), *sizes, _time(total))
+    stale = [target for target in dag.targets if not target.done]
+    drawing = len(stale) * TARGET_S * (kernel.wall_s / kernel_s() if kernel else 1) / cores()
+    table.add_row(f"{len(stale)} tables, figures, lists", *[""] * 6, duration(drawing))
     console.print(table)
-    stale = sum(not target.done for target in dag.targets)
-    console.print(f"Tables, figures, versions, report: {stale} of {len(dag.targets)} to make.")
-    console.print(_basis(dag, summed[-1][1]))
     console.print(_disk(summed[-1][1].disk))
+    total = summed[-1][1]
+    if on_cpu:
+        whole = duration(total.cpu_s + drawing)
+        basis = "finished runs and a calibration" if total.done else "a calibration"
+        console.print(f"On these {cores()} cores about {whole} in all, by {basis} of this moment.")
+    if any(total.gpu_s.values()):
+        show_gpus(summed, console)
 
 
-def _time(total: Sum) -> str:
-    parts = [duration(total.cpu_s)] if total.cpu_s else []
-    parts += [f"{duration(total.gpu_s)} on a GPU"] if total.gpu_s else []
-    return " + ".join(parts) or "-"
+def kernel_s() -> float:
+    """The calibration kernel where the processor's numbers were measured."""
+    return cost.hardware().processor.kernel_s
 
 
-def _basis(dag: Dag, total: Sum) -> str:
-    measured = cost.correction(dag.runs.values())
-    sources = []
-    if total.cpu_s:
-        known = "corrected by finished runs" if "cpu" in measured else "not measured here yet"
-        sources.append(f"{cores()} cores ({known})")
-    if total.gpu_s:
-        known = "corrected by finished runs" if "cuda" in measured else "an RTX A5000's speed"
-        sources.append(f"one GPU ({known}); more GPUs share it")
-    if not sources:
-        return "All runs are finished."
-    return (
-        f"Times are rough estimates for {' and '.join(sources)}: operations per update over a "
-        "measured rate, evaluation left out (workflow/cost.py)."
+def show_gpus(summed: list[tuple[str, Sum]], console: Console) -> None:
+    """GPU-hours left by kind of GPU; time, energy and cost of all; and what that rests on."""
+    kinds = cost.hardware().gpus
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("GPU-hours left", no_wrap=True)
+    for name in kinds:
+        table.add_column(name, justify="right", no_wrap=True)
+    for experiment, part in summed:
+        if any(part.gpu_s.values()):
+            table.add_row(experiment, *(f"{sum(part.gpu_s[kind]) / 3600:,.0f}" for kind in kinds))
+    total = summed[-1][1].gpu_s
+    table.add_section()
+    for count in GPU_COUNTS:
+        times = (duration(makespan(total[kind], count)) for kind in kinds)
+        table.add_row(f"wall time on {count} GPU{'s' * (count > 1)}", *times)
+    hours = {kind: sum(total[kind]) / 3600 for kind in kinds}
+    energy = (f"{hours[name] * kind.watts / 1000:,.0f}" for name, kind in kinds.items())
+    money = (f"{hours[name] * kind.usd_per_hour:,.0f}" for name, kind in kinds.items())
+    table.add_row("energy, kWh", *energy)
+    table.add_row("cost, USD", *money)
+    console.print(table)
+    for name, kind in kinds.items():
+        price = f"{kind.watts:.0f} W, {kind.usd_per_hour:g} USD an hour (assumed)"
+        console.print(f"{name}: {price}; {kind.source}.")
+    console.print(
+        "One run a GPU; energy at the board's full power, without its host. Prices, powers and "
+        "rates are in params/hardware.yaml. Rough estimates all: corrected by runs that finished."
     )
 
 
@@ -136,6 +167,13 @@ def _disk(total: disk.Disk) -> str:
         f"{short(total.replay)}B of replay (checkpoint.with_replay: false leaves it out); the "
         "cache and a local remote hold as much again each."
     )
+
+
+def _time(total: Sum) -> str:
+    first = next(iter(total.gpu_s.values()))
+    parts = [duration(total.cpu_s)] if total.cpu_s else []
+    parts += [f"{sum(first) / 3600:,.0f} GPU-hours"] if first else []
+    return " + ".join(parts) or "-"
 
 
 def arguments_parser(prog: str, description: str | None) -> argparse.ArgumentParser:

@@ -1,18 +1,29 @@
-"""How far a reproduction is, read from the files its jobs leave, and how long it still takes."""
+"""How far a reproduction is, read from the files its jobs leave, and how long it still takes.
 
+    python -m workflow.progress --budget smoke      every job, at this moment: `make status`
+
+Reads files only, so that it works from any machine that sees them, whatever runs the jobs.
+"""
+
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from amago2.layers import ConfigError
 from workflow import cost
-from workflow.dag import Dag, Run, Target
-from workflow.plan import cores, duration
+from workflow.dag import Dag, Run, Target, plan
+from workflow.experiments import Selection
+from workflow.hardware import cores
+from workflow.plan import TARGET_S, arguments_parser, duration, short
 from workflow.receipts import read
 
-TARGET_S = 4.0
-"""What a figure or table takes, start of Python included."""
 ALIVE_S = 60.0
 """A trainer on another machine is taken for alive this long after its last sign of life."""
 TRUSTED_SHARE, TRUSTED_S = 0.03, 20.0
@@ -25,6 +36,19 @@ class Training(NamedTuple):
     run: Run
     done: float
     """From 0 to 1."""
+    state: dict[str, Any]
+    """What the trainer says of itself."""
+
+    def speed(self, what: str) -> float:
+        """Of `env_steps` or `updates`, a second, since its process started."""
+        gained = self.done - float(self.state.get("began", 0))
+        share = gained / self.done if self.done else 0
+        return float(self.state[what]) * share / max(float(self.state["elapsed_s"]), 1e-9)
+
+    def left_s(self) -> float | None:
+        """Seconds left at its speed so far; None while that is not known."""
+        gained = self.done - float(self.state.get("began", 0))
+        return float(self.state["elapsed_s"]) * (1 - self.done) / gained if gained > 0 else None
 
 
 class Progress:
@@ -65,7 +89,7 @@ class Progress:
             path = run.scratch / "progress.json"
             state = read(path)
             if state and not run.record.is_file() and self._alive(path, int(state.get("pid", 0))):
-                yield Training(run, float(state.get("done", 0)))
+                yield Training(run, float(state.get("done", 0)), state)
 
     def _alive(self, progress: Path, pid: int) -> bool:
         with suppress(FileNotFoundError):
@@ -104,3 +128,49 @@ def clock(seconds: float) -> str:
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def show(dag: Dag, console: Console) -> None:
+    """Print what is being trained, and what waits or was interrupted."""
+    progress = Progress(dag)
+    training = {each.run.name: each for each in progress.training()}
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column(f"budget {dag.selection.budget}", no_wrap=True)
+    for name in ("phase", "done", "steps", "updates", "steps/s", "updates/s", "time left, about"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in progress.runs:
+        if each := training.get(run.name):
+            counts = (short(each.state["env_steps"]), short(each.state["updates"]))
+            speeds = (f"{each.speed(what):.3g}" for what in ("env_steps", "updates"))
+            left = each.left_s()
+            rest = "-" if left is None else duration(left)
+            table.add_row(
+                label(run), str(each.state["phase"]), f"{each.done:.0%}", *counts, *speeds, rest
+            )
+        elif state := read(run.scratch / "progress.json"):
+            table.add_row(label(run), "interrupted", f"{state.get('done', 0):.0%}")
+    if table.row_count:
+        console.print(table)
+    finished = progress.total - len(progress.runs)
+    waiting = len(progress.runs) - table.row_count
+    console.print(
+        f"{finished} of {progress.total} runs are finished, {len(training)} are being trained, "
+        f"{table.row_count - len(training)} are interrupted, {waiting} have not begun; "
+        f"{len(progress.targets)} tables, figures and lists are to be made."
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    given = arguments_parser("python -m workflow.progress", __doc__).parse_args(arguments)
+    try:
+        dag = plan(Selection.parse(vars(given)))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    show(dag, Console(width=max(120, Console().width), highlight=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -33,8 +33,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *RUN, "split", "source", "step", "timestep", "accuracy", "chance", "tasks", "rollouts",
     ),
     "compute": (
-        *RUN, "wall_s", "cpu_s", "env_steps", "updates", "steps_per_s", "updates_per_s",
-        "peak_rss_bytes", "gpu_name", "gpu_peak_bytes", "gpu_mean_util", "gpu_joules",
+        *RUN, "planned_s", "wall_s", "cpu_s", "env_steps", "updates", "steps_per_s",
+        "updates_per_s", "peak_rss_bytes", "gpu_name", "gpu_peak_bytes", "gpu_mean_util",
+        "gpu_joules",
     ),
 }  # fmt: skip
 MADE_WITH = ("training_version", "git_commit", "git_dirty", "lock_sha256", "container_digest")
@@ -125,7 +126,7 @@ def thin(rows: Iterable[Mapping[str, str]]) -> Iterator[Row]:
 
 def cost(record: Mapping[str, Any], telemetry: Iterable[Mapping[str, str]]) -> Row:
     """What a run took; rates are over the whole run, waiting and evaluation included."""
-    keys = ("wall_s", "cpu_s", "env_steps", "updates", "peak_rss_bytes")
+    keys = ("planned_s", "wall_s", "cpu_s", "env_steps", "updates", "peak_rss_bytes")
     row = {key: record.get(key) for key in keys}
     wall = record.get("wall_s")
     for rate, count in (("steps_per_s", "env_steps"), ("updates_per_s", "updates")):

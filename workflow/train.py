@@ -20,7 +20,7 @@ from typing import IO, Any
 from amago2.layers import ConfigError, RunError
 from workflow import container, devices
 from workflow.baselines.config import load_run, trainer
-from workflow.cost import gpu_bytes
+from workflow.cost import gpu_bytes, guess_s
 from workflow.files import write_atomically
 from workflow.receipts import read
 
@@ -30,9 +30,9 @@ CODE = ("amago2", "envs", "workflow", "params", "containers", "Snakefile", "pypr
 
 
 def provenance(settings: Path, image: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the code, its environment and the parameters come from; None where it is not known.
+    """Where code, environment and parameters come from, and the time that was planned for it.
 
-    `image` is the record of the image that it is trained in, empty on the host.
+    `image` is the record of the image that it is trained in, empty on the host. None is unknown.
     """
     return {
         "git_commit": _git("rev-parse", "HEAD"),
@@ -46,6 +46,7 @@ def provenance(settings: Path, image: Mapping[str, Any]) -> dict[str, Any]:
         or os.environ.get("AMAGO2_CONTAINER_DIGEST")
         or None,
         "parameters_sha256": hashlib.sha256(settings.read_bytes()).hexdigest(),
+        "planned_s": round(guess_s(load_run(settings)), 1),
     }
 
 

@@ -80,7 +80,7 @@ def _write_run(folder: Path, entry: Entry, world: World) -> None:
     )
     record = {
         "training_version": 1, "git_commit": "0" * 40, "wall_s": 61.5, "cpu_s": 60.0, "gpu": None,
-        "env_steps": world.steps[-1], "updates": 2000, "peak_rss_bytes": 2**29,
+        "planned_s": 30.0, "env_steps": world.steps[-1], "updates": 2000, "peak_rss_bytes": 2**29,
     }  # fmt: skip
     (folder / "record.json").write_text(json.dumps(record))
 

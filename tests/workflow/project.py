@@ -89,6 +89,18 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
+def copy_all(folder: Path) -> None:
+    """Everything that git would know of the project, committed, in `folder`."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for path in map(Path, filter(None, names.split("\0"))):
+        if (ROOT / path).is_file():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / path, folder / path)
+    git(folder, "init", "-q", "-b", "main")
+    commit(folder)
+
+
 def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Have this process plan the project in `folder`, as its own Snakemake would."""
     patch.chdir(folder)

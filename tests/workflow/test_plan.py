@@ -1,12 +1,15 @@
 """What a budget takes: counts exactly, times roughly."""
 
+import json
+import os
+import re
 from pathlib import Path
 
 import pytest
 
 from amago2.config import Config
 from amago2.layers import Layer
-from workflow import cost, plan, progress
+from workflow import cost, hardware, plan, progress
 from workflow.plan import duration, rows, short
 from workflow.resolve import Parameters
 
@@ -72,7 +75,7 @@ def test_the_command_shows_experiments_and_total(
 ) -> None:
     assert plan.main(["--budget", "micro"]) == 0
     said = capsys.readouterr().out
-    for word in ("popgym", "ext_return_scale", "all different runs", "rough estimates"):
+    for word in ("popgym", "ext_return_scale", "all different runs", "by a calibration of this"):
         assert word in said
     assert plan.main(["--budget", "micr"]) == 2
     assert not (checkout / "results").exists()
@@ -101,3 +104,71 @@ def test_progress_counts_what_is_done(checkout: Path) -> None:
     assert f"runs 1/8 done, 1 training ({progress.label(two)} 64%)" in watched.line()
     project.finish(two)
     assert watched.line().startswith("runs 2/8 done, elapsed")
+
+
+def test_status_shows_every_job(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two, three, *_ = the_plan().pending
+    project.finish(one)
+    state = {"phase": "learn", "epoch": 1, "env_steps": 600, "updates": 30, "elapsed_s": 10.0}
+    for run, more in (
+        (two, {"pid": os.getpid(), "done": 0.6, "began": 0.1}),
+        (three, {"done": 0.5}),
+    ):
+        run.scratch.mkdir(parents=True)
+        (run.scratch / "progress.json").write_text(json.dumps(state | more))
+    os.utime(three.scratch / "progress.json", (0, 0))
+    assert progress.main(["--budget", "micro"]) == 0
+    said = capsys.readouterr().out
+    # 5 of 6 tenths were done in these 10 s: 500 steps, 25 updates; the other 4 tenths take 8 s.
+    assert re.search(rf"{progress.label(two)} +learn +60% +600 +30 +50 +2.5 +8 s", said)
+    assert re.search(rf"{progress.label(three)} +interrupted +50%", said)
+    assert "1 of 8 runs are finished, 1 are being trained, 1 are interrupted, 5 have not" in said
+
+
+def test_the_longest_runs_decide_when_all_are_done() -> None:
+    assert plan.makespan([], 3) == 0
+    assert plan.makespan([1, 1, 1, 3], 2) == 3
+    assert plan.makespan([1, 2, 3, 4, 5], 2) == 8
+    assert plan.makespan([5], 100) == 5
+
+
+def test_gpu_hours_time_energy_and_cost(
+    checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = checkout / "params" / "budgets" / "micro.yaml"
+    path.write_text(path.read_text().replace("all:\n", "all:\n  device: cuda\n"))
+    seconds = {"RTX A5000": 36_000.0, "A100 80GB": 18_000.0}
+    kinds = {id(kind): name for name, kind in cost.hardware().gpus.items()}
+    monkeypatch.setattr(cost, "guess_s", lambda _, kind: seconds.get(kinds[id(kind)], 3600.0))
+    assert plan.main(["--budget", "micro"]) == 0
+    said = capsys.readouterr().out
+    assert re.search("all different runs +80 +40 +8 +8", said)
+    assert re.search("wall time on 4 GPUs +20 h +10 h", said)
+    assert re.search("energy, kWh +18 +16", said)  # 80 h at 230 W, 40 h at 400 W
+    assert re.search("cost, USD +40 +60", said)
+    assert "published: 26, 25.7, 22, 14.5 updates/s" in said
+
+
+def test_calibration_scales_guesses_to_this_machine(checkout: Path) -> None:
+    here = hardware.Kernel(wall_s=0.3, cpu_s=0.1)
+    there, start = cost.hardware().processor.kernel_s, cost.hardware().processor.start_s
+    dag = the_plan()
+    assert cost.correction(dag.runs.values(), here) == {"cpu": 0.3 / there}
+    run = next(iter(dag.runs.values()))
+    project.finish(run)
+    runs = the_plan().runs.values()  # 60 CPU seconds, and the clock runs three times as fast
+    found = cost.correction(runs, here)["cpu"]
+    assert found == pytest.approx(3 * (60 + start) / cost.guess_s(run.config))
+    kernel = hardware.calibrate()
+    assert 0 < kernel.cpu_s < 2 * kernel.wall_s
+
+
+def test_hardware_says_where_its_numbers_are_from() -> None:
+    for gpu in cost.hardware().gpus.values():
+        assert gpu.source.startswith(("published: ", "measured: ", "not measured: "))
+
+
+def test_memory_that_a_run_claims_of_a_gpu() -> None:
+    large = ml45_sized(batch=24)
+    images = PARAMS.resolve("procgen_easy", "ind_actor_ind_critic", "paper")
+    assert cost.gpu_bytes(images) > 2 * cost.gpu_bytes(large) > 0

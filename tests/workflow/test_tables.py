@@ -163,6 +163,7 @@ def test_compute_counts_a_shared_run_once(tmp_path: Path) -> None:
     shown = compute.display(frame)
     assert "GPU" not in shown.columns
     assert shown["wall time"].iloc[-1] == "2:03"
+    assert shown["planned"].iloc[-1] == "1:00"
 
 
 def test_tables_without_runs_are_made(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ for figure in PLAN.of("figures"):
             figure.outputs,
         log:
             figure.log,
+        localrule: True
         params:
             name=figure.name,
             budget=PLAN.selection.budget,

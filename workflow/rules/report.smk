@@ -12,6 +12,7 @@ for report in PLAN.of("report"):
             report.outputs,
         log:
             report.log,
+        localrule: True
         params:
             budget=PLAN.selection.budget,
         shell:
@@ -30,6 +31,7 @@ for manifest in PLAN.of("manifest"):
             manifest.outputs,
         log:
             manifest.log,
+        localrule: True
         params:
             folder=PLAN.results,
         shell:

@@ -15,6 +15,7 @@ for data in PLAN.of("data"):
             data.outputs,
         log:
             data.log,
+        localrule: True
         params:
             results=PLAN.results,
             name=data.name,
@@ -40,6 +41,7 @@ for data in PLAN.of("computed"):
             receipt=data.recipe.receipt,
         log:
             data.log,
+        localrule: True
         params:
             module=data.name,
         shell:
@@ -63,6 +65,7 @@ for table in PLAN.of("tables"):
             table.outputs,
         log:
             table.log,
+        localrule: True
         params:
             name=table.name,
             budget=PLAN.selection.budget,

@@ -15,6 +15,7 @@ rule train:
     resources:
         gpu=lambda wildcards: int(PLAN.runs[wildcards.run].config.device == "cuda"),
         gpu_mb=lambda wildcards: gpu_bytes(PLAN.runs[wildcards.run].config) // 10**6,
+        mem_mb=lambda wildcards: memory_bytes(PLAN.runs[wildcards.run].config) // 10**6,
     params:
         settings=lambda wildcards: PLAN.runs[wildcards.run].settings,
         folder=lambda wildcards: PLAN.runs[wildcards.run].folder,

@@ -37,6 +37,7 @@ for described in PLAN.of("describe"):
             described.outputs,
         log:
             described.log,
+        localrule: True
         shell:
             "(python -m workflow.describe {input.gate} && python -m workflow.receipts {input.gate})"
             " > {log} 2>&1"

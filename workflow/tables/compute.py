@@ -8,6 +8,7 @@ from workflow.render import Params
 
 GIB = 2.0**30
 _MEANS = {
+    "planned_min": ("planned_s", 1 / 60),
     "wall_min": ("wall_s", 1 / 60),
     "cpu_min": ("cpu_s", 1 / 60),
     "env_steps": ("env_steps", 1),
@@ -21,7 +22,7 @@ _MEANS = {
 }
 _NAMES = {
     "benchmark": "benchmark", "variant": "variant", "cell": "cell", "runs": "runs",
-    "wall_min": "wall time", "cpu_min": "CPU time", "env_steps": "steps",
+    "planned_min": "planned", "wall_min": "wall time", "cpu_min": "CPU time", "env_steps": "steps",
     "updates": "updates", "steps_per_s": "steps/s", "updates_per_s": "updates/s",
     "memory_gib": "memory (GiB)", "gpu": "GPU", "gpu_memory_gib": "GPU memory (GiB)",
     "gpu_use_pct": "GPU use (%)", "gpu_wh": "GPU energy (Wh)",
@@ -47,7 +48,11 @@ def display(frame: pd.DataFrame) -> pd.DataFrame:
     """With names and units, times as 12 s or 1:59; columns in which no run has anything are out."""
     names = [style.look(variant).label if variant else "" for variant in frame.variant.fillna("")]
     shown = frame.assign(variant=names).dropna(axis="columns", how="all")
-    times = {name: shown[name].map(_clock) for name in ("wall_min", "cpu_min") if name in shown}
+    times = {
+        name: shown[name].map(_clock)
+        for name in ("planned_min", "wall_min", "cpu_min")
+        if name in shown
+    }
     return shown.assign(**times).rename(columns=_NAMES)
 
 
@@ -63,6 +68,6 @@ def _clock(minutes: float) -> str:
 
 
 def _total(runs: pd.DataFrame) -> pd.DataFrame:
-    summed = ["runs", "wall_min", "cpu_min", "env_steps", "updates", "gpu_wh"]
+    summed = ["runs", "planned_min", "wall_min", "cpu_min", "env_steps", "updates", "gpu_wh"]
     total = runs[summed].sum(min_count=1).to_dict()
     return pd.DataFrame([{"benchmark": "all runs", "variant": "", "cell": "", **total}])

@@ -1,0 +1,161 @@
+"""The DAG through a real Slurm of this one machine: `make test-slurm`, as root.
+
+What is tested is `profiles/slurm`, with waiting times that suit a test.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.workflow import project
+
+pytestmark = pytest.mark.slurm
+
+CLUSTER = Path(__file__).with_name("cluster.sh")
+FAKE_TRAINER = project.ROOT / "tests" / "workflow" / "fake_cli.py"
+ONE_RUN = "budgets: {micro: {seeds: 1, variants: [ind_actor_ind_critic]}}"
+LONGER = {"epochs: 2": "epochs: 60", "updates_per_epoch: 2": "updates_per_epoch: 8"}
+CHECKPOINTS = "all:\n  checkpoint: {every: 2, keep: 1}\n"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cluster for all tests."""
+    folder = tmp_path_factory.mktemp("slurm")
+    for parent in folder.parents[:3]:  # munged runs as another user
+        parent.chmod(0o755)
+    folder.chmod(0o755)
+    os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
+    subprocess.run([CLUSTER, "start", folder], check=True)
+    yield
+    subprocess.run([CLUSTER, "stop", folder], check=True)
+
+
+def checkout(folder: Path, fake: bool = False, **settings: object) -> Path:
+    """A project with one micro run and the Slurm profile."""
+    project.copy_project(folder)
+    experiments = folder / "params" / "experiments"
+    (experiments / "ext_return_scale.yaml").unlink()
+    for kind in ("figures", "tables"):
+        shutil.rmtree(folder / "params" / kind)
+    text = (experiments / "popgym.yaml").read_text()
+    (experiments / "popgym.yaml").write_text(text.split("budgets:")[0] + ONE_RUN + "\n")
+    budget = folder / "params" / "budgets" / "micro.yaml"
+    text = budget.read_text().replace("all:\n", CHECKPOINTS)
+    for old, new in LONGER.items():
+        text = text.replace(old, new)
+    budget.write_text(text)
+    if fake:
+        shutil.copy(FAKE_TRAINER, folder / "amago2" / "cli.py")
+    adjust(folder, **settings)
+    project.commit(folder)
+    return folder
+
+
+def adjust(folder: Path, **settings: object) -> None:
+    """Shorter waits than on a real cluster, and other settings of the profile."""
+    path = folder / "profiles" / "slurm" / "config.yaml"
+    profile = yaml.safe_load(path.read_text())
+    profile |= {"slurm-init-seconds-before-status-checks": 3, "latency-wait": 10}
+    profile |= {"seconds-between-status-checks": 3, "slurm-no-account": True}
+    profile["default-resources"] |= {"mem_mb": 1000}
+    path.write_text(yaml.safe_dump(profile | settings))
+
+
+def start(folder: Path, *options: str, **variables: str) -> subprocess.Popen[str]:
+    command = [project.sys.executable, "-m", "workflow.reproduce", *options]
+    command += [] if options[-1] == "here" else ["--profile", "slurm"]
+    return subprocess.Popen(
+        [word for word in command if word != "here"],
+        cwd=folder,
+        env={**project.environment(), **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    said, _ = process.communicate(timeout=1500)
+    return process.returncode, said
+
+
+def wait_until(happened: Callable[[], object]) -> None:
+    end = time.monotonic() + 300
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.3)
+
+
+def jobs(state: str) -> list[str]:
+    command = ["squeue", "--noheader", "--states", state, "--format", "%i"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+
+
+def record(folder: Path) -> dict[str, object]:
+    (path,) = folder.glob("results/micro/runs/*/*/*/record.json")
+    content: dict[str, object] = json.loads(path.read_text())
+    return content
+
+
+def bits(folder: Path) -> dict[str, bytes]:
+    """Everything of a finished run that must not depend on how it was made."""
+    (run,) = (path.parent for path in folder.glob("results/micro/runs/*/*/*/record.json"))
+    names = ("metrics.csv", "evaluations.csv", "config.yaml")
+    files = [run / name for name in names]
+    files += [path for bulk in ("checkpoint", "replay") for path in sorted((run / bulk).iterdir())]
+    return {str(path.relative_to(run)): path.read_bytes() for path in files}
+
+
+def test_a_preempted_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    here = checkout(tmp_path / "here")
+    code, said = finish(start(here, "--budget", "micro", "here"))
+    assert code == 0, said
+
+    there = checkout(tmp_path / "there")
+    process = start(there, "--budget", "micro")
+    wait_until(lambda: list(there.glob("results/micro/.scratch/*/checkpoints/epoch-*")))
+    (job,) = jobs("RUNNING")
+    subprocess.run(["scontrol", "requeue", job], check=True)
+    code, said = finish(process)
+    assert code == 0, said
+    assert record(there)["resumptions"] == 1
+    assert record(here)["resumptions"] == 0
+    assert bits(there) == bits(here)
+
+
+def test_a_run_over_its_time_limit_goes_on_in_the_next_job(tmp_path: Path) -> None:
+    folder = checkout(tmp_path / "project", fake=True, **{"default-resources": {"runtime": 1}})
+    code, said = finish(start(folder, "--budget", "micro", FAKE_SECONDS="110"))
+    assert code == 0, said
+    began = [float(share) for share in str(record(folder)["began"]).split()]
+    assert len(began) > 1
+    assert began == sorted(began)
+    assert began[0] == 0 < began[1]
+
+
+def test_a_failed_job_is_reported_with_its_log(tmp_path: Path) -> None:
+    folder = checkout(tmp_path / "project", fake=True, retries=0)
+    code, said = finish(start(folder, "--budget", "micro", FAKE_FAILS="ind_actor_ind_critic"))
+    assert code == 1
+    assert "FAILED: popgym ind/ind seed 0 (results/micro/.logs/runs/popgym/" in said
+    assert "    it went wrong: for no good reason" in said
+
+
+def test_a_benchmark_of_the_smoke_budget(tmp_path: Path) -> None:
+    """Several runs at once as a job array, tables and figures from them where we are."""
+    folder = tmp_path / "project"
+    project.copy_all(folder)
+    adjust(folder, **{"slurm-array-jobs": "train"})
+    project.commit(folder)
+    code, said = finish(start(folder, "--budget", "smoke", "--benchmark", "babyai"))
+    assert code == 0, said
+    assert (folder / "results/smoke/figures/fig10.svg").is_file()
+    assert len(list(folder.glob("results/smoke/runs/*/*/*/record.json"))) == 2

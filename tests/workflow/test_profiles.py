@@ -1,0 +1,49 @@
+"""Profiles that no test runs for real: many GPUs, and a pod on Kubernetes."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from amago2.layers import ConfigError
+from workflow import reproduce
+from workflow.plan import arguments_parser
+
+from . import project
+
+PROFILES = project.ROOT / "profiles"
+
+
+def test_snakemake_accepts_the_profile_for_many_gpus(tmp_path: Path) -> None:
+    folder = project.copy_project(tmp_path / "project")
+    options = ("--workflow-profile", "profiles/gpu", "--config", "budget=micro", "seeds=1")
+    done = project.run(folder, "snakemake", "-n", *options, "experiment=popgym")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^train +2$", done.stdout + done.stderr, re.MULTILINE)
+
+
+def test_the_pod_finds_its_command_and_its_checkout() -> None:
+    job = yaml.safe_load((PROFILES / "kubernetes" / "job.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    python, flag, module, *arguments = container["command"]
+    assert (python, flag) == ("python", "-m")
+    assert importlib.util.find_spec(module)
+    budget = arguments_parser("test", None).parse_args(arguments).budget
+    assert (project.ROOT / "params" / "budgets" / f"{budget}.yaml").is_file()
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounts.keys() == {volume["name"] for volume in pod["volumes"]}
+    assert container["workingDir"].startswith(mounts["checkout"] + "/")
+    assert pod["restartPolicy"] == "Never"
+    assert pod["securityContext"]["runAsUser"] == 1000
+
+
+def test_a_profile_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.ROOT)
+    for known in ("", "gpu", "slurm"):
+        reproduce.check_profile(known)
+    with pytest.raises(ConfigError, match="unknown profile slurn; did you mean slurm"):
+        reproduce.check_profile("slurn")
