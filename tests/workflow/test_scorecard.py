@@ -117,7 +117,7 @@ def test_under_three_seeds_there_are_points_and_no_verdicts(tmp_path: Path) -> N
 
 
 def test_every_claims_runs_are_among_those_of_its_experiment() -> None:
-    """Agents that no experiment trains could never be judged; PPO-GRU is a baseline's."""
+    """Agents that no experiment trains could never be judged."""
     from workflow.experiments import Selection, matrices
     from workflow.resolve import Parameters
 
@@ -128,7 +128,6 @@ def test_every_claims_runs_are_among_those_of_its_experiment() -> None:
                 config = member.config
                 known.add((matrix.name, config.benchmark, config.variant, member.cell))
     known.add(("atari", "atari", "dep_actor_dep_critic_clipped", "default"))
-    known.add(("popgym", "popgym", "ppo_gru", "default"))
     for name, claim in CLAIMS.items():
         for arm in (*claim.plus, *claim.minus):
             assert (arm.experiment, arm.benchmark, arm.variant, arm.cell) in known, name
