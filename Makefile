@@ -27,7 +27,7 @@ SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce plan status figures tables doctor test test-browser test-docker \
-	test-slurm lint verify bench learn-check retro-roms lock clean distclean
+	test-slurm lint verify licences bench learn-check retro-roms lock clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -91,6 +91,9 @@ bench: setup  ## measure speed and memory into docs/performance.md
 
 learn-check: setup  ## train small agents for minutes and see them learn what they should
 	@$(PYTEST) -m learn -n 2 -rP
+
+licences: setup  ## docs/licences.md anew, from the locked packages
+	@$(RUN) python -m workflow.licences --out docs/licences.md
 
 lock: setup  ## make the hash locks anew (UPGRADE=1: with the newest versions)
 	@$(PYTHON) -m workflow.environment lock $(if $(UPGRADE),--upgrade)

@@ -33,9 +33,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *RUN, "split", "source", "step", "timestep", "accuracy", "chance", "tasks", "rollouts",
     ),
     "compute": (
-        *RUN, "planned_s", "wall_s", "cpu_s", "env_steps", "updates", "steps_per_s",
-        "updates_per_s", "peak_rss_bytes", "gpu_name", "gpu_peak_bytes", "gpu_mean_util",
-        "gpu_joules",
+        *RUN, "state", "resumptions", "planned_s", "wall_s", "cpu_s", "env_steps", "updates",
+        "steps_per_s", "updates_per_s", "peak_rss_bytes", "gpu_name", "gpu_peak_bytes",
+        "gpu_mean_util", "gpu_joules",
     ),
 }  # fmt: skip
 MADE_WITH = ("training_version", "git_commit", "git_dirty", "lock_sha256", "container_digest")
@@ -68,7 +68,7 @@ def _run_name(entry: Mapping[str, Any]) -> str:
 def _run_tables(folder: Path) -> dict[str, list[Row]]:
     """Tables of one run. The record is written last, so without it the run is not finished."""
     if not (folder / "record.json").is_file():
-        return {"runs": [{"state": "missing"}]}
+        return {"runs": [{"state": "missing"}], "compute": list(_unfinished(folder))}
     record = _read_json(folder / "record.json")
     made = {key: record.get(key) for key in MADE_WITH}
     return {
@@ -128,10 +128,21 @@ def cost(record: Mapping[str, Any], telemetry: Iterable[Mapping[str, str]]) -> R
     """What a run took; rates are over the whole run, waiting and evaluation included."""
     keys = ("planned_s", "wall_s", "cpu_s", "env_steps", "updates", "peak_rss_bytes")
     row = {key: record.get(key) for key in keys}
+    row |= {"state": "finished", "resumptions": record.get("resumptions")}
     wall = record.get("wall_s")
     for rate, count in (("steps_per_s", "env_steps"), ("updates_per_s", "updates")):
         row[rate] = record[count] / wall if wall and count in record else None
     return row | _gpu_cost(record.get("gpu") or {}, telemetry)
+
+
+def _unfinished(folder: Path) -> Iterator[Row]:
+    """What a run that failed, or goes on, has taken since it was last started, if it ever was."""
+    digest, results = folder.name.rpartition("-")[2], folder.parents[3]
+    progress = results / ".scratch" / digest / "progress.json"
+    if progress.is_file():
+        content = _read_json(progress)
+        counts = {key: content.get(key) for key in ("env_steps", "updates")}
+        yield {"state": "unfinished", "wall_s": content.get("elapsed_s"), **counts}
 
 
 def _gpu_cost(gpu: Mapping[str, Any], telemetry: Iterable[Mapping[str, str]]) -> Row:

@@ -1,5 +1,6 @@
 """Tables: their content, and the three forms in which they are written."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from amago2.layers import ConfigError
 from workflow import catalog, emit, frames, hyperparameters, render, tabulate
 from workflow.resolve import Parameters
-from workflow.tables import compute
+from workflow.tables import compute, ledger
 from workflow.tables import hyperparameters as table1
 from workflow.tables import return_scale_scores as scores
 
@@ -180,3 +181,29 @@ def test_a_table_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     spec = catalog.table(ROOT / "params", "table1")
     with pytest.raises(ConfigError, match=r"hyperparameters\.csv: no such file"):
         frames.load(spec, tmp_path, [])
+
+
+def test_the_ledger_counts_runs_that_failed_and_that_never_began(tmp_path: Path) -> None:
+    """Four runs: finished twice, one of them after two interruptions; failed; never begun."""
+    runs = [("popgym", "ind_actor_ind_critic", "default", seed) for seed in range(4)]
+    world = World({"default": {"a": (0.0, 1.0)}}, [0, 3600])
+    path = write_experiment(tmp_path, "popgym", runs, world, missing=(2, 3))
+    entries = json.loads(path.read_text())["runs"]
+    record = tmp_path / entries[0]["path"] / "record.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"resumptions": 2}))
+    progress = tmp_path / ".scratch" / entries[2]["hash"] / "progress.json"
+    progress.parent.mkdir(parents=True)
+    progress.write_text('{"elapsed_s": 1800.0, "env_steps": 5, "updates": 1}')
+    out = tmp_path / "tables" / "data"
+    assert tabulate.main(["--experiment-file", str(path), "--out", str(out)]) == 0
+    spec = catalog.table(ROOT / "params", "ledger")
+    tables = frames.load(spec, tmp_path, ["popgym"])
+    frame = ledger.build(tables, render.Params("mini", spec, None)).set_index("benchmark")
+    row = frame.loc["popgym"].to_dict()
+    assert row == pytest.approx({
+        "runs": 4, "finished": 2, "unfinished": 1, "not_begun": 1, "resumed": 2,
+        "cpu_h": 120 / 3600, "wall_h": 123 / 3600, "unfinished_h": 0.5,
+    })  # fmt: skip
+    assert frame.loc["all"].to_dict() == row
+    # What failed is no part of the means.
+    assert compute.build(tables, render.Params("mini", spec, None)).runs.tolist() == [2, 2]

@@ -35,6 +35,7 @@ def build(tables: Tables, _params: Params) -> pd.DataFrame:
     A run that several experiments share is counted once.
     """
     runs = frames.every(tables, "compute").drop_duplicates(["benchmark", "variant", "seed", "run"])
+    runs = runs[runs.state == "finished"]
     if runs.empty:
         return pd.DataFrame(columns=list(_NAMES))
     numbers = {name: pd.to_numeric(runs[key]) * unit for name, (key, unit) in _MEANS.items()}
