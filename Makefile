@@ -26,7 +26,7 @@ PYTEST := $(RUN) OMP_NUM_THREADS=1 python -m pytest
 SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce plan status figures tables doctor test test-browser test-docker \
+.PHONY: help setup reproduce plan status pull crate figures tables doctor test test-browser test-docker \
 	test-slurm lint verify licences bench learn-check retro-roms lock clean distclean
 
 help:  ## this list
@@ -47,6 +47,13 @@ plan: setup  ## what a budget would run, how long it takes, what is done already
 
 status: setup  ## how far each run is, how fast, and how long it still takes
 	@$(RUN) python -m workflow.progress $(CHOICE)
+
+pull: setup  ## fetch a run's checkpoint and check it: FOLDER=results/..., REPLAY=1 for its replay
+	@test -n "$(FOLDER)" || { echo 'pull: say which run: make pull FOLDER=results/mini/runs/...' >&2; exit 2; }
+	@$(RUN) python -m workflow.pull $(FOLDER) $(if $(REPLAY),--replay)
+
+crate: setup  ## describe a budget's results as an RO-Crate (Workflow Run)
+	@$(RUN) python -m workflow.crate --budget $(BUDGET)
 
 figures: setup  ## the figures alone
 	@$(RUN) python -m workflow.plan $(CHOICE) >/dev/null

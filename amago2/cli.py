@@ -193,7 +193,7 @@ def info(run: RunArgument) -> None:
     verify(folder)
     print(f"{folder}: whole (every SHA-256 as recorded)")
     if (run / "replay").is_dir() and record.exists():
-        from amago2.origin import check_part
+        from amago2.files import check_part
 
         check_part(run, "replay", json.loads(record.read_text()))
         print(f"{run / 'replay'}: whole (every SHA-256 as recorded)")

@@ -3,10 +3,11 @@
 import contextlib
 import hashlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from amago2.layers import ConfigError
+from amago2.layers import ConfigError, RunError
 
 
 @contextlib.contextmanager
@@ -63,3 +64,18 @@ def refuse_foreign(folder: Path, ours: Collection[str]) -> None:
             f"{folder}: holds no run but other things, such as {others[0]}; name a folder that is "
             "empty or does not exist"
         )
+
+
+def check_part(run: Path, part: str, record: Mapping[str, Any]) -> None:
+    """Check `checkpoint` or `replay` of a run against its record. Raises `RunError`."""
+    folder = run / part
+    expected: dict[str, str] = record.get(f"{part}_sha256", {})
+    if not folder.is_dir():
+        fetch = f"; `dvc pull {folder}.dvc` fetches it" if Path(f"{folder}.dvc").exists() else ""
+        raise RunError(f"{run}: its {part} is not here{fetch}")
+    found = sums(folder)
+    for name, digest in expected.items():
+        if name not in found:
+            raise RunError(f"{folder}: {name} is missing")
+        if found[name] != digest:
+            raise RunError(f"{folder}: {name} is damaged (its SHA-256 is not the recorded one)")

@@ -6,14 +6,13 @@ checkpoint and its replay; both are checked against the digests in its record be
 
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from amago2 import checkpoint as ckpt
 from amago2.config import Config, load
-from amago2.files import sha256, sums, write_text
-from amago2.layers import ConfigError, RunError
+from amago2.files import check_part, sha256, write_text
+from amago2.layers import ConfigError
 from amago2.replay import unpack
 
 MAY_DIFFER = "budget, device, threads, collector.epochs, evaluation, checkpoint"
@@ -51,21 +50,6 @@ def adopt(config: Config, origin: Path, scratch: Path) -> None:
     write_text(partial / "origin.json", json.dumps(source) + "\n")
     write_text(partial / "config.yaml", config.to_yaml())
     partial.rename(scratch)
-
-
-def check_part(run: Path, part: str, record: Mapping[str, Any]) -> None:
-    """Check `checkpoint` or `replay` of a run against its record. Raises `RunError`."""
-    folder = run / part
-    expected: dict[str, str] = record.get(f"{part}_sha256", {})
-    if not folder.is_dir():
-        fetch = f"; `dvc pull {folder}.dvc` fetches it" if Path(f"{folder}.dvc").exists() else ""
-        raise RunError(f"{run}: its {part} is not here{fetch}")
-    found = sums(folder)
-    for name, digest in expected.items():
-        if name not in found:
-            raise RunError(f"{folder}: {name} is missing")
-        if found[name] != digest:
-            raise RunError(f"{folder}: {name} is damaged (its SHA-256 is not the recorded one)")
 
 
 def _record(run: Path) -> dict[str, Any]:

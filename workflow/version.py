@@ -22,6 +22,18 @@ from workflow.receipts import Recipe, file_digest, read
 
 BULK = ("checkpoint", "replay")
 """A run's folders that DVC versions."""
+REMEDIES = {
+    "Unable to locate credentials": "give the remote its credentials, docs/versions.md says how",
+    "Forbidden": "the remote refuses these credentials",
+    "AccessDenied": "the remote refuses these credentials",
+    "InvalidAccessKeyId": "the remote does not know these credentials",
+    "SignatureDoesNotMatch": "the remote refuses these credentials",
+    "Could not connect": "the remote cannot be reached",
+    "bucket does not exist": "make it, or correct the address with `dvc remote modify`",
+    "No space left": "free some disk and try again, nothing is lost",
+    "File too large": "free some disk and try again, nothing is lost",
+}
+"""What helps, by what DVC says of it."""
 Versions = dict[str, dict[str, str | None]]
 
 
@@ -102,9 +114,7 @@ def default_remote() -> str:
 
 def dvc(*arguments: str, check: bool = True) -> str:
     """Run DVC, waiting for any other DVC command to end; returns what it prints."""
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments, "--quiet"]
-    if not check:
-        command.pop()
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CI": "1"})
     if check and done.returncode:
         raise VersioningError(f"dvc {arguments[0]} failed: {reason(done.stderr)}")
@@ -115,7 +125,10 @@ def reason(messages: str) -> str:
     """The lines in which DVC says what is wrong, without its advice to chat about it."""
     lines = [line.strip() for line in messages.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
-    return "; ".join(errors or lines[-3:]) or "no reason given"
+    said = "; ".join(errors or lines[-3:]) or "no reason given"
+    said = said.replace("unexpected error - ", "")
+    advice = [remedy for sign, remedy in REMEDIES.items() if sign in said]
+    return " - ".join([said, *advice[:1]])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from amago2.files import sums
 from workflow import catalog, receipts
 from workflow.dag import Dag, Run, plan
 from workflow.experiments import Selection
@@ -20,7 +22,7 @@ from workflow.version import VersioningError, reason
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("amago2", "envs", "workflow", "params", "profiles")
-FILES = ("Snakefile", "dvc.yaml", ".gitignore", ".dvcignore", "pyproject.toml")
+FILES = ("Snakefile", "dvc.yaml", ".gitattributes", ".gitignore", ".dvcignore", "pyproject.toml")
 DRAWN = {
     "fig03", "fig05", "fig12", "fig16", "ext_return_scale", "compute", "table1", "table2",
     "return_scale_scores",
@@ -127,6 +129,20 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, env=environment())
 
 
+class _Messages(logging.Handler):
+    """What DVC would print on standard error."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[1]:
+            text = " - ".join(filter(None, [text, str(record.exc_info[1])]))
+        self.lines.append(f"{record.levelname}: {text}")
+
+
 def dvc(*arguments: str) -> str:
     """Run DVC on the project in the working directory, in this process; returns what it prints.
 
@@ -134,12 +150,20 @@ def dvc(*arguments: str) -> str:
     """
     from dvc.cli import main
 
-    said, wrong = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(wrong):
-        code = main([*arguments])
+    said, handler = io.StringIO(), _Messages(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("dvc", "dvc_data", "dvc_objects")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
+            code = main([*arguments])
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
     if code:
-        raise VersioningError(f"dvc {arguments[0]} failed: {reason(wrong.getvalue())}")
-    assert "WARNING" not in wrong.getvalue().replace("WARNING: This will remove", "")
+        raise VersioningError(f"dvc {arguments[0]} failed: {reason(chr(10).join(handler.lines))}")
+    warnings = [line for line in handler.lines if "This will remove" not in line]
+    assert not warnings
     return said.getvalue().strip()
 
 
@@ -175,8 +199,10 @@ def pretend(**options: str) -> Dag:
     return dag
 
 
-def finish(run: Run, ended: str = "2026-01-01", bulk: Sequence[str] = ()) -> None:
-    """Make up a finished run, with those of its bulk folders."""
+def finish(
+    run: Run, ended: str = "2026-01-01", bulk: Sequence[str] = (), content: bool = True
+) -> None:
+    """Make up a finished run, with those bulk folders, and their content unless it is there."""
     run.folder.mkdir(parents=True, exist_ok=True)
     row = {"split": "train", "rollout": 0, "task": "a", "attempt": -1, "metric": "return"}
     rows = [row | {"step": step, "value": 0.1 * step} for step in (10, 20)]
@@ -187,10 +213,12 @@ def finish(run: Run, ended: str = "2026-01-01", bulk: Sequence[str] = ()) -> Non
     (run.folder / "config.yaml").write_text(run.config.to_yaml())
     for name in bulk:
         (run.folder / name).mkdir(exist_ok=True)
-        (run.folder / name / "data").write_text(f"{run.name} {name}")
+        if content:
+            (run.folder / name / "data").write_text(f"{run.name} {name}")
     record = {
         "hash": run.config.hash, "training_version": 1, "git_commit": "0" * 40, "ended": ended,
         "wall_s": 60.0, "cpu_s": 60.0, "env_steps": 520, "updates": 4, "peak_rss_bytes": 2**29,
         "gpu": None,
     }  # fmt: skip
-    run.record.write_text(json.dumps(record))
+    sums_of = {f"{name}_sha256": sums(run.folder / name) for name in bulk}
+    run.record.write_text(json.dumps(record | sums_of))

@@ -204,6 +204,8 @@ def test_what_goes_wrong_is_said_in_a_sentence(
     assert version.main([str(RESULTS), str(recipe())]) == 1
     said = capsys.readouterr().err
     assert said.startswith("results/micro: bulk is not versioned: dvc push failed: ")
+    assert "no reason given" not in said
+    assert ".dvc-storage" in said
     assert said.count("\n") == 1
     assert not Path("results/micro/versioned.json").exists()
     blocked.unlink()
