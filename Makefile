@@ -27,7 +27,8 @@ SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce plan status pull crate figures tables doctor test test-browser test-docker \
-	test-slurm lint verify licences bench learn-check retro-roms lock clean distclean
+	test-slurm lint verify licences bench benchmark-table \
+	learn-check retro-roms lock clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -95,6 +96,9 @@ test-browser: setup  ## the report in a real browser; installs Debian's Chromium
 
 bench: setup  ## measure speed and memory into docs/performance.md
 	@$(RUN) python -m workflow.bench --out docs/performance.md
+
+benchmark-table: setup  ## measure how fast every benchmark steps into docs/benchmarks.md
+	@$(RUN) OMP_NUM_THREADS=1 python -m workflow.benchmark_speed --out docs/benchmarks.md
 
 learn-check: setup  ## train small agents for minutes and see them learn what they should
 	@$(PYTEST) -m learn -n 2 -rP

@@ -9,7 +9,6 @@ Each figure is measured in a process of its own, so that peak memory is its own.
 
 import argparse
 import json
-import platform
 import resource
 import statistics
 import subprocess
@@ -19,6 +18,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from workflow.measured import machine, publish
 
 SIZES: dict[str, dict[str, Any]] = {
     "small": {"batch": 24, "length": 128, "width": 128, "layers": 2, "feedforward": 512},
@@ -30,7 +31,7 @@ VARIANTS = {
     "ind_actor_ind_critic": {"actor": "filtered_imitation", "critic": "two_hot"},
 }
 MODES = ("plain", "float32", "bfloat16")
-MARKS = "<!-- measured: from here to the next mark by `make bench` -->", "<!-- end of measured -->"
+COMMAND = "make bench"
 
 
 # --- what is measured, each in a process of its own -----------------------------------------------
@@ -320,16 +321,11 @@ def report(repeats: int) -> str:
 
 
 def _machine(repeats: int) -> str:
-    import os
-
     import torch
 
-    from amago2.resources import cpu_name
-
     return (
-        f"{os.cpu_count()} cores ({cpu_name()}), Python {platform.python_version()}, PyTorch "
-        f"{torch.__version__}; medians of {repeats} repeats. The rows of a group are from one run; "
-        "machines are shared, so the ratios say more than the seconds."
+        f"{machine()}, PyTorch {torch.__version__}; medians of {repeats} repeats. The rows of a "
+        "group are from one run; machines are shared, so the ratios say more than the seconds."
     )
 
 
@@ -344,12 +340,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(_one(given.measure[0], given.measure[1:])))
         return
     text = report(given.repeats)
-    if not given.out:
+    if given.out:
+        publish(given.out, COMMAND, text)
+    else:
         print(text)
-        return
-    before, _, rest = given.out.read_text().partition(MARKS[0])
-    after = rest.partition(MARKS[1])[2]
-    given.out.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}")
 
 
 if __name__ == "__main__":

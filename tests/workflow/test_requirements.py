@@ -1,5 +1,8 @@
 """What only a user can bring: without it a benchmark is left out, said, and nothing else fails."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +39,33 @@ def test_with_roms_mario_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_sentence_names_the_remedy() -> None:
     said = requirements.lacking("mario_roms")
     assert said is None or "make retro-roms FROM=folder" in said
+
+
+HIDE = """
+from amago2.layers import RunError
+from amago2.vector_env import make_env
+from workflow.resolve import Parameters
+parameters = Parameters()
+for name in parameters.names("benchmarks"):
+    try:
+        make_env(parameters.resolve(name, "ind_actor_ind_critic", "paper").env).close()
+        print(f"{name}: is there")
+    except RunError as error:
+        print(f"{name}: {error}")
+"""
+
+
+def test_missing_simulators_are_a_sentence_each_and_the_other_benchmark_goes_on(
+    tmp_path: Path,
+) -> None:
+    for package in ("popgym", "metaworld", "procgen", "ale_py", "minigrid", "stable_retro"):
+        (tmp_path / f"{package}.py").write_text("raise ImportError('hidden')")
+    hidden = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "-c", HIDE]
+    done = subprocess.run(command, cwd=ROOT, env=hidden, capture_output=True, text=True, check=True)
+    said = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert said.pop("return_scale") == "is there"
+    assert len(said) == 10
+    assert all("cannot be imported" in sentence for sentence in said.values())
+    assert all("pip install 'amago2[" in sentence for sentence in said.values())
+    assert "amago2[retro]" in said["retro_free"]
