@@ -35,7 +35,7 @@ IMAGE, VECTOR = {"image"}, {"observation"}
 STATED = {
     "return_scale": Stated(4, 1, 10, VECTOR),
     "popgym": Stated(27, 2, None, VECTOR),
-    "ml45": Stated(45, 3, 1_500, VECTOR),
+    "ml45": Stated(45, 3, 1_500, VECTOR, {"test_tasks": 5}),
     "procgen_easy": Stated(5, 2, 2_500, IMAGE, {"unseen_levels": 5}),
     "procgen_easy_rescaled": Stated(5, 2, 2_500, IMAGE, {"unseen_levels": 5}),
     "procgen_memory_hard": Stated(16, 2, 5_000, IMAGE, {"unseen_levels": 16}),
@@ -61,8 +61,12 @@ def made(env: Environment, eval_set: str | None = None) -> MultiTaskEnv:
     return found
 
 
-def test_every_file_is_tested() -> None:
+def test_every_file_is_tested_with_its_evaluation_sets() -> None:
     assert set(STATED) == set(PARAMETERS.names("benchmarks"))
+    for name, stated in STATED.items():
+        env = PARAMETERS.resolve(name, "ind_actor_ind_critic", "paper").env
+        own = {key for key, args in env.eval_sets.items() if args}  # else as in training
+        assert own == set(stated.eval_tasks)
 
 
 @pytest.mark.parametrize("name", STATED)
@@ -88,6 +92,8 @@ def test_evaluation_has_the_same_spaces_and_variants_of_its_own(name: str, eval_
     assert evaluation.action_space == train.action_space
     assert len(evaluation.tasks) == STATED[name].eval_tasks[eval_set]
     assert evaluation.split == "eval"
+    if eval_set == "test_tasks":
+        assert not set(evaluation.tasks) & set(train.tasks)
     for seed in range(20):
         steps = rollout(evaluation, seed, limit=2)
         assert all(train.observation_space.contains(observation) for observation, *_ in steps)
