@@ -1,5 +1,7 @@
 """ext_task_inference: how well the task can be read from the policy's memory, over a rollout."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -36,7 +38,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     sets = sorted(
         {(order.index(b), b, s) for b, s in zip(probed.benchmark, probed.split, strict=True)}
     )
-    facts = panels.facts(tables, _sizes(probed))
+    facts = panels.facts(tables, _sizes(probed, params.options.names))
     figure, body = panels.new_figure(params, 2.0, facts, _entries(list(probed.variant)))
     grid = body.subplots(1, len(sets), squeeze=False, sharey=True)[0]
     for axes, (_, benchmark, split) in zip(grid, sets, strict=True):
@@ -64,12 +66,13 @@ def _panel(axes: Axes, probed: pd.DataFrame) -> None:
     axes.set_ylim(0, 103)
 
 
-def _sizes(probed: pd.DataFrame) -> str:
+def _sizes(probed: pd.DataFrame, names: Mapping[str, str]) -> str:
     counts = probed[probed.timestep == 0].groupby("benchmark")[["tasks", "rollouts"]].max()
-    return "; ".join(
-        f"{benchmark}: {row.tasks} tasks, judged on {row.rollouts} rollouts"
+    parts = [
+        f"{names[str(benchmark)]}: {row.tasks} tasks, judged on {row.rollouts} rollouts"
         for benchmark, row in counts.iterrows()
-    ).join(("", "."))
+    ]
+    return f"{'; '.join(parts)}."
 
 
 def _entries(variants: list[str]) -> list[Artist]:
