@@ -1,0 +1,160 @@
+"""DVC's lock, its kinds of links, and a remote that speaks S3, as users have them."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from workflow import pull, version
+from workflow.dag import Run
+from workflow.receipts import Recipe
+
+from . import project
+
+RESULTS = Path("results/micro")
+DVC = version.dvc
+KEYS = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project in which all eight runs have just finished."""
+    folder = project.copy_project(tmp_path / "project")
+    project.enter(folder, monkeypatch)
+    for run in runs():
+        project.finish(run, bulk=version.BULK)
+    return folder
+
+
+def runs() -> list[Run]:
+    return list(project.the_plan().runs.values())
+
+
+def recipe() -> Path:
+    dag = project.the_plan()
+    dag.write()
+    (target,) = dag.of("version")
+    return target.gate
+
+
+def test_eight_runs_are_versioned_while_another_command_hashes(repository: Path) -> None:
+    """1.5 GB take seconds to hash; without waiting for the lock, DVC gives up after three."""
+    with Path("big").open("wb") as file:
+        file.truncate(1_500_000_000)
+    hashing = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "add", "big"],
+        env=project.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    lock = Path(".dvc/tmp/lock")
+    end = time.monotonic() + 60
+    while not lock.exists() or not lock.stat().st_size:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert hashing.poll() is None
+    versions = version.version(RESULTS, Recipe.load(recipe()).inputs)
+    assert hashing.wait(60) == 0
+    assert Path("big.dvc").is_file()
+    assert len(versions) == 8
+    assert all(named["checkpoint"] and named["replay"] for named in versions.values())
+
+
+def retrain(folder: Path, links: str, *before: str) -> None:
+    done = subprocess.run(
+        [*before, sys.executable, Path(__file__).with_name("retrain.py"), links],
+        cwd=folder,
+        env={**project.environment(), "PYTHONPATH": str(project.ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("links", ["copy", "reflink,copy", "hardlink", "symlink"])
+def test_a_retrain_never_writes_into_the_cache(repository: Path, links: str) -> None:
+    retrain(repository, links)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the test above is not root's then")
+@pytest.mark.parametrize("links", ["hardlink", "symlink"])
+def test_nor_does_one_without_roots_rights(repository: Path, links: str) -> None:
+    """No capabilities: files that are read-only, as DVC's cache is, are so for us too."""
+    retrain(repository, links, "setpriv", "--bounding-set=-all", "--inh-caps=-all")
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """The address of a server that speaks S3 and, after a bucket is made, checks nothing."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1"]
+    server = subprocess.Popen(
+        [*command, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            if not probe.connect_ex(("127.0.0.1", port)):
+                break
+        time.sleep(0.1)
+    yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    server.wait(30)
+
+
+def test_s3(
+    repository: Path, s3: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {**KEYS, "AWS_EC2_METADATA_DISABLED": "true"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    project.dvc("remote", "add", "-d", "shared", "s3://results/amago2")
+    project.dvc("remote", "modify", "shared", "endpointurl", s3)
+    command = [str(RESULTS), str(recipe())]
+
+    assert version.main(command) == 1  # there is no bucket yet
+    said = capsys.readouterr().err
+    assert "bucket does not exist" in said
+    assert "make it, or correct the address" in said
+    assert said.count("\n") == 1
+
+    import boto3
+
+    boto3.client("s3", endpoint_url=s3).create_bucket(Bucket="results")
+    assert version.main(command) == 0  # the next try succeeds
+    run = runs()[0]
+    folder = run.folder / "checkpoint"
+    content = (folder / "data").read_bytes()
+    shutil.rmtree(folder)
+    shutil.rmtree(".dvc/cache")
+    with monkeypatch.context() as patch:
+        for name in KEYS:
+            patch.delenv(name)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", "nowhere")
+        patch.setenv("AWS_CONFIG_FILE", "nowhere")
+        assert pull.main([str(run.folder)]) == 1
+    said = capsys.readouterr().err
+    assert "Unable to locate credentials" in said
+    assert "give the remote its credentials" in said
+    assert not folder.exists()
+    assert pull.main([str(run.folder)]) == 0
+    assert (folder / "data").read_bytes() == content
+
+    shutil.rmtree(folder)
+    shutil.rmtree(".dvc/cache")
+    project.dvc("remote", "modify", "shared", "endpointurl", "http://127.0.0.1:9")
+    project.dvc("remote", "modify", "shared", "connect_timeout", "1")
+    assert pull.main([str(run.folder)]) == 1
+    assert "the remote cannot be reached" in capsys.readouterr().err
+    assert not folder.exists()
