@@ -65,6 +65,7 @@ def adjust(folder: Path, **settings: object) -> None:
     profile = yaml.safe_load(path.read_text())
     profile |= {"slurm-init-seconds-before-status-checks": 3, "latency-wait": 10}
     profile |= {"seconds-between-status-checks": 3, "slurm-no-account": True}
+    profile |= {"slurm-status-command": "squeue"}  # there is no accounting
     profile["default-resources"] |= {"mem_mb": 1000}
     path.write_text(yaml.safe_dump(profile | settings))
 
