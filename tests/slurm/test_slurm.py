@@ -133,7 +133,9 @@ def test_a_preempted_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
 
 
 def test_a_run_over_its_time_limit_goes_on_in_the_next_job(tmp_path: Path) -> None:
-    folder = checkout(tmp_path / "project", fake=True, **{"default-resources": {"runtime": 1}})
+    folder = checkout(
+        tmp_path / "project", fake=True, retries=20, **{"default-resources": {"runtime": 1}}
+    )
     code, said = finish(start(folder, "--budget", "micro", FAKE_SECONDS="110"))
     assert code == 0, said
     began = [float(share) for share in str(record(folder)["began"]).split()]
