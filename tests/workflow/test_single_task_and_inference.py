@@ -5,11 +5,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from workflow import tabulate
+from workflow import catalog, frames, render, tabulate
 from workflow.experiments import Selection, matrices
 from workflow.figures import ext_single_task
 from workflow.resolve import Parameters
 
+from .fake_results import tidy
 from .fake_runs import World, write_experiment
 
 PARAMETERS = Parameters(Path(__file__).resolve().parents[2] / "params")
@@ -25,6 +26,21 @@ def test_steps_are_shared_by_the_tasks_of_their_run() -> None:
         "all_tasks": [100],
         "a": [300],  # the score before any step has no place on a logarithmic axis
     }
+
+
+def test_held_out_tasks_have_no_panel_and_take_no_steps(tmp_path: Path) -> None:
+    ends = (0.0, 1.0)
+    tasks = {"popgym": {"a": ends, "b": ends}, "alone": {"a": ends, "held_out": ends}}
+    world = World(tasks, [0, 10], splits={"held_out": "test_tasks"})
+    runs = [("popgym", "dep_actor_dep_critic", cell, 0) for cell in ("all_tasks", "alone")]
+    path = write_experiment(tmp_path / "mini", "ext_single_task", runs, world)
+    tidy(tmp_path / "mini", "ext_single_task", path)
+    spec = catalog.figure(PARAMETERS.folder, "ext_single_task")
+    module, given = render._module(spec, "mini")
+    tables = frames.load(spec, tmp_path / "mini", ["ext_single_task"])
+    panels = [axes for axes in module.render(tables, given).axes if axes.get_visible()]
+    assert [axes.get_title() for axes in panels] == ["a"]
+    assert sorted(line.get_xdata().tolist() for line in panels[0].get_lines()) == [[5], [10]]
 
 
 @pytest.mark.parametrize("budget", ["mini", "paper"])

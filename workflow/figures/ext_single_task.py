@@ -20,12 +20,14 @@ class Options(Section):
 
     together: str = "all_tasks"
     """Cell of the agents of all tasks; in the others each agent has one task."""
+    split: str = "train"
+    """Evaluation set of the tasks that are trained on."""
     columns: int = 3
 
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """A panel per task that an agent of its own was to learn."""
-    scores = frames.scores(frames.every(tables, "evaluations"))
+    scores = frames.scores(frames.every(tables, "evaluations"), split=params.options.split)
     alone = scores[scores.cell != params.options.together]
     if alone.empty:
         return panels.empty(params, "No finished run of ext_single_task on a single task")
