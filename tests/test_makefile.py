@@ -52,6 +52,23 @@ def test_options_are_passed_on() -> None:
     assert make(ROOT, "-n", "plan").stdout.split()[-2:] == ["--budget", "smoke"]
 
 
+def test_verify_is_of_a_budget() -> None:
+    assert make(ROOT, "-n", "verify", "BUDGET=mini").stdout.split()[-2:] == ["--budget", "mini"]
+
+
+def test_the_browser_is_installed_only_where_it_is_missing(checkout: Path) -> None:
+    tools = checkout / "tools"
+    tools.mkdir()
+    for tool in ("chromium", "chromedriver", "apt-get", "true"):
+        (tools / tool).write_text(f"#!/bin/sh\necho {tool} called\n")
+        (tools / tool).chmod(0o755)
+    said = make(checkout, "test-browser", "PYTHON=true", f"PATH={tools}")
+    assert (said.returncode, "apt-get called" in said.stdout) == (0, False)
+    (tools / "chromedriver").unlink()
+    said = make(checkout, "test-browser", "PYTHON=true", f"PATH={tools}")
+    assert "apt-get called" in said.stdout
+
+
 @pytest.mark.parametrize("target", ["figures", "tables"])
 def test_figures_and_tables_take_the_same_options(target: str) -> None:
     words = make(ROOT, "-n", target, "SEEDS=1", "EXPERIMENT=fig05").stdout.split()
@@ -68,6 +85,7 @@ def test_make_test_succeeds_if_every_part_does(checkout: Path) -> None:
     done = make(checkout, "test", "PYTHON=true")
     assert done.returncode == 0
     assert "not run here: make learn-check" in done.stdout
+    assert "make test-browser" in done.stdout
     assert "make test-docker and make test-slurm" in done.stdout
 
 

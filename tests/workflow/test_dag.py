@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -119,6 +120,22 @@ def test_a_changed_figure_is_redrawn_alone(clone: Path) -> None:
     os.utime("results/micro/figures/fig03.svg", (4e9, 4e9))  # made in the future, it seems
     assert wanted() == (set(), {"fig03"} | DRAWN_OF)
     assert snakemake_jobs() == {"fig03": 1} | dict.fromkeys(DRAWN_OF, 1)
+
+
+def test_a_changed_claim_makes_the_scorecard_anew_alone(clone: Path) -> None:
+    for kind in ("tables", "figures"):
+        text = (project.ROOT / "params" / kind / "scorecard.yaml").read_text()
+        ours = "experiments: [popgym, ext_return_scale]"
+        text = re.sub(r"experiments: \[[^]]*\]", ours, text)
+        Path(f"params/{kind}/scorecard.yaml").write_text(text)
+    project.pretend()
+    assert wanted() == NOTHING
+    edit("params/claims.yaml", "holds: {above: 10}", "holds: {above: 12}  # more")
+    assert wanted() == (set(), {"claims", "scorecard"} | DRAWN_OF)
+    made = ("data_claims", "scorecard", "table_scorecard", *DRAWN_OF)
+    assert snakemake_jobs() == dict.fromkeys(made, 1)
+    edit("params/claims.yaml", "holds: {above: 12}", "holds: {above: 10}")
+    assert wanted() == NOTHING
 
 
 def test_changed_code_redraws_what_it_draws(clone: Path) -> None:
