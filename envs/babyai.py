@@ -105,6 +105,9 @@ class MultiTaskBabyAI(MultiTaskEnv):
         attempt_steps: ends attempts after this many steps, before the task's own limit (None).
     """
 
+    metadata = {"render_modes": ["rgb_array"]}
+    render_mode = "rgb_array"
+
     def __init__(
         self,
         *,
@@ -164,6 +167,12 @@ class MultiTaskBabyAI(MultiTaskEnv):
         over = terminated or truncated or self._step == self._attempt_steps
         reward = float(reward)
         return StepResult(self._observe(seen), reward, over, success=reward > 0)
+
+    def render(self) -> Any:
+        """The whole grid from above, (height, width, 3) uint8."""
+        assert self._simulator is not None
+        simulator: Any = self._simulator.unwrapped
+        return simulator.get_frame(tile_size=16)
 
     def _observe(self, seen: dict[str, Any]) -> Observation:
         extra = np.zeros(DIRECTIONS + 1, np.float32)

@@ -184,3 +184,14 @@ def test_bad_arguments_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "minigrid", None)
     with pytest.raises(SimulatorMissing, match=r"pip install 'amago2\[babyai\]'"):
         MultiTaskBabyAI()
+
+
+def test_renders_the_whole_grid_as_it_is_now() -> None:
+    env = MultiTaskBabyAI(tasks=["GoToRedBall"])
+    assert env.render_mode == "rgb_array"
+    env.reset(seed=0)
+    before = env.render()
+    assert before.dtype == np.uint8
+    assert before.shape == (8 * 16, 8 * 16, 3)
+    env.step(0)  # turns left
+    assert (env.render() != before).any()
