@@ -94,8 +94,8 @@ test-browser: setup  ## the report in a real browser; installs Debian's Chromium
 		|| apt-get install -y --no-install-recommends chromium chromium-driver
 	@$(PYTEST) -m browser
 
-bench: setup  ## measure speed and memory into docs/performance.md
-	@$(RUN) python -m workflow.bench --out docs/performance.md
+bench: setup  ## measure speed and memory into docs/performance.md (ONLY="learner replay": parts)
+	@$(RUN) python -m workflow.bench $(if $(ONLY),--only $(ONLY))
 
 benchmark-table: setup  ## measure how fast every benchmark steps into docs/benchmarks.md
 	@$(RUN) OMP_NUM_THREADS=1 python -m workflow.benchmark_speed --out docs/benchmarks.md

@@ -108,6 +108,9 @@ class ImageEncoder(Section):
     output: Positive = 384
     augment: bool = True
     """Random shifts while learning."""
+    recompute_frames: Positive | None = None
+    """Frames whose activations are kept at once while learning; the backward pass computes those of
+    the others again. Without, all are kept: quicker, but they may not fit the device."""
 
 
 class GridLanguageEncoder(Section):
@@ -190,8 +193,9 @@ class Learner(Section):
     weight_decay: float = Field(1e-3, ge=0)
     clip: float = Field(1.0, gt=0)
     updates_per_epoch: Natural
-    precision: Literal["bfloat16"] | None = None
-    """Of matrix products; without, float32, as losses, targets and statistics always are."""
+    precision: Literal["bfloat16", "tfloat32"] | None = None
+    """Of matrix products; without, float32, as losses, targets and statistics always are. tfloat32,
+    which rounds their inputs to 10 bits of mantissa, exists on NVIDIA GPUs alone."""
     shuffle_rewards: Literal[True] | None = None
     """A negative control: each sampled batch's rewards are permuted, so nothing can be learned."""
 

@@ -50,6 +50,18 @@ def computing(config: RunConfig) -> Iterator[None]:
         torch.use_deterministic_algorithms(deterministic)
 
 
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Whether CUDA's float32 products may be TF32, which is PyTorch's default for convolutions."""
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, convolutions.allow_tf32
+    try:
+        products.allow_tf32 = convolutions.allow_tf32 = allowed
+        yield
+    finally:
+        products.allow_tf32, convolutions.allow_tf32 = before
+
+
 def cpu_name() -> str:
     """Name of the processor, or its architecture."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -14,7 +14,7 @@ from amago2.collect import Collector, make_replay
 from amago2.config import Config
 from amago2.learn import Learner, NotFinite
 from amago2.origin import adopt
-from amago2.resources import check_resources
+from amago2.resources import check_resources, tf32
 from amago2.run import Epoch, Run, carry_out, default_scratch
 
 
@@ -31,7 +31,8 @@ def train(
     """
     if origin is not None and not (out / "record.json").exists():
         adopt(config, origin, scratch or default_scratch(out))
-    return carry_out(AgentRun, config, out, scratch, provenance)
+    with tf32(config.learner.precision == "tfloat32"):
+        return carry_out(AgentRun, config, out, scratch, provenance)
 
 
 class AgentRun(Run):

@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from amago2.config import FeedForwardEncoder, GridLanguageEncoder, ImageEncoder
 from amago2.nets import images
@@ -176,6 +177,7 @@ class Convolutional(Encoder):
         self.vectors = list(vectors)
         inputs = 1 + actions.size + sum(vectors.values())
         self.norm = InputNorm(inputs)
+        self.recompute_frames = config.recompute_frames
         shape = observations[self.key].shape
         channels = shape[2]
         self.trunk: nn.Module = (
@@ -200,11 +202,27 @@ class Convolutional(Encoder):
         frames = observation[self.key]
         if self.augment and batch is not None and rng is not None:
             frames = images.augment(frames, *batch, rng)
-        seen = self.image_norm(self.project(self.trunk(images.scaled(frames))))
+        seen = self.image_norm(self.project(self._features(frames)))
         beside = torch.cat([previous, *(observation[key].float() for key in self.vectors)], -1)
         before = self.previous(self.norm(beside, batch is not None))
         encoded: Tensor = self.out_norm(self.merge(torch.cat([seen, before], -1)))
         return encoded
+
+    def _features(self, frames: Tensor) -> Tensor:
+        """The trunk's outputs (F, features) for frames (F, H, W, C)."""
+        if self.recompute_frames is None or not torch.is_grad_enabled():
+            features: Tensor = self.trunk(images.scaled(frames))
+            return features
+        parts = [
+            checkpoint(
+                lambda part: self.trunk(images.scaled(part)),
+                part,
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
+            for part in frames.split(self.recompute_frames)
+        ]
+        return torch.cat(parts)
 
 
 class GridLanguage(Encoder):

@@ -1,0 +1,140 @@
+"""What is measured computes what the plain way computes, and the page says what was measured."""
+
+import contextlib
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from amago2.agent import Agent
+from amago2.batch import Batch
+from amago2.config import Config
+from amago2.nets.transformer import Transformer
+from workflow.bench import __main__ as bench
+from workflow.bench import axes, measures, memory, page, plain, plots, sizes
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+TINY = {
+    "agent": {"discounts": [0.5, 0.9], "head_widths": [16, 16], "bins": 16},
+    "encoder": {"hidden": [16], "output": 8},
+    "trajectory": {"context": 7, "width": 16, "feedforward": 32, "heads": 2, "dropout": 0},
+    "learner": {"batch": 6},
+}
+
+
+def tiny(size: str, variant: str, encoder: dict[str, Any] | None = None) -> Config:
+    if size == "pixels":
+        images = {"depths": [4, 4], "features": 16, "output": 8}
+        return sizes.config(size, variant, {**TINY, "encoder": {**images, **(encoder or {})}})
+    return sizes.config(size, variant, TINY)
+
+
+def padded(size: str, config: Config) -> Batch:
+    """Noise, of which each sub-sequence has another valid length."""
+    batch = sizes.batch(size, config, torch.Generator().manual_seed(0))
+    count, length = batch.valid.shape
+    lengths = torch.arange(count).unsqueeze(1) % (length - 2) + 3
+    return dataclasses.replace(batch, valid=torch.arange(length) < lengths)
+
+
+def gradients(agent: Agent, batch: Batch) -> tuple[float, dict[str, torch.Tensor]]:
+    loss, _ = agent.loss(batch, torch.Generator().manual_seed(1))
+    loss.backward()
+    found = {n: p.grad for n, p in agent.named_parameters() if p.grad is not None}
+    return float(loss.detach()), found
+
+
+def assert_equal(one: tuple[float, Any], other: tuple[float, Any]) -> None:
+    """Loss and gradient to 1e-5 relative; a part of it to 1e-4, unless it is 0 but for rounding."""
+    assert one[0] == pytest.approx(other[0], rel=1e-5)
+    assert one[1].keys() == other[1].keys()
+    whole = torch.cat([g.flatten() for g in one[1].values()])
+    difference = whole - torch.cat([g.flatten() for g in other[1].values()])
+    assert difference.norm() <= 1e-5 * whole.norm()
+    for name, gradient in one[1].items():
+        assert (gradient - other[1][name]).norm() <= 1e-4 * gradient.norm() + 1e-7 * whole.norm(), (
+            name
+        )
+
+
+@pytest.mark.parametrize("variant", list(sizes.VARIANTS))
+@pytest.mark.parametrize("size", ["small", "ml45"])  # discrete and continuous actions
+def test_fast_losses_and_gradients_are_the_plain_ones(size: str, variant: str) -> None:
+    config = tiny(size, variant)
+    fast = gradients(sizes.agent(size, config), padded(size, config))
+    with plain.plain_learner():
+        slow = gradients(sizes.agent(size, config), padded(size, config))
+    assert_equal(fast, slow)
+
+
+def test_frames_computed_again_give_the_same_gradients() -> None:
+    found = []
+    for frames in (None, 5):
+        config = tiny("pixels", "ind_actor_ind_critic", {"recompute_frames": frames})
+        found.append(gradients(sizes.agent("pixels", config), padded("pixels", config)))
+    assert_equal(*found)
+
+
+def test_the_fused_optimiser_steps_as_the_plain_one() -> None:
+    after = []
+    for fused in (True, False):
+        config = tiny("small", "dep_actor_dep_critic")
+        agent = sizes.agent("small", config)
+        update = measures.updater(agent, padded("small", config), fused)[1]
+        for _ in range(3):
+            update()
+        after.append(torch.cat([p.detach().flatten() for p in agent.parameters()]))
+    assert torch.allclose(*after, rtol=1e-5, atol=1e-7)
+
+
+@torch.no_grad()
+def test_cached_steps_are_those_of_the_whole_sequence() -> None:
+    config = tiny("small", "dep_actor_dep_critic").trajectory
+    assert config.kind == "transformer"
+    net = Transformer(5, config).eval()
+    tokens = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
+    states = []
+    for how in (contextlib.nullcontext(), plain.plain_actors()):
+        with how:
+            held = net.initial_memory(3, torch.device("cpu"))
+            found = []
+            for t in range(7):
+                found.append(net.step(tokens[t], held))
+                if t == 2:
+                    held.reset(1)
+            states.append(torch.stack(found))
+    assert torch.allclose(*states, rtol=1e-5, atol=1e-5)
+
+
+def test_the_account_of_tensors_agrees_with_the_allocator() -> None:
+    config = tiny("pixels", "ind_actor_ind_critic")
+    account = memory.peak_of("pixels", config)
+    assert account["peak"] == pytest.approx(memory.measured("pixels", config), rel=0.05)
+    assert sum(account.values()) == pytest.approx(2 * account["peak"])
+
+
+def test_fitted_slopes_are_exponents() -> None:
+    assert axes.slope({"1": 3.0, "10": 300.0, "100": 30000.0}) == pytest.approx(2)
+    assert axes.slope({"4": 7.0, "400": 7.0}) == pytest.approx(0)
+
+
+def test_the_plot_repeats_byte_for_byte(tmp_path: Path) -> None:
+    rows = [{"axis": axis, "points": {"1": 2.0, "10": 3.0}} for axis in axes.AXES]
+    for name in ("a.png", "b.png"):
+        plots.save(rows, ["A fact."], tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_every_part_has_jobs_that_its_table_shows() -> None:
+    for part in page.PARTS:
+        jobs = list(bench.jobs(part))
+        assert jobs
+        assert len({tuple(job.values()) for job in jobs}) == len(jobs)
+
+
+def test_the_page_says_what_was_measured() -> None:
+    data = json.loads((DOCS / "performance.json").read_text())
+    assert bench.updated(DOCS, data) == (DOCS / "performance.md").read_text()

@@ -1,0 +1,1 @@
+"""Speed and memory of learner, actors and replay, beside a plain baseline of the same run."""

@@ -1,0 +1,158 @@
+"""Measure speed and memory into docs/performance.json and docs/performance.md.
+
+    python -m workflow.bench                        (make bench)
+    python -m workflow.bench --only learner replay  (make bench ONLY="learner replay")
+
+Each figure comes from a process of its own and is the median of its repeats. Parts that are not
+measured anew stay as they were.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from workflow.bench import page, published
+from workflow.bench.axes import AXES
+from workflow.files import write_atomically
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+MARKS = "<!-- measured: from here to the next mark by `make bench` -->", "<!-- end of measured -->"
+BOTH = ("dep_actor_dep_critic", "ind_actor_ind_critic")
+PAPER_BATCH = {
+    "ml45": 4, "popgym": 2, "procgen_easy": 4, "procgen_memory_hard": 1, "atari": 4, "babyai": 2,
+}  # fmt: skip
+NETS = (("64", "2", "8"), ("64", "2", "16"), ("64", "2", "64"), ("256", "3", "16"))
+
+
+def jobs(part: str) -> Iterator[dict[str, str]]:
+    """What a part measures: the arguments of each measurement by name, `measure` naming it."""
+    if part == "learner":
+        for size in ("small", "medium", "pixels"):
+            for variant in BOTH:
+                for mode in ("plain", "float32", "bfloat16"):
+                    yield {"measure": part, "size": size, "variant": variant, "mode": mode}
+    elif part == "paper":
+        for size, batch in PAPER_BATCH.items():
+            for mode in ("float32", "bfloat16"):
+                yield {"measure": part, "size": size, "mode": mode, "batch": str(batch)}
+    elif part in ("actors", "policy"):
+        for width, layers, count in NETS:
+            for mode in ("plain", "cached"):
+                net = {"width": width, "layers": layers, "count": count}
+                yield {"measure": part, **net, "mode": mode}
+    elif part == "replay":
+        for kind in published.REPLAY:
+            for mode in ("plain", "shards"):
+                yield {"measure": part, "kind": kind, "mode": mode}
+    elif part == "run":
+        for variant in BOTH:
+            for mode in ("float32", "bfloat16"):
+                yield {"measure": part, "variant": variant, "mode": mode}
+        yield {"measure": "startup"}
+    elif part == "scaling":
+        yield from ({"measure": part, "axis": axis} for axis in AXES)
+    elif part == "memory":
+        for size in PAPER_BATCH:
+            for mode in ("float32", "bfloat16"):
+                for frames in ("", "512") if size == "procgen_memory_hard" else ("",):
+                    asked = {"size": size, "mode": mode, "recompute_frames": frames}
+                    yield {"measure": "account", **asked}
+        for size in ("small", "pixels"):
+            for variant in BOTH:
+                asked = {"size": size, "variant": variant, "batch": "2"}
+                yield {"measure": "check", **asked}
+    elif part == "learning":
+        yield from ({"measure": part, "row": row} for row in published.LEARNING)
+
+
+def measure(job: dict[str, str], repeats: int) -> dict[str, Any]:
+    """One row: the arguments, and what a fresh process found."""
+    command = [sys.executable, "-m", "workflow.bench", "--measure", *job.values(), str(repeats)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(*job.values(), found, file=sys.stderr, flush=True)
+    return {**job, **found}
+
+
+def _here(arguments: Sequence[str]) -> dict[str, Any]:
+    """What `measure` asks a fresh process for."""
+    from workflow.bench import learning, measures, memory, scaling
+
+    name, *given, repeats = arguments
+    if name == "learning":
+        return learning.learning(*given)
+    if name in ("account", "check"):
+        return getattr(memory, name)(*given)
+    if name == "scaling":
+        return {"points": scaling.scaling(given[0], int(repeats))}
+    result = getattr(measures, name)(*given, int(repeats))
+    return {**result, "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+
+
+def about(repeats: int, load: float) -> str:
+    """The machine, and how busy it was before the part began."""
+    import torch
+
+    from amago2.resources import cpu_name
+
+    cores = os.cpu_count() or 1
+    said = (
+        f"{cores} cores ({cpu_name()}), Python {platform.python_version()}, PyTorch "
+        f"{torch.__version__}; medians of {repeats} repeats; load average at the start {load:.1f}"
+    )
+    if load > 0.5 * cores:
+        return f"{said}: **the machine was busy**, so only the ratios within this table count."
+    return f"{said}."
+
+
+def write(data: dict[str, Any], docs: Path) -> None:
+    """The data, the page and the plot."""
+    text = json.dumps(data, indent=1) + "\n"
+    write_atomically(docs / "performance.json", text.encode())
+    write_atomically(docs / "performance.md", updated(docs, data).encode())
+    if "scaling" in data:
+        from workflow.bench import plots
+
+        facts = [
+            data["scaling"]["about"].replace("**", ""),
+            "Grey: line fitted to the logarithms.",
+        ]
+        plots.save(data["scaling"]["rows"], facts, docs / "images" / "performance_scaling.png")
+
+
+def updated(docs: Path, data: dict[str, Any]) -> str:
+    """The page with its measured part from `data`."""
+    before, _, rest = (docs / "performance.md").read_text().partition(MARKS[0])
+    after = rest.partition(MARKS[1])[2]
+    return f"{before}{MARKS[0]}\n\n{page.render(data)}\n\n{MARKS[1]}{after}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.bench", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=list(page.PARTS), default=list(page.PARTS))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--docs", type=Path, default=DOCS)
+    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.measure:
+        print(json.dumps(_here(given.measure)))
+        return
+    stored = given.docs / "performance.json"
+    data = json.loads(stored.read_text()) if stored.exists() else {}
+    for part in given.only:
+        load = os.getloadavg()[0]
+        rows = [measure(job, given.repeats) for job in jobs(part)]
+        data[part] = {"about": about(given.repeats, load), "rows": rows}
+        write(data, given.docs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The plain baseline: the same arithmetic, written the obvious way."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+
+from amago2 import agent
+from amago2.nets.heads import CriticEnsemble
+from amago2.nets.timestep_encoders import Encoder
+from amago2.nets.transformer import Transformer
+from amago2.value_bins import ValueBins, two_hot_cross_entropy
+
+
+@contextlib.contextmanager
+def plain_learner() -> Iterator[None]:
+    """Undo what makes the learner's arithmetic fast, leaving the arithmetic.
+
+    The critics' first layer reads (state, discount feature, action) joined, values of all states
+    are computed at once, padding is encoded too, and labels of value classes are dense.
+    """
+    with (
+        patch.object(CriticEnsemble, "of_actions", _of_joined_inputs),
+        patch.object(agent, "CHUNK", 2**31),
+        patch.object(Encoder, "forward", _encode_padding_too),
+        patch.object(ValueBins, "cross_entropy", _dense_cross_entropy),
+    ):
+        yield
+
+
+def _of_joined_inputs(
+    self: CriticEnsemble, states: Tensor, actions: Tensor, frozen: bool = False
+) -> Tensor:
+    assert self.features is not None
+    layers = self._layers(frozen)
+    m, g, k = len(states), len(self.features), actions.shape[-2]
+    joined = torch.cat(
+        [
+            states[:, None, None].expand(m, g, k, -1),
+            self.features.view(1, g, 1, 1).expand(m, g, k, 1),
+            actions.expand(m, g, k, -1),
+        ],
+        -1,
+    ).flatten(0, 2)
+    weight, bias = layers[0]
+    first = torch.baddbmm(bias, joined.expand(len(weight), *joined.shape), weight)
+    return self._finish(first, layers).view(len(first), m, g, k, -1)
+
+
+def _dense_cross_entropy(self: ValueBins, logits: Tensor, values: Tensor) -> Tensor:
+    return two_hot_cross_entropy(logits, self.encode(values))
+
+
+_encode = Encoder.forward
+
+
+def _encode_padding_too(
+    self: Encoder,
+    observation: dict[str, Tensor],
+    reward: Tensor,
+    action: Tensor,
+    valid: Tensor | None = None,
+    rng: torch.Generator | None = None,
+) -> Tensor:
+    """Encode every timestep; normalisers learn from the valid ones first."""
+    if valid is None or bool(valid.all()):
+        return _encode(self, observation, reward, action, valid, rng)
+    _encode(self, observation, reward, action, valid, None)  # for the normalisers
+    length = valid.shape[1]
+    flat = {key: x.flatten(0, 1) for key, x in observation.items()}
+    every = _encode(self, flat, reward.flatten(), action.flatten(0, 1))
+    return every.unflatten(0, (-1, length)) * valid.unsqueeze(-1)
+
+
+@dataclass
+class History:
+    """What N rollouts saw, for acting without a cache: tokens (N, context, D), steps (N,)."""
+
+    seen: Tensor
+    steps: Tensor
+
+    def reset(self, row: int) -> None:
+        """Forget a rollout."""
+        self.steps[row] = 0
+
+    def tensors(self) -> dict[str, Tensor]:
+        """As a memory has it."""
+        return {"seen": self.seen, "steps": self.steps}
+
+
+@contextlib.contextmanager
+def plain_actors() -> Iterator[None]:
+    """Act without keys and values: every step reads the last `context` timesteps anew."""
+    with (
+        patch.object(Transformer, "initial_memory", _initial_history),
+        patch.object(Transformer, "step", _read_history),
+    ):
+        yield
+
+
+def _initial_history(self: Transformer, rows: int, device: torch.device) -> History:
+    seen = torch.zeros(rows, self.config.context, self.input.in_features, device=device)
+    return History(seen, torch.zeros(rows, dtype=torch.int64, device=device))
+
+
+def _read_history(self: Transformer, tokens: Tensor, memory: History) -> Tensor:
+    context, rows = self.config.context, torch.arange(len(tokens))
+    full = memory.steps >= context
+    memory.seen[full] = memory.seen[full].roll(-1, 1)
+    last = memory.steps.clamp(max=context - 1)
+    memory.seen[rows, last] = tokens
+    length = int(last.max()) + 1
+    first = memory.steps - last
+    time = first.unsqueeze(1) + torch.arange(length)
+    states: Any = self(memory.seen[:, :length], time, None)
+    memory.steps += 1
+    found: Tensor = states[rows, last]
+    return found

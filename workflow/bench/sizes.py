@@ -1,0 +1,123 @@
+"""The sizes that are measured: those the published implementation was timed at, and the paper's."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from amago2.agent import Agent
+from amago2.batch import Batch
+from amago2.checkpoint import make_agent
+from amago2.config import Config, build
+from amago2.layers import Layer
+from amago2.spaces import ActionSpec
+from workflow.resolve import Parameters
+
+PARAMS = Path(__file__).resolve().parents[2] / "params"
+VARIANTS = {
+    "dep_actor_dep_critic": {"actor": "policy_gradient", "critic": "popart"},
+    "ind_actor_ind_critic": {"actor": "filtered_imitation", "critic": "two_hot"},
+    "dep_actor_ind_critic": {"actor": "policy_gradient", "critic": "two_hot"},
+    "ind_actor_dep_critic": {"actor": "filtered_imitation", "critic": "popart"},
+}
+SMALL: dict[str, Any] = {
+    "env": {"entry": "bench:None"},
+    "encoder": {"kind": "ff", "hidden": [512, 512], "output": 200},
+    "trajectory": {"context": 127, "width": 128, "layers": 2, "feedforward": 512},
+    "learner": {"batch": 24, "updates_per_epoch": 1},
+    "collector": {"actors": 1, "steps_per_epoch": 1, "epochs": 1},
+    "replay": {"capacity": 1},
+    "evaluation": {"every": 1, "rollouts": 1, "final_rollouts": 1},
+}
+SIZES: dict[str, dict[str, Any]] = {
+    "small": {},
+    "medium": {"trajectory": {"context": 255, "width": 256, "layers": 3, "feedforward": 1024}},
+    "pixels": {
+        "encoder": {"kind": "cnn"},
+        "trajectory": {"width": 256, "layers": 3, "feedforward": 1024},
+        "learner": {"batch": 8},
+    },
+}
+PAPER = ("ml45", "popgym", "procgen_easy", "procgen_memory_hard", "atari", "babyai")
+
+Boxes = Mapping[str, gym.spaces.Box]
+
+
+def _vector(size: int) -> gym.spaces.Box:
+    return gym.spaces.Box(-9, 9, (size,), np.float32)
+
+
+def _image(side: int) -> gym.spaces.Box:
+    return gym.spaces.Box(0, 255, (side, side, 3), np.uint8)
+
+
+_CONTINUOUS = ActionSpec("continuous", 4, -np.ones(4, np.float32), np.ones(4, np.float32))
+SPACES: dict[str, tuple[Boxes, ActionSpec]] = {
+    # What the environments of params/benchmarks have, so that no simulator is needed here.
+    "ml45": ({"observation": _vector(40)}, _CONTINUOUS),
+    "popgym": ({"observation": _vector(29)}, ActionSpec("discrete", 27)),
+    "procgen_easy": ({"image": _image(64)}, ActionSpec("discrete", 15)),
+    "procgen_memory_hard": ({"image": _image(64)}, ActionSpec("discrete", 15)),
+    "atari": ({"image": _image(84)}, ActionSpec("discrete", 18)),
+    "babyai": (
+        {
+            "extra": _vector(5),
+            "image": gym.spaces.Box(0, 9, (7, 7, 3), np.uint8),
+            "mission": gym.spaces.Box(0, 30, (9,), np.int32),
+        },
+        ActionSpec("discrete", 7),
+    ),
+    "pixels": ({"image": _image(64)}, ActionSpec("discrete", 15)),
+}
+_SMALL_SPACES = {"observation": _vector(17)}, ActionSpec("discrete", 4)
+
+
+def config(size: str, variant: str, over: Mapping[str, Any] | None = None) -> Config:
+    """Configuration of a size (a key of `SIZES`, or one of `PAPER`) and variant."""
+    last = Layer("over", over or {})
+    if size not in PAPER:
+        layers = [Layer("small", SMALL), Layer(size, SIZES[size])]
+        return build([*layers, Layer(variant, {"agent": VARIANTS[variant]}), last])
+    here = Layer("here", {"device": "cpu"})
+    made = Parameters(PARAMS).resolve(size, variant, "paper", 0, [here, last])
+    assert isinstance(made, Config)
+    return made
+
+
+def spaces(size: str) -> tuple[Boxes, ActionSpec]:
+    """Observation Boxes by key, and the actions, of a size."""
+    return SPACES.get(size, _SMALL_SPACES)
+
+
+def agent(size: str, made: Config) -> Agent:
+    """A fresh agent, ready to learn."""
+    return make_agent(made, *spaces(size)).train()
+
+
+def batch(size: str, made: Config, rng: torch.Generator) -> Batch:
+    """A batch (B, L) of noise in which every timestep is valid."""
+    boxes, actions = spaces(size)
+    shape = (made.learner.batch, made.trajectory.context + 1)
+    observation = {}
+    for key, box in boxes.items():
+        whole = (*shape, *box.shape)
+        if np.issubdtype(box.dtype, np.integer):
+            drawn = torch.randint(0, int(box.high.max()) + 1, whole, generator=rng)
+            observation[key] = drawn.byte() if box.dtype == np.uint8 else drawn.int()
+        else:
+            observation[key] = torch.randn(whole, generator=rng)
+    if actions.kind == "discrete":
+        taken = actions.represent(torch.randint(actions.size, shape, generator=rng))
+    else:
+        taken = torch.rand(*shape, actions.size, generator=rng) * 2 - 1
+    return Batch(
+        observation,
+        torch.randn(shape, generator=rng),
+        taken,
+        torch.zeros(shape, dtype=torch.bool),
+        torch.arange(shape[1]).expand(shape),
+        torch.ones(shape, dtype=torch.bool),
+    )
