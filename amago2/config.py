@@ -323,6 +323,12 @@ class Config(RunConfig):
     learner: Learner
     replay: Replay
 
+    @model_validator(mode="after")
+    def _exists(self) -> Self:
+        if self.learner.precision == "tfloat32" and self.device != "cuda":
+            raise ValueError("learner.precision tfloat32 exists on device cuda only")
+        return self
+
 
 C = TypeVar("C", bound=RunConfig)
 
@@ -342,8 +348,16 @@ def build_as(kind: type[C], layers: Sequence[Layer]) -> C:
 
 
 def load_as(kind: type[C], path: Path | str) -> C:
-    """A complete configuration from one file, as written beside every run, of any version."""
+    """A complete configuration from one file, as written beside every run, of any version.
+
+    Raises `ConfigError`, also for one of another kind.
+    """
     layer = Layer(str(path), read_yaml(path))
+    if "trainer" in layer.data and "trainer" not in kind.model_fields:
+        raise ConfigError(
+            f"{path}: is a run of {layer.data['trainer']}, which is no AMAGO-2 agent; its scores "
+            "are in evaluations.csv beside it"
+        )
     return validate(kind, layer.data, [layer])
 
 

@@ -125,3 +125,17 @@ def test_overrides() -> None:
 def test_planning_loads_no_pytorch() -> None:
     code = "import sys, amago2.config; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_another_trainers_run_is_no_agents(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("trainer: sac\n")
+    with pytest.raises(ConfigError, match=r"is a run of sac, which is no AMAGO-2 agent"):
+        load(path)
+
+
+def test_tensor_float_needs_a_gpu() -> None:
+    data = merge(SMALL, {"learner": {"precision": "tfloat32"}})
+    with pytest.raises(ConfigError, match=r"all.yaml: .*tfloat32 exists on device cuda only"):
+        build([Layer("all.yaml", data)])
+    assert build([Layer("all.yaml", data), Layer("gpu.yaml", {"device": "cuda"})]).device == "cuda"
