@@ -1,5 +1,7 @@
 """The whole pipeline as a user runs it, with the real trainer, on a budget of seconds."""
 
+import csv
+import math
 import subprocess
 from pathlib import Path
 
@@ -14,9 +16,13 @@ SHARES = {
 }
 
 
+pytestmark = pytest.mark.xdist_group("end_to_end")
+"""One process, so that what is trained is trained once."""
+
+
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project, with one run for each benchmark, and a baseline."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The project with its runs trained, and what was said: one for each benchmark, a baseline."""
     folder = project.copy_project(tmp_path_factory.mktemp("end") / "project")
     for name, share in SHARES.items():
         path = folder / "params" / "experiments" / f"{name}.yaml"
@@ -25,7 +31,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         path.write_text(grids + share + "\n")
     project.commit(folder)
-    return folder
+    said = reproduce(folder)
+    project.commit(folder)
+    return folder, said
 
 
 def reproduce(folder: Path) -> list[str]:
@@ -36,8 +44,8 @@ def reproduce(folder: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_from_nothing_to_figures_and_again(checkout: Path) -> None:
-    said = reproduce(checkout)
+def test_from_nothing_to_figures_and_again(made: tuple[Path, list[str]]) -> None:
+    checkout, said = made
     assert said[0].startswith("3 of 3 runs to train")
     assert [line.split()[0] for line in said[-3:]] == ["figures", "tables", "report"]
     results = checkout / "results" / "micro"
@@ -55,7 +63,6 @@ def test_from_nothing_to_figures_and_again(checkout: Path) -> None:
     assert said.returncode == 0, said.stdout + said.stderr
     assert said.stdout.splitlines()[-1] == "verified: all of it is byte for byte the same"
 
-    project.commit(checkout)
     assert reproduce(checkout)[0].startswith("nothing to do")
     assert project.git(checkout, "status", "--porcelain") == ""
     clean = "Data and pipelines are up to date."
@@ -75,3 +82,39 @@ def test_from_nothing_to_figures_and_again(checkout: Path) -> None:
     assert figure.read_bytes() == content
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert project.git(checkout, "status", "--porcelain") == ""
+
+
+def test_a_clone_evaluates_the_one_run_that_it_pulled(
+    made: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    checkout, _ = made
+    clone = tmp_path / "clone"
+    project.git(checkout, "clone", "-q", str(checkout), str(clone))
+    dvc(clone, "remote", "modify", "--local", "local", "url", str(checkout / ".dvc-storage"))
+    pointer = next(clone.glob("results/micro/runs/popgym/ind_actor_ind_critic/*/checkpoint.dvc"))
+    dvc(clone, "pull", str(pointer))
+    assert list(clone.glob("results/micro/runs/*/*/*/*/")) == [pointer.with_suffix("")]
+
+    table = clone / "evaluation.csv"
+    run = pointer.parent.relative_to(clone)
+    words = ("amago2.cli", "evaluate", str(run), "--rollouts", "1", "--out", table.name)
+    done = project.run(clone, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with table.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "return"]
+    assert sorted(row["task"] for row in rows) == ["HigherLowerEasy", "RepeatFirstEasy"]
+    assert all(math.isfinite(float(row["value"])) for row in rows)
+    table.unlink()
+    assert reproduce(clone)[0].startswith("nothing to do")
+
+    dvc(clone, "pull")
+    assert len(list(clone.glob("results/micro/runs/*/*/*/*/"))) == 3 + 2
+    assert reproduce(clone)[0].startswith("nothing to do")
+    assert dvc(clone, "status") == "Data and pipelines are up to date."
+    assert project.git(clone, "status", "--porcelain") == ""
+
+
+def dvc(folder: Path, *words: str) -> str:
+    done = project.run(folder, "dvc", *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
