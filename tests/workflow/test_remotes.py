@@ -1,11 +1,13 @@
 """DVC's lock, its kinds of links, and a remote that speaks S3, as users have them."""
 
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,7 +93,7 @@ def test_nor_does_one_without_roots_rights(repository: Path, links: str) -> None
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    """The address of a server that speaks S3 and, after a bucket is made, checks nothing."""
+    """The address of a server that speaks S3 and checks no keys, unless told to."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -110,9 +112,16 @@ def s3() -> Iterator[str]:
     server.wait(30)
 
 
-def test_s3(
-    repository: Path, s3: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def tell(server: str, path: str, body: str = "") -> None:
+    """Tell the server, rather than its S3, to do something."""
+    words = {"Content-Type": "text/plain"}
+    request = urllib.request.Request(f"{server}/moto-api/{path}", body.encode(), words)
+    urllib.request.urlopen(request, timeout=30).close()
+
+
+@pytest.fixture
+def remote(repository: Path, s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Address of the server, empty: the default remote, with keys in the environment."""
     for name, value in {**KEYS, "AWS_EC2_METADATA_DISABLED": "true"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -121,6 +130,13 @@ def test_s3(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     project.dvc("remote", "add", "-d", "shared", "s3://results/amago2")
     project.dvc("remote", "modify", "shared", "endpointurl", s3)
+    tell(s3, "reset")
+    return s3
+
+
+def test_s3(
+    remote: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = [str(RESULTS), str(recipe())]
 
     assert version.main(command) == 1  # there is no bucket yet
@@ -131,7 +147,7 @@ def test_s3(
 
     import boto3
 
-    boto3.client("s3", endpoint_url=s3).create_bucket(Bucket="results")
+    boto3.client("s3", endpoint_url=remote).create_bucket(Bucket="results")
     assert version.main(command) == 0  # the next try succeeds
     run = runs()[0]
     folder = run.folder / "checkpoint"
@@ -158,3 +174,61 @@ def test_s3(
     assert pull.main([str(run.folder)]) == 1
     assert "the remote cannot be reached" in capsys.readouterr().err
     assert not folder.exists()
+
+
+@pytest.fixture
+def checked(remote: str) -> Iterator[dict[str, str]]:
+    """Keys of the one who may use the bucket of a server that checks keys."""
+    import boto3
+
+    iam = boto3.client("iam", endpoint_url=remote)
+    statement = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.create_user(UserName="someone")
+    iam.put_user_policy(UserName="someone", PolicyName="all", PolicyDocument=policy)
+    made = iam.create_access_key(UserName="someone")["AccessKey"]
+    boto3.client("s3", endpoint_url=remote).create_bucket(Bucket="results")
+    tell(remote, "reset-auth", "0")  # from now on, who asks must sign with a known key
+    yield dict(zip(KEYS, (made["AccessKeyId"], made["SecretAccessKey"]), strict=True))
+    tell(remote, "reset-auth", "inf")
+
+
+def test_wrong_keys(
+    checked: dict[str, str],
+    remote: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """An unknown key while sending, then a known key with a wrong secret while fetching."""
+    import boto3
+
+    def refused(code: int) -> None:
+        assert code == 1
+        said = capsys.readouterr().err
+        assert said.count("the remote refuses these credentials") == 1
+        assert said.count("\n") == 1
+
+    def enter(keys: dict[str, str]) -> None:
+        for name, value in keys.items():
+            monkeypatch.setenv(name, value)
+
+    command = [str(RESULTS), str(recipe())]
+    refused(version.main(command))
+    assert not (RESULTS / "versioned.json").exists()
+    enter(checked)
+    client = boto3.Session().client("s3", endpoint_url=remote)
+    assert client.list_objects_v2(Bucket="results")["KeyCount"] == 0
+    assert version.main(command) == 0
+    capsys.readouterr()
+
+    folder = runs()[0].folder / "checkpoint"
+    content = (folder / "data").read_bytes()
+    shutil.rmtree(folder)
+    shutil.rmtree(".dvc/cache")
+    enter({"AWS_SECRET_ACCESS_KEY": "wrong"})
+    refused(pull.main([str(folder.parent)]))
+    assert not folder.exists()
+    assert not [path for path in Path(".dvc/cache").rglob("*") if path.is_file()]
+    enter(checked)
+    assert pull.main([str(folder.parent)]) == 0
+    assert (folder / "data").read_bytes() == content
