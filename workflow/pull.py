@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,13 +57,31 @@ def _fetch(folders: Sequence[Path]) -> None:
     try:
         dvc("pull", *(str(pointer(folder)) for folder in folders))
     except VersioningError as error:
-        missing = [str(folder) for folder in folders if not folder.exists()]
-        if missing and any(sign in str(error) for sign in ABSENT):
+        _discard_unfinished(time.time())
+        missing = [folder for folder in folders if not folder.exists()]
+        if not (missing and _absent(error)):
+            raise
+        try:
+            # Only so does DVC say why it could not write what it has.
+            dvc("checkout", "-v", *(str(pointer(folder)) for folder in missing))
+        except VersioningError as cause:
+            if not _absent(cause):
+                raise
             raise VersioningError(
                 f"{missing[0]}: is not in the remote {default_remote() or '(none is set)'}; who "
                 "trained it must `dvc push`, or name the right remote with `dvc remote add -d`"
             ) from None
-        raise
+
+
+def _absent(error: VersioningError) -> bool:
+    return any(sign in str(error) for sign in ABSENT)
+
+
+def _discard_unfinished(ended: float) -> None:
+    """Remove what a failed fetch left in DVC's cache, but nothing that another writes since."""
+    for path in _cache().glob("*/.*.tmp"):
+        if path.stat().st_mtime <= ended:
+            path.unlink()
 
 
 def _discard_damaged(folders: Sequence[Path]) -> list[Path]:
@@ -83,7 +102,7 @@ def _whole(folder: Path) -> bool:
 def _discard(folder: Path) -> None:
     """Remove a folder, and what is damaged of it in DVC's cache."""
     shutil.rmtree(folder, ignore_errors=True)
-    cache = Path(dvc("cache", "dir", check=False)) / "files" / "md5"
+    cache = _cache()
     listing = _object(cache, str(read_yaml(pointer(folder))["outs"][0]["md5"]))
     try:
         names = [str(entry["md5"]) for entry in json.loads(listing.read_bytes())]
@@ -94,6 +113,10 @@ def _discard(folder: Path) -> None:
             content = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
             if content != path.parent.name + path.name.removesuffix(".dir"):
                 path.unlink()
+
+
+def _cache() -> Path:
+    return Path(dvc("cache", "dir", check=False)) / "files" / "md5"
 
 
 def _object(cache: Path, name: str) -> Path:

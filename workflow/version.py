@@ -10,6 +10,7 @@ that each can be pulled alone; the recipe names those that there should be.
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -117,7 +118,7 @@ def dvc(*arguments: str, check: bool = True) -> str:
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CI": "1"})
     if check and done.returncode:
-        raise VersioningError(f"dvc {arguments[0]} failed: {reason(done.stderr)}")
+        raise VersioningError(f"dvc {arguments[0]} failed: {reason(done.stdout + done.stderr)}")
     return done.stdout.strip()
 
 
@@ -125,7 +126,8 @@ def reason(messages: str) -> str:
     """The lines in which DVC says what is wrong, without its advice to chat about it."""
     lines = [line.strip() for line in messages.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
-    said = "; ".join(errors or lines[-3:]) or "no reason given"
+    causes = [line for line in lines if re.match(r"\w+Error: \[Errno", line)]  # with `-v` only
+    said = "; ".join(causes[-1:] or errors or lines[-3:]) or "no reason given"
     said = said.replace("unexpected error - ", "")
     advice = [remedy for sign, remedy in REMEDIES.items() if sign in said]
     return " - ".join([said, *advice[:1]])

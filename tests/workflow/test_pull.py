@@ -1,9 +1,12 @@
 """Clones that pull what another made: all of it, one run, and what can go wrong on the way."""
 
+import contextlib
+import hashlib
 import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -82,8 +85,6 @@ def flip(path: Path) -> None:
 
 def object_of(folder: Path, storage: Path, name: str = "big") -> Path:
     """Where DVC keeps a file of a folder that is here."""
-    import hashlib
-
     digest = hashlib.md5((folder / name).read_bytes(), usedforsecurity=False).hexdigest()
     return storage / "files" / "md5" / digest[:2] / digest[2:]
 
@@ -173,12 +174,37 @@ def test_a_remote_that_cannot_be_reached(clone: Path, capsys: pytest.CaptureFixt
     assert pull.main([str(a_run().folder)]) == 0
 
 
-def test_a_full_disk(clone: Path) -> None:
-    """As a limit on the size of files: both fail in the middle of writing one."""
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[bool]:
+    """Put `folder` on a disk of its own with room for half a checkpoint, where one may mount.
+
+    Gives whether it is there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    options = f"size={BIG // 2}"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder.absolute())]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        yield False
+        return
+    try:
+        for name, content in before.items():
+            (folder / name).write_bytes(content)
+        yield True
+    finally:
+        subprocess.run(["umount", str(folder.absolute())], check=True)
+
+
+@pytest.mark.parametrize("place", ["cache", "run"])
+def test_a_full_disk(clone: Path, place: str) -> None:
+    """Full while objects come to the cache, or while files come from there to the run.
+
+    Where nobody may mount, it is a limit on the size of files: both fail amid writing one.
+    """
     folder = a_run().folder / "checkpoint"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def limited(size: int) -> subprocess.CompletedProcess[str]:
+    def fetch(size: int = resource.RLIM_INFINITY) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "workflow.pull", str(folder.parent)]
         return subprocess.run(
             command,
@@ -188,16 +214,28 @@ def test_a_full_disk(clone: Path) -> None:
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1])),
         )
 
-    done = limited(BIG // 2)
-    assert done.returncode == 1
-    assert "File too large" in done.stderr
-    assert "free some disk and try again" in done.stderr
-    assert done.stderr.startswith("pull: dvc pull failed: ")
-    assert done.stderr.count("\n") == 1
-    assert not folder.exists()
-    done = limited(resource.RLIM_INFINITY)
-    assert done.returncode == 0, done.stderr
-    assert pull._whole(folder)
+    cache = Path(".dvc/cache/files/md5")
+    disk = cache
+    if place == "run":
+        project.dvc("fetch", f"{folder}.dvc")
+        disk = folder.parent
+    with small_disk(disk) as mounted:
+        done = fetch() if mounted else fetch(BIG // 2)
+        assert done.returncode == 1
+        assert ("No space left" if mounted else "File too large") in done.stderr
+        assert "free some disk and try again" in done.stderr
+        assert done.stderr.startswith("pull: dvc ")
+        assert done.stderr.count("\n") == 1
+        assert not folder.exists()
+        for path in filter(Path.is_file, cache.rglob("*")):
+            content = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+            assert path.parent.name + path.name.removesuffix(".dir") == content
+        if mounted:
+            grow = ["mount", "-o", f"remount,size={4 * BIG}"]
+            subprocess.run([*grow, str(disk.absolute())], check=True)
+        done = fetch()
+        assert done.returncode == 0, done.stderr
+        assert pull._whole(folder)
 
 
 def test_an_older_commit_is_consistent(clone: Path) -> None:
