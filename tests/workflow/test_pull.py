@@ -52,8 +52,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_version() -> None:
-    """What the DAG's rules `version` and `describe` do."""
-    for kind in ("version", "describe"):
+    """What the DAG's rules `version` and `describe` do, and `manifest` after them."""
+    for kind in ("version", "describe", "manifest"):
         dag = project.the_plan()
         dag.write()
         (target,) = dag.of(kind)

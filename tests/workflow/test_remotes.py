@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from amago2.train import train
+from tests.amago2.toy import small
 from workflow import pull, version
 from workflow.dag import Run
 from workflow.receipts import Recipe
@@ -66,6 +68,35 @@ def test_eight_runs_are_versioned_while_another_command_hashes(repository: Path)
     assert Path("big.dvc").is_file()
     assert len(versions) == 8
     assert all(named["checkpoint"] and named["replay"] for named in versions.values())
+
+
+def test_a_longer_replay_sends_its_new_shards_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two real runs of a toy, the second going on from the first."""
+    project.enter(project.copy_project(tmp_path / "project"), monkeypatch)
+    roomy = {"replay": {"capacity": 10**6, "shard": 40}}
+
+    def publish(run: Path) -> tuple[dict[str, bytes], dict[Path, int]]:
+        """Files of its replay, by name; objects of the remote after pushing, with their times."""
+        version.version(RESULTS, [f"{run}/replay.dvc"])
+        objects = (path for path in Path(".dvc-storage").rglob("*") if path.is_file())
+        files = {path.name: path.read_bytes() for path in (run / "replay").iterdir()}
+        return files, {path: path.stat().st_mtime_ns for path in objects}
+
+    first = train(small(**roomy), RESULTS / "runs" / "toy" / "variant" / "seed0-first")
+    old, before = publish(first)
+    longer = small(**roomy, collector={"epochs": 9})
+    second = train(longer, first.with_name("seed0-longer"), origin=first)
+    new, after = publish(second)
+
+    assert len(before) == len(set(old.values())) + 1  # and one that lists them
+    changed = set(new.values()) - set(old.values())
+    assert 1 < len(changed) < len(new) / 2
+    assert len(after) == len(before) + len(changed) + 1
+    assert {path: after[path] for path in before} == before
+    sent = {path.read_bytes() for path in after.keys() - before.keys() if path.suffix != ".dir"}
+    assert sent == changed
 
 
 def retrain(folder: Path, links: str, *before: str) -> None:
