@@ -162,6 +162,17 @@ def install_locks(torch: str) -> None:
     uv_install(*locked, *options, "--requirement", LOCKS / "base.lock")
     say(f"PyTorch for {torch.upper()}")
     install_torch(torch, [*locked, "--requirement", LOCKS / f"torch-{torch}.lock"], options)
+    say("bytecode of all packages")
+    compile_packages()
+
+
+def compile_packages() -> None:
+    """Once, here: where Python keeps no bytecode, each of hundreds of jobs would compile PyTorch.
+
+    Some packages carry files for other Pythons, which do not compile and are never imported.
+    """
+    packages = VENV / "lib" / "python3.11" / "site-packages"
+    subprocess.run([PYTHON, "-m", "compileall", "-qq", "-j", "0", packages])
 
 
 def bootstrap() -> None:
