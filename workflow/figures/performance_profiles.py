@@ -52,7 +52,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     top, bottom = body.subfigures(2, 1, height_ratios=heights)
     grid = list(top.subplots(lines, COLUMNS, sharey=True, squeeze=False).flat)
     for axes, (place, rows) in zip(grid, groups, strict=False):
-        axes.set_title(place.replace("\n", ", "), fontsize=7)
+        axes.set_title(place, fontsize=7)
         _profile(axes, rows)
     for axes in grid[len(groups) :]:
         axes.set_visible(False)
