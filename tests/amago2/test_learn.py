@@ -7,7 +7,7 @@ import torch
 
 from amago2.agent import Agent
 from amago2.batch import Batch
-from amago2.train import Run
+from amago2.train import AgentRun
 from tests.amago2.toy import small
 
 
@@ -50,7 +50,7 @@ def learned_from(monkeypatch: pytest.MonkeyPatch, folder: Path, **over: Any) -> 
     with monkeypatch.context() as patch:
         patch.setattr(Agent, "loss", watched)
         folder.mkdir()
-        run = Run(small(**over), folder)
+        run = AgentRun(small(**over), folder)
         run.collector.begin()
         run.collector.collect(0)
         run.learner.learn(2)

@@ -31,9 +31,9 @@ def test_parameters_are_counted_nearly_right(variant: str) -> None:
 
 def test_replay_is_as_long_as_its_capacity_or_as_what_is_collected() -> None:
     few, many = (PARAMS.resolve("procgen_easy", VARIANT, name) for name in ("smoke", "paper"))
-    assert disk.stored_steps(few) == 10_000
+    assert disk.stored_steps(few) == 6_400
     assert disk.stored_steps(many) == many.replay.capacity
-    assert disk.guess(few).replay == 10_000 * disk.STEP_BYTES["envs.procgen"]
+    assert disk.guess(few).replay == 6_400 * disk.STEP_BYTES["envs.procgen"]
 
 
 def test_replay_that_is_not_versioned_costs_nothing_and_renames_no_run() -> None:

@@ -144,7 +144,9 @@ def test_after_kill_9_of_everything_the_same_command_goes_on(checkout: Path) -> 
 
 
 def test_a_snakemake_of_the_users_own_is_left_alone(checkout: Path) -> None:
-    command = [sys.executable, "-m", "snakemake", "--config", "budget=micro"]
+    # A shell that runs the tests in the background has them ignore SIGINT, and all that they start.
+    command = ["env", "--default-signal=INT", sys.executable]
+    command += ["-m", "snakemake", "--config", "budget=micro"]
     own = subprocess.Popen(
         command,
         cwd=checkout,
