@@ -70,7 +70,7 @@ doctor:  ## what this machine has and lacks, with remedies
 test: setup  ## linters, types, contracts, unit and end-to-end tests
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
-	$(PYTEST) -n 2 --dist loadgroup --durations 10 || status=1; \
+	$(PYTEST) -n 2 --dist loadgroup --durations 10 -rs || status=1; \
 	echo "not run here: make learn-check (minutes of training), make test-browser (Chromium)," \
 		"make test-docker and make test-slurm (as root, with a container engine and Slurm)"; \
 	[ $$status = 0 ] || echo "make test: FAILED" >&2; \
