@@ -70,11 +70,13 @@ def popgym_player(args: Args) -> Play:
 
 
 def metaworld_player(args: Args) -> Play:
-    """Classes of metaworld, each made once."""
+    """Metaworld's own classes, each made once."""
     simulators: dict[str, metaworld.Simulator] = {}
 
     def play(task: str, seed: int, actions: NDArray[Any]) -> Iterator[None]:
-        simulator = simulators.get(task) or simulators.setdefault(task, metaworld.Simulator(task))
+        simulator = simulators.get(task) or simulators.setdefault(
+            task, metaworld.Simulator(task, metaworld.bare_class(task))
+        )
         chosen = variant(seed, len(metaworld.TRAIN_TASKS), metaworld.VARIANTS)
         key = [0, 0, metaworld.ALL_TASKS.index(task), chosen]
         simulator.draw_variant(np.random.default_rng(key))

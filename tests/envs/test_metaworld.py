@@ -114,6 +114,24 @@ def test_equals_the_bare_simulator(task: str, steps: int) -> None:
         assert info["success"] is solved
 
 
+def test_every_task_equals_the_bare_simulator_while_fingers_close_on_the_object() -> None:
+    grasped = 0.0
+    for task in ALL_TASKS:
+        env = MultiTaskMetaWorld(tasks=[task])
+        env.reset(seed=3)
+        ours, bare = env._simulator.env, bare_simulator(env)
+        assert np.array_equal(ours.reset()[0], bare.reset()[0]), task
+        for step in range(40):
+            towards = 10 * (ours._get_pos_objects()[:3] - ours.tcp_center)
+            action = np.clip([*towards, 1 if step > 20 else -1], -1, 1).astype(np.float32)
+            expected, reward, _, _, info = bare.step(action)
+            shown, given, _, _, told = ours.step(action)
+            assert np.array_equal(shown, expected), task
+            assert (given, told) == (reward, info), task
+            grasped += info["grasp_success"]
+    assert grasped > 100  # so both answers of touching_object were seen
+
+
 @pytest.mark.filterwarnings("ignore:Constant")  # the expert asks for more than the arm's range
 def test_an_expert_succeeds_in_every_attempt() -> None:
     from metaworld.policies import SawyerDrawerCloseV3Policy
