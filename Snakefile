@@ -18,7 +18,7 @@ sys.path.insert(0, workflow.basedir)
 shell.prefix(f'export PATH="{os.path.dirname(sys.executable)}:$PATH"; ')
 
 from amago2.layers import ConfigError
-from workflow.cost import gpu_bytes, memory_bytes
+from workflow import cost
 from workflow.dag import plan
 from workflow.experiments import Selection
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from amago2 import objectives
 from amago2.batch import Batch
 from amago2.config import Config
+from amago2.data_parallel import Alone
+from amago2.moments import Moments
 from amago2.nets.critic import Critic, ScalarCritic, TwoHotCritic
 from amago2.nets.distributions import Categorical, Policy
 from amago2.nets.heads import Actor
@@ -34,6 +36,7 @@ class Agent(nn.Module):
         super().__init__()
         a = self.config = config.agent
         self.actions = actions
+        self.ranks = Alone()
         self.half_products = config.learner.precision == "bfloat16"
         if a.actor == "policy_gradient" and self.actions.kind == "multibinary":
             raise ValueError(
@@ -92,6 +95,13 @@ class Agent(nn.Module):
         return policy.sample(rng)[:, -1]
 
     # --- learning -------------------------------------------------------------------------------
+
+    def share_batches(self, ranks: Alone) -> None:
+        """Take statistics over whole batches, of which this process may have a share."""
+        self.ranks = ranks
+        for module in self.modules():
+            if isinstance(module, Moments):
+                module.ranks = ranks
 
     def loss(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Metrics]:
         """Actor loss plus weighted critic loss of a batch, and what is worth logging.
@@ -186,7 +196,7 @@ class Agent(nn.Module):
                 )
                 advantage = q - each.mean(0)
                 weight = objectives.advantage_filter(
-                    advantage, self.config.filter, self.config.filter_threshold
+                    advantage, self.config.filter, self.config.filter_threshold, self.ranks.std
                 )
             loss = objectives.filtered_imitation_loss(policy.log_prob(taken), weight)
         positive = (advantage > 0).float()
@@ -202,7 +212,7 @@ class Agent(nn.Module):
         metrics = {
             "q_mean": q[:, -1].mean(),
             "td_target_mean": acting.mean(),
-            "td_target_std": acting.std(correction=0),
+            "td_target_std": self.ranks.std(acting, correction=0),
         }
         if isinstance(self.critic, TwoHotCritic):
             top = outputs[:, :, -1].argmax(-1).flatten()  # (C * M,)

@@ -1,8 +1,7 @@
 """A batch of sub-sequences, as replay samples it and the agent reads it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,16 +29,3 @@ class Batch:
                 for x in (self.reward, self.action, self.terminated, self.time, self.valid)
             ),
         )
-
-    def with_shuffled_rewards(self, rng: np.random.Generator) -> "Batch":
-        """The same batch with the rewards of its valid transitions permuted over all of them.
-
-        Rewards keep their distribution and lose all relation to task, state and action. Each
-        sub-sequence's first token keeps its own: it is of no transition.
-        """
-        valid = self.valid[:, 1:]
-        rewards = self.reward[:, 1:][valid]
-        order = torch.from_numpy(rng.permutation(len(rewards)))
-        reward = self.reward.clone()
-        reward[:, 1:][valid] = rewards[order]
-        return replace(self, reward=reward)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,9 +81,19 @@ def train(
         typer.Option("--from", metavar="RUN", help="Begin where this finished run ended."),
     ] = None,
 ) -> None:
-    """Train a run, or go on with it if it is unfinished."""
+    """Train a run, or go on with it if it is unfinished.
+
+    With several GPUs: `torchrun --standalone --nproc-per-node 2 -m amago2.cli train ...`.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        from amago2.train import assist
+
+        return assist()  # rank 0 does all but a share of the learning
     layers = [Layer(str(path), read_yaml(path)) for path in configs]
-    config = build([*layers, *(parse_override(text) for text in overrides or [])])
+    layers += [parse_override(text) for text in overrides or []]
+    config = build(layers)
+    if (ranks := int(os.environ.get("WORLD_SIZE", "1"))) > 1 and config.learner.ranks is None:
+        config = build([*layers, Layer("torchrun", {"learner": {"ranks": ranks}})])
     extra = json.loads(provenance.read_text()) if provenance else {}
     from amago2.train import train as run  # loads PyTorch: only once the parameters are right
 

@@ -198,6 +198,15 @@ class Learner(Section):
     which rounds their inputs to 10 bits of mantissa, exists on NVIDIA GPUs alone."""
     shuffle_rewards: Literal[True] | None = None
     """A negative control: each sampled batch's rewards are permuted, so nothing can be learned."""
+    ranks: int | None = Field(None, ge=2)
+    """Processes, started by `torchrun`, that share each batch, on a GPU each if `device` is cuda;
+    other numbers give other bits. Without, one learns alone."""
+
+    @model_validator(mode="after")
+    def _shared(self) -> Self:
+        if self.batch % (self.ranks or 1):
+            raise ValueError(f"batch {self.batch} must be divisible by ranks {self.ranks}")
+        return self
 
 
 class Exploration(Section):

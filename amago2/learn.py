@@ -8,9 +8,11 @@ from torch.nn.utils import clip_grad_norm_
 
 from amago2.agent import Agent, Metrics
 from amago2.config import Config
+from amago2.data_parallel import Alone
 from amago2.layers import RunError
-from amago2.replay import Replay, make_batch
+from amago2.replay import Replay, make_batch, shuffle_rewards
 from amago2.seeding import Stream, numpy_rng, torch_rng
+from amago2.spaces import Array
 
 
 class NotFinite(RunError):
@@ -20,8 +22,13 @@ class NotFinite(RunError):
 class Learner:
     """AdamW with linear warm-up over everything but the target networks."""
 
-    def __init__(self, config: Config, agent: Agent, replay: Replay) -> None:
+    def __init__(
+        self, config: Config, agent: Agent, replay: Replay | None, ranks: Alone | None = None
+    ) -> None:
+        """`replay` is rank 0's; the other ranks of `ranks` learn from what it deals them."""
         self.config, self.agent, self.replay = config, agent, replay
+        self.ranks = ranks or Alone()
+        agent.share_batches(self.ranks)
         self.parameters = [p for p in agent.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -47,19 +54,28 @@ class Learner:
         return means
 
     def _update(self) -> Metrics:
-        c, seed, device = self.config, self.config.seed, self.agent.device
+        assert self.replay is not None
+        c, seed = self.config, self.config.seed
         drawing = numpy_rng(seed, Stream.REPLAY, self.updates)
         records, lengths = self.replay.sample(drawing, c.learner.batch, c.trajectory.context)
-        batch = make_batch(records, lengths, self.agent.actions)
         if c.learner.shuffle_rewards:
-            batch = batch.with_shuffled_rewards(numpy_rng(seed, Stream.SHUFFLE, self.updates))
-        batch = batch.to(device)
-        rng = torch_rng(seed, Stream.UPDATE, self.updates, device=device)
+            shuffle_rewards(records, lengths, numpy_rng(seed, Stream.SHUFFLE, self.updates))
+        return self.step(*self.ranks.deal(records, lengths))
+
+    def step(self, records: Array, lengths: Array) -> Metrics:
+        """One update from a share of a batch: records (B, L), valid lengths (B,)."""
+        device = self.agent.device
+        batch = make_batch(records, lengths, self.agent.actions).to(device)
+        counters = (self.updates, *self.ranks.counters)
+        rng = torch_rng(self.config.seed, Stream.UPDATE, *counters, device=device)
         self._set_learning_rate()
         loss, metrics = self.agent.loss(batch, rng)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        metrics["grad_norm"] = clip_grad_norm_(self.parameters, c.learner.clip).detach()
+        (loss * self.ranks.share).backward()
+        self.ranks.add_gradients(self.parameters)
+        metrics = self.ranks.of_whole(metrics)
+        clip = self.config.learner.clip
+        metrics["grad_norm"] = clip_grad_norm_(self.parameters, clip).detach()
         self.optimizer.step()
         self.agent.update_targets()
         self.updates += 1

@@ -4,6 +4,7 @@ Pure functions of flat transitions. M transitions, G discounts, C critics, N bin
 of the action, `_n` the time bootstrapped from.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,12 +78,15 @@ def popart_loss(popart: PopArt, outputs: Tensor, target: Tensor) -> Tensor:
 
 
 def advantage_filter(
-    advantage: Tensor, kind: Literal["binary", "exponential", "none"], threshold: float
+    advantage: Tensor,
+    kind: Literal["binary", "exponential", "none"],
+    threshold: float,
+    std: Callable[[Tensor], Tensor] = torch.std,
 ) -> Tensor:
     """Weight of imitating each replayed action, of advantage (...): paper, Eq. 6.
 
     binary: 1 where the advantage exceeds the threshold.
-    exponential: min(exp(A / sigma), 20), sigma the standard deviation of all the advantages given:
+    exponential: min(exp(A / sigma), 20), sigma the standard deviation `std` of all advantages:
     AWAC's weights (Nair et al. 2020) with the bound of CRR's (Wang et al. 2020), whose temperature
     is a constant where sigma follows the scale of the batch's returns.
     none: 1, plain imitation.
@@ -90,7 +94,7 @@ def advantage_filter(
     if kind == "binary":
         return (advantage > threshold).float()
     if kind == "exponential":
-        return (advantage / advantage.std().clamp(min=1e-6)).exp().clamp(max=20.0)
+        return (advantage / std(advantage).clamp(min=1e-6)).exp().clamp(max=20.0)
     return torch.ones_like(advantage)
 
 

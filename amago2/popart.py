@@ -6,26 +6,21 @@ statistics (van Hasselt et al. 2016, here as a frozen layer behind the network).
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from amago2.moments import Moments
 
 
-class PopArt(nn.Module):
+class PopArt(Moments):
     """Statistics per discount (G,). Values have any leading shape (..., G)."""
 
-    mean: Tensor
-    square: Tensor
     weight: Tensor
     bias: Tensor
-    count: Tensor
 
     def __init__(self, discounts: int, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-        self.register_buffer("mean", torch.zeros(discounts))
-        self.register_buffer("square", torch.full((discounts,), 100.0))
+        super().__init__(discounts, rate, square=100.0)
         self.register_buffer("weight", torch.ones(discounts))
         self.register_buffer("bias", torch.zeros(discounts))
-        self.register_buffer("count", torch.ones((), dtype=torch.float64))
 
     @property
     def std(self) -> Tensor:
@@ -38,10 +33,7 @@ class PopArt(nn.Module):
         if not len(targets):
             return
         old_mean, old_std = self.mean.clone(), self.std
-        self.count += 1
-        rate = (self.rate / (1 - (1 - self.rate) ** self.count)).float()
-        self.mean.lerp_(targets.mean(0), rate)
-        self.square.lerp_((targets**2).mean(0), rate)
+        super().update(targets)
         new_std = self.std
         self.weight.mul_(old_std / new_std)
         self.bias.copy_((old_std * self.bias + old_mean - self.mean) / new_std)

@@ -236,6 +236,17 @@ def unpack(published: Path, shards: Path, last: Path) -> None:
         sync(folder / tokens)
 
 
+def shuffle_rewards(records: Array, lengths: Array, rng: np.random.Generator) -> None:
+    """Permute, in place, the rewards of the valid transitions of records (B, L) over all of them.
+
+    Rewards keep their distribution and lose all relation to task, state and action. Each
+    sub-sequence's first token keeps its own: it is of no transition.
+    """
+    rewards = records["reward"][:, 1:]
+    valid = np.arange(1, records.shape[1]) < lengths[:, None]
+    rewards[valid] = rewards[valid][rng.permutation(np.count_nonzero(valid))]
+
+
 def make_batch(records: Array, lengths: Array, actions: ActionSpec) -> Batch:
     """A batch of records (B, L), of which the first `lengths` (B,) of each row are valid."""
 

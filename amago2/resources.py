@@ -83,7 +83,8 @@ def check_resources(config: Config, envs: VectorEnv, folder: Path) -> None:
             f"{folder}: replay would take {disk / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; "
             "lower replay.capacity or choose another folder"
         )
-    memory, available = learner_bytes(config), psutil.virtual_memory().available
+    memory = learner_bytes(config) * (config.learner.ranks or 1)
+    available = psutil.virtual_memory().available
     if config.device == "cpu" and memory > available:
         raise RunError(
             f"an update would take about {memory / 1e9:.1f} GB of memory, "

@@ -9,9 +9,9 @@ NATURE = 21_000
 
 
 def learner_bytes(config: Config) -> int:
-    """Rough memory of an update: float32 activations that the gradient keeps."""
+    """Rough memory of an update in each of the ranks: float32 activations kept by the gradient."""
     t, a = config.trajectory, config.agent
-    tokens = config.learner.batch * (t.context + 1)
+    tokens = config.learner.batch // (config.learner.ranks or 1) * (t.context + 1)
     trunk = t.layers * (12 * t.width + 3 * getattr(t, "feedforward", 3 * t.width))
     heads = a.critics * len(a.discounts) * (2 * sum(a.head_widths) + 3 * a.bins)
     return 4 * tokens * (trunk + heads + _convolutions(config.encoder)) + 2**28

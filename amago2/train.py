@@ -3,6 +3,8 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ from amago2 import checkpoint as ckpt
 from amago2.agent import Agent
 from amago2.collect import Collector, make_replay
 from amago2.config import Config
+from amago2.data_parallel import Alone, Ranks, join
 from amago2.learn import Learner, NotFinite
 from amago2.origin import adopt
-from amago2.resources import check_resources, tf32
+from amago2.replay import record_type
+from amago2.resources import check_resources, computing, tf32
 from amago2.run import Epoch, Run, carry_out, default_scratch
 
 
@@ -29,10 +33,41 @@ def train(
 
     With `origin`, a finished run's folder, it begins where that one ended: see `adopt`.
     """
-    if origin is not None and not (out / "record.json").exists():
-        adopt(config, origin, scratch or default_scratch(out))
-    with tf32(config.learner.precision == "tfloat32"):
-        return carry_out(AgentRun, config, out, scratch, provenance)
+    with (
+        closing(join(config.learner.ranks)) as ranks,
+        tf32(config.learner.precision == "tfloat32"),
+    ):
+        if origin is not None and not (out / "record.json").exists():
+            adopt(config, origin, scratch or default_scratch(out))
+        return carry_out(partial(AgentRun, ranks=ranks), config, out, scratch, provenance)
+
+
+def assist() -> None:
+    """Learn beside a run, as one of the other ranks that `torchrun` started, until it ends.
+
+    Raises `RunError` if the run's process is gone.
+    """
+    with closing(Ranks()) as ranks:
+        if told := ranks.told():
+            about, tensors = told
+            config = Config.model_validate(about["config"])
+            with tf32(config.learner.precision == "tfloat32"), computing(config):
+                _assist(ranks, config, about, tensors)
+
+
+def _assist(
+    ranks: Ranks, config: Config, about: Mapping[str, Any], tensors: dict[str, Tensor]
+) -> None:
+    observations, actions = ckpt.read_spaces(about["spaces"])
+    ranks.compute_on(config.device)
+    agent = ckpt.make_agent(config, observations, actions)
+    agent.load_state_dict({name: tensors.pop(name) for name in agent.state_dict()})
+    learner = Learner(config, agent, None, ranks)
+    learner.restore(tensors, about["updates"])
+    agent.train()
+    record, length = record_type(observations, actions), config.trajectory.context + 1
+    while share := ranks.dealt(length, record):
+        learner.step(*share)
 
 
 class AgentRun(Run):
@@ -42,13 +77,14 @@ class AgentRun(Run):
     config: Config
     agent: Agent
 
-    def __init__(self, config: Config, scratch: Path) -> None:
+    def __init__(self, config: Config, scratch: Path, ranks: Alone | None = None) -> None:
         super().__init__(config, scratch)
+        self.ranks = ranks or Alone()
         check_resources(config, self.envs, scratch)
         self.agent = ckpt.make_agent(config, self.envs.observations, self.envs.actions)
         self.replay = make_replay(config, self.envs, scratch / "replay")
         self.collector = Collector(config, self.envs, self.agent, self.replay)
-        self.learner = Learner(config, self.agent, self.replay)
+        self.learner = Learner(config, self.agent, self.replay, self.ranks)
 
     @property
     def updates(self) -> int:
@@ -63,6 +99,15 @@ class AgentRun(Run):
     def begin(self) -> None:
         """Start every actor's first rollout."""
         self.collector.begin()
+        self._tell()
+
+    def _tell(self) -> None:
+        """What the other ranks begin with; see `assist`."""
+        spaces = ckpt.describe_spaces(self.envs.observations, self.envs.actions)
+        config = self.config.model_dump(mode="json")
+        about = {"config": config, "spaces": spaces, "updates": self.updates}
+        self.ranks.tell(about, self.agent.state_dict() | self.learner.state())
+        self.ranks.compute_on(self.config.device)
 
     def advance(self) -> Epoch:
         """Collect, then learn, unless it is too early or there is no finished rollout yet."""
@@ -106,6 +151,7 @@ class AgentRun(Run):
         self.learner.restore(kept.trainer, kept.state["updates"])
         self.replay.load(folder)
         self.collector.restore(kept.trainer, kept.state["collector"])
+        self._tell()
 
     def _write_checkpoint(self, folder: Path, unfinished: bool = True) -> None:
         if unfinished:

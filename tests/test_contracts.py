@@ -33,7 +33,9 @@ PYRAMID = [  # a file imports from the lines below its own
     {"workers"},
     {"vector_env", "exploration", "batch", "nets.images"},
     {"sizes"},
-    {"config", "popart", "value_bins", "spaces", "seeding", "files"},
+    {"popart"},
+    {"moments"},
+    {"config", "data_parallel", "value_bins", "spaces", "seeding", "files"},
     {"layers"},
 ]
 HEAVY = {"torch", "gymnasium", "matplotlib", "pandas", "tensorboard"}

@@ -267,8 +267,8 @@ class Job:
     """Of the container; the same for the same run, so that a leftover is found."""
     arguments: tuple[str, ...]
     """Of Python."""
-    gpu: str | None = None
-    """Identity of the device it gets; None for no device."""
+    gpus: tuple[str, ...] = ()
+    """Identities of the devices it gets."""
     folders: tuple[Path, ...] = ()
     """Existing folders outside the project that it reads or writes."""
     variables: tuple[str, ...] = ("AMAGO2_REPRODUCE", "OMP_NUM_THREADS")
@@ -293,12 +293,13 @@ def _engine(built: Mapping[str, Any], job: Job) -> list[str]:
         command += ["--volume", f"{folder}:{folder}"]
     for name in job.variables:
         command += ["--env", name] if name in os.environ else []
-    if job.gpu is None:
+    for gpu in job.gpus:
+        command += ["--label", f"{GPU_LABEL}.{gpu}"]
+        command += ["--device", f"nvidia.com/gpu={gpu}"] if engine == "podman" else []
+    if not job.gpus:
         command += ["--env", "NVIDIA_VISIBLE_DEVICES=void"]
-    else:
-        chosen = f"nvidia.com/gpu={job.gpu}" if engine == "podman" else f"device={job.gpu}"
-        command += ["--device" if engine == "podman" else "--gpus", chosen]
-        command += ["--label", f"{GPU_LABEL}={job.gpu}"]
+    elif engine == "docker":  # which reads a line of CSV
+        command += ["--gpus", f'"device={",".join(job.gpus)}"']
     return [*command, str(built["image"]), PYTHON, *job.arguments]
 
 
@@ -309,9 +310,9 @@ def _apptainer(built: Mapping[str, Any], job: Job) -> list[str]:
     for folder in _mounted(job):
         command += ["--bind", f"{folder}:{folder}"]
     given = {name: os.environ[name] for name in job.variables if name in os.environ}
-    if job.gpu is not None:
+    if job.gpus:
         command += ["--nv"]
-        given["CUDA_VISIBLE_DEVICES"] = job.gpu
+        given["CUDA_VISIBLE_DEVICES"] = ",".join(job.gpus)
     for name, value in given.items():
         command += ["--env", f"{name}={value}"]
     return [*command, str(ROOT / built["sif"]), PYTHON, *job.arguments]
@@ -329,12 +330,12 @@ def _mounted(job: Job) -> list[Path]:
 def leftovers(built: Mapping[str, Any], job: Job) -> list[list[str]]:
     """Commands that list what must be gone before a job starts.
 
-    Containers of its own run, and of the device that it has just locked: kill -9 reaches an
+    Containers of its own run, and of the devices that it has just locked: kill -9 reaches an
     engine's client, and never the container. Apptainer's jobs are plain children.
     """
     if built["runtime"] == "apptainer":
         return []
-    filters = [f"name=^{job.name}$", *([f"label={GPU_LABEL}={job.gpu}"] if job.gpu else [])]
+    filters = [f"name=^{job.name}$", *(f"label={GPU_LABEL}.{gpu}" for gpu in job.gpus)]
     return [[str(built["runtime"]), "ps", "--all", "--quiet", "--filter", each] for each in filters]
 
 

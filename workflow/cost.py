@@ -50,30 +50,49 @@ def updates(config: RunConfig) -> int:
     return config.learner.updates_per_epoch * learning
 
 
+def ranks(config: RunConfig) -> int:
+    """Processes that learn together, each with the configured threads or a GPU of its own."""
+    return (config.learner.ranks if isinstance(config, Config) else None) or 1
+
+
+def threads(config: RunConfig) -> int:
+    """CPU threads that a run computes with."""
+    return config.threads * ranks(config)
+
+
+def gpus(config: RunConfig) -> int:
+    """GPUs that a run has, or shares with others if they are small."""
+    return ranks(config) if config.device == "cuda" else 0
+
+
 def gpu_bytes(config: RunConfig) -> int:
-    """Memory that a run claims of a GPU: what an update takes by estimate, half as much again for
-    weights and workspaces, and what CUDA itself takes. 0 for a run without one."""
+    """Memory that a run claims of its GPUs together: what an update takes by estimate, half as much
+    again for weights and workspaces, and what CUDA itself takes. 0 for a run without one."""
     if config.device != "cuda":
         return 0
     update = learner_bytes(config) if isinstance(config, Config) else SMALL_BYTES
-    return int(1.5 * update + 1.5e9)
+    return int((1.5 * update + 1.5e9) * ranks(config))
 
 
 def memory_bytes(config: RunConfig) -> int:
     """Memory that a run is given on a cluster: PyTorch and simulators, and updates on a CPU."""
     update = learner_bytes(config) if isinstance(config, Config) else SMALL_BYTES
-    return int(4e9 + 1.5 * update * (config.device == "cpu"))
+    return int((4e9 + 1.5 * update * (config.device == "cpu")) * ranks(config))
 
 
 def guess_s(config: RunConfig, gpu: Accelerator | None = None) -> float:
-    """Rough seconds on a thread of the processor that was measured, or on a GPU (the first)."""
+    """Rough seconds on a thread of the processor that was measured, or on a GPU (the first).
+
+    As if ranks shared an update at no cost of its own.
+    """
+    flops = flops_per_update(config) / ranks(config)
     if config.device == "cpu":
         processor = hardware().processor
-        update = flops_per_update(config) / (processor.flops * config.threads)
+        update = flops / (processor.flops * config.threads)
         step = processor.step_s.get(config.env.entry, processor.other_step_s)
     else:
         gpu = gpu or next(iter(hardware().gpus.values()))
-        update = flops_per_update(config) / gpu.flops + 1 / gpu.updates_per_s
+        update = flops / gpu.flops + 1 / gpu.updates_per_s
         step = 1 / gpu.steps_per_s
     start = hardware().processor.start_s
     return start + updates(config) * update + env_steps(config) * step

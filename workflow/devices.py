@@ -1,4 +1,4 @@
-"""Which GPU a job gets: one run to a device, or several small ones by memory, never too many.
+"""Which GPUs a job gets: one run to a device, or several small ones by memory, never too many.
 
 Each device has eight slots, each a file with a lock that its job holds until it ends, however it
 ends. The locks are this user's on this machine, whatever the project and whoever started the job.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from amago2.layers import ConfigError
+from amago2.layers import ConfigError, RunError
 
 SLOTS = 8
 """Of a device, each an eighth of its memory."""
@@ -35,9 +35,9 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Claim:
-    """Slots on one device; their locks are inherited by what this process becomes."""
+    """Slots on one device or more; their locks are inherited by what this process becomes."""
 
-    gpu: str
+    gpus: tuple[str, ...]
     files: tuple[IO[Any], ...]
 
 
@@ -79,16 +79,24 @@ def slots_needed(need: float, gpu: Gpu) -> int:
     return max(1, min(SLOTS, math.ceil(SLOTS * need / gpu.memory)))
 
 
-def claim(need: float, folder: Path | None = None) -> Claim | None:
-    """Wait for slots that hold `need` bytes on one device, and take them; None without a device."""
+def claim(need: float, folder: Path | None = None, count: int = 1) -> Claim | None:
+    """Wait for slots that hold `need` bytes on each of `count` devices, and take them all at once.
+
+    None without a device. Raises `RunError` if there are some, but fewer.
+    """
     folder = folder or Path(tempfile.gettempdir()) / f"amago2-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
         raise ConfigError(f"{folder}: belongs to somebody else; remove it, or set TMPDIR")
     told = False
     while devices := gpus():
+        if len(devices) < count:
+            raise RunError(
+                f"learner.ranks is {count}, a GPU each, and there are {len(devices)} here; lower "
+                "it, or choose another machine"
+            )
         with _lock(folder / "choosing"):
-            if taken := _take(devices, need, folder):
+            if taken := _take(devices, need, folder, count):
                 return taken
         if not told:
             print("waiting for a free GPU", flush=True)
@@ -105,20 +113,19 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _take(devices: list[Gpu], need: float, folder: Path) -> Claim | None:
-    """Slots on the device that has the most of them free."""
+def _take(devices: list[Gpu], need: float, folder: Path, count: int) -> Claim | None:
+    """Slots on the devices that have the most of them free."""
     free = {gpu: _free(folder / gpu.name.replace("/", "_")) for gpu in devices}
     fitting = [gpu for gpu in devices if len(free[gpu]) >= slots_needed(need, gpu)]
-    best = max(fitting, key=lambda gpu: len(free[gpu]), default=None)
-    for gpu, files in free.items():
-        for file in files[slots_needed(need, gpu) :] if gpu is best else files:
-            file.close()
-    if best is None:
-        return None
-    kept = free[best][: slots_needed(need, best)]
+    best = sorted(fitting, key=lambda gpu: -len(free[gpu]))[:count]
+    if len(best) < count:
+        best = []
+    kept = [file for gpu in best for file in free[gpu][: slots_needed(need, gpu)]]
+    for file in (file for files in free.values() for file in files if file not in kept):
+        file.close()
     for file in kept:
         os.set_inheritable(file.fileno(), True)
-    return Claim(best.name, tuple(kept))
+    return Claim(tuple(gpu.name for gpu in best), tuple(kept)) if best else None
 
 
 def _free(device: Path) -> list[IO[Any]]:

@@ -35,7 +35,7 @@ class Sum(NamedTuple):
     cpu_s: float
     """Time of the runs left on this machine's cores."""
     gpu_s: dict[str, list[float]]
-    """Of each run left that needs a GPU, by the kind of GPU."""
+    """Of each run left that needs a GPU, once for each that it needs, by the kind of GPU."""
     disk: disk.Disk
     """What DVC versions of all these runs."""
 
@@ -45,9 +45,9 @@ def add_up(runs: Iterable[Run], correction: Mapping[str, float]) -> Sum:
     runs = list(runs)
     left = [run.config for run in runs if not run.finished]
     cpu = [c for c in left if c.device == "cpu"]
-    threads = max((c.threads for c in cpu), default=1)
+    threads = max((cost.threads(c) for c in cpu), default=1)
     cpu_s = [cost.guess_s(c) * correction.get("cpu", 1) for c in cpu]
-    gpu = [c for c in left if c.device == "cuda"]
+    gpu = [c for c in left for _ in range(cost.gpus(c))]
     return Sum(
         runs=len(runs),
         done=sum(run.finished for run in runs),

@@ -1,4 +1,4 @@
-"""Train one run of the DAG: say what it is made with, take a GPU, then become its trainer.
+"""Train one run of the DAG: say what it is made with, take its GPUs, then become its trainer.
 
     python -m workflow.train SETTINGS.yaml --out RUN --scratch SCRATCH [--image RECORD]
 
@@ -20,7 +20,7 @@ from typing import IO, Any
 from amago2.layers import ConfigError, RunError
 from workflow import container, devices
 from workflow.baselines.config import load_run, trainer
-from workflow.cost import gpu_bytes, guess_s
+from workflow.cost import gpu_bytes, guess_s, ranks
 from workflow.files import write_atomically
 from workflow.receipts import read
 
@@ -69,7 +69,9 @@ def _git(*arguments: str) -> str | None:
 
 
 def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -> None:
-    """Become the trainer. Its locks, of the run and of its GPU, end with it, however it ends.
+    """Become the trainer, or `torchrun` of several that learn together.
+
+    Its locks, of the run and of its GPUs, end with it, however it ends.
 
     Raises `ConfigError` or `RunError`.
     """
@@ -82,14 +84,19 @@ def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -
     write_atomically(notes, json.dumps(provenance(settings, image), indent=1) + "\n")
     arguments = ["-m", *trainer(config), str(settings), "--out", str(out)]
     arguments += ["--scratch", str(scratch), "--provenance", str(notes)]
-    claim = devices.claim(gpu_bytes(config)) if config.device == "cuda" else None
-    gpu = claim.gpu if claim else None
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    if (count := ranks(config)) > 1:
+        together = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+        arguments = [*together, *arguments]
+    claim = None
+    if config.device == "cuda":
+        claim = devices.claim(gpu_bytes(config) / count, count=count)
+    gpus = claim.gpus if claim else ()
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     command = [sys.executable, *arguments]
     if image:
         folders = [path for path in (Path("results"), out.parent, scratch.parent) if path.exists()]
-        job = container.Job(container_name(config.hash), tuple(arguments), gpu, tuple(folders))
+        job = container.Job(container_name(config.hash), tuple(arguments), gpus, tuple(folders))
         container.end_leftovers(image, job)
         command = container.run_command(image, job)
     sys.stdout.flush()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from amago2.config import FeedForwardEncoder, GridLanguageEncoder, ImageEncoder
+from amago2.moments import Moments
 from amago2.nets import images
 from amago2.spaces import ActionSpec
 from amago2.value_bins import symlog
@@ -25,33 +26,13 @@ def mlp(sizes: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-class InputNorm(nn.Module):
-    """Running standardisation of a vector (..., D), updated on valid timesteps while training.
-
-    Exponential averages whose rate is corrected for their start: the first batches dominate, then
-    the rate settles at `RATE`.
-    """
+class InputNorm(Moments):
+    """Running standardisation of a vector (..., D), updated on valid timesteps while training."""
 
     RATE = 1e-4
-    mean: Tensor
-    square: Tensor
-    count: Tensor
 
     def __init__(self, size: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("square", torch.ones(size))
-        self.register_buffer("count", torch.ones((), dtype=torch.float64))
-
-    @torch.no_grad()
-    def update(self, x: Tensor) -> None:
-        """Learn from valid timesteps x (M, D)."""
-        if not len(x):
-            return
-        self.count += 1
-        rate = (self.RATE / (1 - (1 - self.RATE) ** self.count)).float()
-        self.mean.lerp_(x.mean(0), rate)
-        self.square.lerp_((x * x).mean(0), rate)
+        super().__init__(size, self.RATE, square=1.0)
 
     def forward(self, x: Tensor, learning: bool = False) -> Tensor:
         """Standardise x (..., D); first learn from it, if it holds valid timesteps (M, D) only."""

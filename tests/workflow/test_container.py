@@ -40,16 +40,20 @@ def test_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "--env NVIDIA_VISIBLE_DEVICES=void sha256:12 /opt/venv/bin/python "
         "-m amago2.cli train a.yaml"
     )
-    assert "--gpus device=GPU-7 --label amago2.gpu=GPU-7 sha256:12" in command(
-        "docker", gpu="GPU-7"
+    assert '--label amago2.gpu.GPU-7 --gpus "device=GPU-7" sha256:12' in command(
+        "docker", gpus=("GPU-7",)
     )
+    assert (
+        '--label amago2.gpu.GPU-7 --label amago2.gpu.GPU-9 --gpus "device=GPU-7,GPU-9" sha256:12'
+    ) in command("docker", gpus=("GPU-7", "GPU-9"))
 
 
 def test_podman() -> None:
-    said = command("podman", gpu="GPU-7")
+    said = command("podman", gpus=("GPU-7", "GPU-9"))
     assert said.startswith("podman run --rm --init --name amago2-1-2 --network none --user ")
     assert "--userns keep-id --security-opt label=disable" in said
-    assert "--device nvidia.com/gpu=GPU-7 --label amago2.gpu=GPU-7 sha256:12" in said
+    for gpu in ("GPU-7", "GPU-9"):
+        assert f"--label amago2.gpu.{gpu} --device nvidia.com/gpu={gpu} " in said
 
 
 def test_apptainer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,8 +62,8 @@ def test_apptainer(monkeypatch: pytest.MonkeyPatch) -> None:
         f"{ROOT}/containers/built/a.sif /opt/venv/bin/python -m amago2.cli train a.yaml"
     )
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert "--nv --env OMP_NUM_THREADS=1 --env CUDA_VISIBLE_DEVICES=GPU-7 " in command(
-        "apptainer", gpu="GPU-7"
+    assert "--nv --env OMP_NUM_THREADS=1 --env CUDA_VISIBLE_DEVICES=GPU-7,GPU-9 " in command(
+        "apptainer", gpus=("GPU-7", "GPU-9")
     )
 
 
@@ -89,10 +93,10 @@ def test_an_image_is_named_by_what_decides_it(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_job_ends_what_was_left_behind() -> None:
-    job = Job("amago2-1-2", TRAIN, gpu="GPU-7")
+    job = Job("amago2-1-2", TRAIN, gpus=("GPU-7",))
     assert container.leftovers(built("docker"), job) == [
         ["docker", "ps", "--all", "--quiet", "--filter", "name=^amago2-1-2$"],
-        ["docker", "ps", "--all", "--quiet", "--filter", "label=amago2.gpu=GPU-7"],
+        ["docker", "ps", "--all", "--quiet", "--filter", "label=amago2.gpu.GPU-7"],
     ]
     assert container.leftovers(built("apptainer"), job) == []
 

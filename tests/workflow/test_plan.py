@@ -172,3 +172,8 @@ def test_memory_that_a_run_claims_of_a_gpu() -> None:
     large = ml45_sized(batch=24)
     images = PARAMS.resolve("procgen_easy", "ind_actor_ind_critic", "paper")
     assert cost.gpu_bytes(images) > 2 * cost.gpu_bytes(large) > 0
+    several = ml45_sized(batch=24, ranks=4)
+    assert (cost.gpus(large), cost.gpus(several)) == (1, 4)
+    assert cost.gpu_bytes(large) < cost.gpu_bytes(several) < 4 * cost.gpu_bytes(large)
+    assert cost.threads(several) == 4 * cost.threads(large)
+    assert cost.guess_s(several) < cost.guess_s(large)

@@ -11,11 +11,11 @@ rule train:
         f"{PLAN.results}/.logs/runs/{{run}}.log",
     wildcard_constraints:
         run="|".join(PLAN.runs) or "none",
-    threads: lambda wildcards: PLAN.runs[wildcards.run].config.threads
+    threads: lambda wildcards: cost.threads(PLAN.runs[wildcards.run].config)
     resources:
-        gpu=lambda wildcards: int(PLAN.runs[wildcards.run].config.device == "cuda"),
-        gpu_mb=lambda wildcards: gpu_bytes(PLAN.runs[wildcards.run].config) // 10**6,
-        mem_mb=lambda wildcards: memory_bytes(PLAN.runs[wildcards.run].config) // 10**6,
+        gpu=lambda wildcards: cost.gpus(PLAN.runs[wildcards.run].config),
+        gpu_mb=lambda wildcards: cost.gpu_bytes(PLAN.runs[wildcards.run].config) // 10**6,
+        mem_mb=lambda wildcards: cost.memory_bytes(PLAN.runs[wildcards.run].config) // 10**6,
     params:
         settings=lambda wildcards: PLAN.runs[wildcards.run].settings,
         folder=lambda wildcards: PLAN.runs[wildcards.run].folder,

@@ -1,0 +1,248 @@
+"""Learning with several processes, started by `torchrun`: each has a share of every batch.
+
+Rank 0 is the whole run: environments, replay, checkpoints, evaluation. The others are told the
+configuration and the weights once; then each update deals them rows of the batch, and sums make
+losses, statistics and gradients those of the whole batch, so that all step to the same weights.
+Gradients are summed in one piece rather than by `DistributedDataParallel`, whose buckets are laid
+out anew after a start: with three ranks or more, a resumed run's sums would round otherwise.
+"""
+
+import ctypes
+import json
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from safetensors import torch as safetensors
+from torch import Tensor
+
+from amago2.layers import ConfigError, RunError
+
+Array = NDArray[Any]
+Metrics = Mapping[str, Tensor]
+BETWEEN = timedelta(days=7)
+"""For the other ranks to wait while rank 0 collects and evaluates; its death they see at once."""
+WITHIN = timedelta(minutes=10)
+"""For the parts of an update to wait for each other."""
+PR_SET_PDEATHSIG = 1  # of sys/prctl.h
+LOST = (
+    "the processes that torchrun started have lost each other: one has ended, or does not answer; "
+    "the same command goes on from the last checkpoint"
+)
+
+
+class Alone:
+    """A process that learns alone: its share of a batch is the batch."""
+
+    share = 1.0
+    """Of the batch's valid transitions."""
+    counters: tuple[int, ...] = ()
+    """What a rank's noise is drawn from, beside the seed and the update."""
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Mean (...) of the whole batch's x (M, ...), of which this is the own share."""
+        return x.mean(0)
+
+    def std(self, x: Tensor, correction: int = 1) -> Tensor:
+        """Standard deviation () of all entries of the whole batch's x."""
+        return x.std(correction=correction)
+
+    def compute_on(self, device: str) -> None:
+        """Make ready to learn on each rank's own `device`."""
+
+    def tell(self, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Before the first update: JSON values and tensors that the other ranks begin with."""
+
+    def deal(self, records: Array, lengths: Array) -> tuple[Array, Array]:
+        """Own rows of records (B, L) and their valid lengths (B,); rank 0 gives all of them."""
+        return records, lengths
+
+    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Sum the gradients of all ranks, in place."""
+
+    def of_whole(self, metrics: Metrics) -> dict[str, Tensor]:
+        """Means over the own transitions -> means over the whole batch's."""
+        return dict(metrics)
+
+    def close(self) -> None:
+        """Tell the other ranks that it is over."""
+
+
+class Ranks(Alone):
+    """One of several processes that learn together. Its methods raise `RunError` if one is gone."""
+
+    def __init__(self) -> None:
+        """Find the others, as the variables that `torchrun` sets say."""
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # none outlives torchrun
+        if os.environ["LOCAL_WORLD_SIZE"] == os.environ["WORLD_SIZE"]:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # one machine: for nobody else
+            os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
+        with _together():
+            dist.init_process_group("gloo", timeout=BETWEEN)
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self.counters = (self.rank,)
+        self._group: Any = None  # for the sums of an update
+        self._in_step = False
+        if self.rank == 0:
+            signal.signal(signal.SIGTERM, _told_to_end)
+        else:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for rank 0, which tells us
+
+    def compute_on(self, device: str) -> None:
+        """See `Alone.compute_on`; the ranks' GPUs are joined by NCCL, their processes by gloo."""
+        if device == "cuda":
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        with _together():
+            backend = "nccl" if device == "cuda" else "gloo"
+            self._group = dist.new_group(backend=backend, timeout=WITHIN)
+
+    # --- statistics of the whole batch ----------------------------------------------------------
+
+    def mean(self, x: Tensor) -> Tensor:
+        """See `Alone.mean`."""
+        total, count = self._sum(x.sum(0), len(x))
+        return total / count
+
+    def std(self, x: Tensor, correction: int = 1) -> Tensor:
+        """See `Alone.std`."""
+        square, count = self._sum(((x - self.mean(x.flatten())) ** 2).sum(), x.numel())
+        return (square / (count - correction)).sqrt()
+
+    def _sum(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Of x (...) and of a count, over all ranks."""
+        both = torch.cat([x.flatten(), x.new_tensor([count])])
+        self._add(both)
+        return both[:-1].view(x.shape), both[-1]
+
+    def _add(self, x: Tensor) -> None:
+        with _together():
+            dist.all_reduce(x, group=self._group)
+
+    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """See `Alone.add_gradients`."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        self._add(flat)
+        parts = flat.split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def of_whole(self, metrics: Metrics) -> dict[str, Tensor]:
+        """See `Alone.of_whole`; the last exchange of an update."""
+        flat = torch.cat([value.flatten() * self.share for value in metrics.values()])
+        self._add(flat)
+        self._in_step = False
+        parts = flat.split([value.numel() for value in metrics.values()])
+        return {
+            name: part.view_as(value)
+            for (name, value), part in zip(metrics.items(), parts, strict=True)
+        }
+
+    # --- between the updates --------------------------------------------------------------------
+
+    def tell(self, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """See `Alone.tell`."""
+        copied = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
+        for message in (json.dumps(about).encode(), safetensors.save(copied)):
+            self._broadcast(torch.tensor(len(message)))
+            self._broadcast(torch.frombuffer(bytearray(message), dtype=torch.uint8))
+
+    def told(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """What rank 0 told; None if all is over before it began."""
+        about = self._told()
+        return (json.loads(about), safetensors.load(self._told())) if about else None
+
+    def _told(self) -> bytes:
+        length = int(self._broadcast(torch.tensor(0)))
+        content = torch.empty(length, dtype=torch.uint8)
+        return self._broadcast(content).numpy().tobytes() if length else b""
+
+    def deal(self, records: Array, lengths: Array) -> tuple[Array, Array]:
+        """See `Alone.deal`."""
+        self._in_step = True
+        self._broadcast(torch.tensor(len(lengths)))
+        self._broadcast(torch.from_numpy(lengths.astype(np.int64)))
+        rows = torch.from_numpy(records.view(np.uint8).reshape(self.size, -1))
+        self._scatter(torch.empty_like(rows[0]), list(rows))
+        return self._own(records), self._own_lengths(lengths)
+
+    def dealt(self, length: int, record: np.dtype[Any]) -> tuple[Array, Array] | None:
+        """What `deal` gives this rank, of records (B, `length`); None once all is over."""
+        batch = int(self._broadcast(torch.tensor(0)))
+        if batch == 0:
+            return None
+        lengths = self._broadcast(torch.empty(batch, dtype=torch.int64)).numpy()
+        shape = (batch // self.size, length)
+        content = torch.empty(shape[0] * length * record.itemsize, dtype=torch.uint8)
+        self._scatter(content, None)
+        return content.numpy().view(record).reshape(shape), self._own_lengths(lengths)
+
+    def _own(self, rows: Array) -> Array:
+        share = len(rows) // self.size
+        return rows[self.rank * share : (self.rank + 1) * share]
+
+    def _own_lengths(self, lengths: Array) -> Array:
+        own = self._own(lengths)
+        self.share = float((own - 1).sum() / (lengths - 1).sum())
+        return own
+
+    def _broadcast(self, x: Tensor) -> Tensor:
+        with _together():
+            dist.broadcast(x, src=0)
+        return x
+
+    def _scatter(self, own: Tensor, rows: list[Tensor] | None) -> None:
+        with _together():
+            dist.scatter(own, rows, src=0)
+
+    def close(self) -> None:
+        """See `Alone.close`; in the middle of an update they see it by themselves."""
+        if self._in_step:
+            return
+        with suppress(RunError):
+            if self.rank == 0:
+                self._broadcast(torch.tensor(0))
+            dist.destroy_process_group()
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Collectives, which fail where another rank is gone."""
+    try:
+        yield
+    except RunError:
+        raise
+    except RuntimeError:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's: what it would say is being said
+        raise RunError(LOST) from None
+
+
+def _told_to_end(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise RunError(
+        "torchrun ended this run: another of its processes has ended, or it was told to stop; "
+        "the same command goes on from the last checkpoint"
+    )
+
+
+def join(ranks: int | None) -> Alone:
+    """The process among the `ranks` ones that a run wants, or alone.
+
+    Raises `ConfigError` if another number was started, `RunError` if they do not find each other.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if (ranks or 1) != started:
+        number = ranks or started
+        raise ConfigError(
+            f"learner.ranks is {ranks or 'not set'}, but {started} process{'es' * (started > 1)} "
+            f"learn{'s' * (started == 1)} here: set it to {number}, and start the run with "
+            f"torchrun --standalone --nproc-per-node {number} -m amago2.cli train"
+        )
+    return Alone() if ranks is None else Ranks()

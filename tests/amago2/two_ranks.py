@@ -1,0 +1,126 @@
+"""Three updates of each variant, alone and as two ranks, from the same batches: `two_ranks.py OUT`.
+
+No noise is drawn in them: no dropout, expectations are exact, and the first critics make the TD
+target. The processes are forked before PyTorch has computed anything. Each writes what it has come
+to: `alone`, `rank0`, `rank1`, with losses, gradients and weights of the variants.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from amago2 import objectives
+from amago2.agent import Metrics
+from amago2.checkpoint import make_agent
+from amago2.config import Config
+from amago2.data_parallel import Alone, Ranks
+from amago2.learn import Learner
+from amago2.replay import record_type
+from amago2.spaces import Array
+from amago2.vector_env import VectorEnv
+from tests.amago2.toy import Toy, small
+
+VARIANTS = {
+    "ind_ind": {"actor": "filtered_imitation", "critic": "two_hot", "filter": "exponential"},
+    "ind_dep": {"actor": "filtered_imitation", "critic": "popart"},
+    "dep_ind": {"actor": "policy_gradient", "critic": "two_hot"},
+    "dep_dep": {"actor": "policy_gradient", "critic": "popart", "n_step": 3},
+}
+UPDATES = 3
+LENGTHS = np.array([6, 2, 3, 6, 2, 2, 3, 4])  # tokens: 13 transitions for one rank, 7 for the other
+
+
+def config(variant: str) -> Config:
+    return small(
+        agent={**VARIANTS[variant], "expectation": "exact"},
+        trajectory={"dropout": 0.0},
+        learner={"warmup": 0},
+    )
+
+
+def batch(record: np.dtype[Any], update: int) -> Array:
+    """Records (8, 6), padded to `LENGTHS`."""
+    rng = np.random.default_rng(update)
+    records = np.zeros((8, 6), record)
+    records["observation.o"] = rng.normal(size=(8, 6, 3))
+    records["action"] = rng.integers(3, size=(8, 6))
+    records["reward"] = rng.normal(3, 2, size=(8, 6))
+    records["terminated"] = rng.random((8, 6)) < 0.2
+    records["time"] = np.arange(6)
+    records[np.arange(6) >= LENGTHS[:, None]] = np.zeros((), record)
+    return records
+
+
+def learn(ranks: Alone, step: Callable[[Learner, np.dtype[Any]], Metrics]) -> dict[str, Tensor]:
+    """Everything worth comparing, by variant."""
+    found: dict[str, Tensor] = {}
+    envs = VectorEnv(lambda _: Toy(), 1)
+    record = record_type(envs.observations, envs.actions)
+    for variant in VARIANTS:
+        agent = make_agent(config(variant), envs.observations, envs.actions)
+        learner = Learner(config(variant), agent, None, ranks)
+        agent.train()
+        for update in range(UPDATES):
+            for name, value in step(learner, record).items():
+                found[f"{variant}.metric.{update}.{name}"] = value
+            for name, parameter in agent.named_parameters():
+                if parameter.grad is not None:
+                    found[f"{variant}.gradient.{update}.{name}"] = parameter.grad.clone()
+        for name, value in agent.state_dict().items():
+            found[f"{variant}.weight.{name}"] = value.clone()
+    return found
+
+
+def alone() -> dict[str, Tensor]:
+    return learn(
+        Alone(), lambda learner, record: learner.step(batch(record, learner.updates), LENGTHS)
+    )
+
+
+def rank() -> dict[str, Tensor]:
+    ranks = Ranks()
+    ranks.compute_on("cpu")
+
+    def step(learner: Learner, record: np.dtype[Any]) -> Metrics:
+        if ranks.rank == 0:
+            return learner.step(*ranks.deal(batch(record, learner.updates), LENGTHS))
+        dealt = ranks.dealt(LENGTHS.max(), record)
+        assert dealt is not None
+        return learner.step(*dealt)
+
+    found = learn(ranks, step)
+    if ranks.rank:
+        assert ranks.told() is None  # the word that all is over
+    ranks.close()
+    return found
+
+
+def main(out: Path) -> None:
+    objectives.subset = lambda members, size, rng: members[:size]
+    torch.set_num_threads(1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    os.environ |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    children = []
+    for number in range(2):
+        if (pid := os.fork()) == 0:
+            os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number)}
+            save_file(rank(), out / f"rank{number}")
+            os._exit(0)
+        children.append(pid)
+    save_file(alone(), out / "alone")
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+    sys.exit(any(codes))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
