@@ -94,6 +94,12 @@ test-browser: setup  ## the report in a real browser; installs Debian's Chromium
 		|| apt-get install -y --no-install-recommends chromium chromium-driver
 	@$(PYTEST) -m browser
 
+test-docker: setup  ## training in a real container engine, as root; about 10 minutes (EXPERIMENT=name)
+	@$(if $(EXPERIMENT),AMAGO2_TEST_EXPERIMENT=$(EXPERIMENT)) $(PYTEST) -m docker tests/docker
+
+test-slurm: setup  ## training through a real Slurm of this machine alone, as root
+	@$(PYTEST) -m slurm tests/slurm
+
 bench: setup  ## measure speed and memory into docs/performance.md (ONLY="learner replay": parts)
 	@$(RUN) python -m workflow.bench $(if $(ONLY),--only $(ONLY))
 

@@ -139,7 +139,6 @@ class Progress:
             "updates": updates,
             "elapsed_s": round(now - self.started, 1),
             "began": self._began,
-            "pid": os.getpid(),
         }
         write_text(self.path, json.dumps(content) + "\n")
         if sys.stderr.isatty():

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from amago2.layers import ConfigError
-from workflow import cost, disk
+from workflow import cost, disk, durations
 from workflow.dag import Dag, Run, plan
 from workflow.experiments import RUNTIMES, Selection
 from workflow.hardware import Kernel, calibrate, cores
@@ -112,9 +112,9 @@ def show(dag: Dag, console: Console) -> None:
         counts = (total.runs, total.done, total.runs - total.done)
         sizes = (short(total.env_steps), short(total.updates), f"{short(total.disk.total)}B")
         table.add_row(name, *map(str, counts), *sizes, _time(total))
-    stale = [target for target in dag.targets if not target.done]
-    drawing = len(stale) * TARGET_S * (kernel.wall_s / kernel_s() if kernel else 1) / cores()
-    table.add_row(f"{len(stale)} tables, figures, lists", *[""] * 6, duration(drawing))
+    stale = sum(not target.done for target in dag.targets)
+    drawing = drawing_s(stale, kernel)
+    table.add_row(f"{stale} tables, figures, lists", *[""] * 6, duration(drawing))
     console.print(table)
     console.print(_disk(summed[-1][1].disk))
     total = summed[-1][1]
@@ -124,11 +124,27 @@ def show(dag: Dag, console: Console) -> None:
         console.print(f"On these {cores()} cores about {whole} in all, by {basis} of this moment.")
     if any(total.gpu_s.values()):
         show_gpus(summed, console)
+    if before := durations.last(dag.results):
+        console.print(before)
 
 
-def kernel_s() -> float:
-    """The calibration kernel where the processor's numbers were measured."""
-    return cost.hardware().processor.kernel_s
+def drawing_s(targets: int, kernel: Kernel | None) -> float:
+    """What so many tables, figures and lists take on this machine's cores."""
+    there = cost.hardware().processor.kernel_s
+    return targets * TARGET_S * (kernel.wall_s / there if kernel else 1) / cores()
+
+
+def forecast(dag: Dag) -> durations.Forecast | None:
+    """What all that is left takes here, calibrated now; None if a comparison would not be fair:
+    nothing is to be trained, or not on the host's cores, or an interrupted run goes on."""
+    elsewhere = dag.image or any(run.config.device != "cpu" for run in dag.pending)
+    begun = any((run.scratch / "progress.json").is_file() for run in dag.pending)
+    if elsewhere or begun or not dag.pending:
+        return None
+    kernel = calibrate()
+    _, total = rows(dag, kernel)[-1]
+    stale = sum(not target.done for target in dag.targets)
+    return durations.Forecast(len(dag.pending), stale, total.cpu_s + drawing_s(stale, kernel))
 
 
 def show_gpus(summed: list[tuple[str, Sum]], console: Console) -> None:

@@ -25,7 +25,10 @@ from workflow.plan import TARGET_S, arguments_parser, duration, short
 from workflow.receipts import read
 
 ALIVE_S = 60.0
-"""A trainer on another machine is taken for alive this long after its last sign of life."""
+"""A trainer whose lock cannot be seen, on another machine, is taken for alive this long after its
+last sign of life."""
+LOCKS = Path("/proc/locks")
+"""The kernel's list of locks that are held on this machine, in its containers too."""
 TRUSTED_SHARE, TRUSTED_S = 0.03, 20.0
 """From this share of the work and time on, the observed speed replaces the guessed one."""
 
@@ -52,10 +55,14 @@ class Training(NamedTuple):
 
 
 class Progress:
-    """Watches what was left to do when it began."""
+    """Watches what was left to do when it began.
 
-    def __init__(self, dag: Dag) -> None:
+    `since` is the time before which a trainer's signs of life are those of an earlier session.
+    """
+
+    def __init__(self, dag: Dag, since: float | None = None) -> None:
         self.began = time.time()
+        self.since = self.began if since is None else since
         self.total = sum(run.selected for run in dag.runs.values())
         self.runs = dag.pending
         self.targets = [target for target in dag.targets if not target.done]
@@ -85,16 +92,21 @@ class Progress:
 
     def training(self) -> Iterator[Training]:
         """Runs that have an unfinished state and a process that works on it."""
+        locked = locked_files()
         for run in self.runs:
-            path = run.scratch / "progress.json"
-            state = read(path)
-            if state and not run.record.is_file() and self._alive(path, int(state.get("pid", 0))):
+            state = read(run.scratch / "progress.json")
+            if state and not run.record.is_file() and self._alive(run, locked):
                 yield Training(run, float(state.get("done", 0)), state)
 
-    def _alive(self, progress: Path, pid: int) -> bool:
+    def _alive(self, run: Run, locked: set[int]) -> bool:
+        """By its lock, which any death releases. Its process's number would not tell: in a
+        container, and on another machine, it is that of another process here."""
         with suppress(FileNotFoundError):
-            sign = progress.stat().st_mtime
-            return Path(f"/proc/{pid}").exists() or sign > max(self.began, time.time() - ALIVE_S)
+            if (run.scratch / "lock").stat().st_ino in locked:
+                return True
+        with suppress(FileNotFoundError):
+            sign = (run.scratch / "progress.json").stat().st_mtime
+            return sign > max(self.since, time.time() - ALIVE_S)
         return False
 
     def is_made(self, target: Target) -> bool:
@@ -117,6 +129,15 @@ class Progress:
         return left / cores()
 
 
+def locked_files() -> set[int]:
+    """Inodes of the files on which somebody holds a lock on this machine."""
+    with suppress(OSError):
+        # 1: FLOCK ADVISORY WRITE 4711 fe:00:5325535 0 EOF; one that waits has an arrow before it
+        held = (line.split() for line in LOCKS.read_text().splitlines() if "->" not in line)
+        return {int(words[5].rpartition(":")[2]) for words in held}
+    return set()
+
+
 def label(run: Run) -> str:
     """Short name of a run for people: `popgym ind/dep seed 0`."""
     variant = run.config.variant.replace("_actor_", "/").removesuffix("_critic")
@@ -132,7 +153,7 @@ def clock(seconds: float) -> str:
 
 def show(dag: Dag, console: Console) -> None:
     """Print what is being trained, and what waits or was interrupted."""
-    progress = Progress(dag)
+    progress = Progress(dag, since=0)
     training = {each.run.name: each for each in progress.training()}
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column(f"budget {dag.selection.budget}", no_wrap=True)

@@ -22,11 +22,11 @@ from types import FrameType
 import psutil
 
 from amago2.layers import ConfigError
-from workflow import container, cost, devices
+from workflow import container, cost, devices, durations
 from workflow.dag import Dag, plan
 from workflow.environment import torch_for_this_machine
 from workflow.experiments import Selection
-from workflow.plan import arguments_parser
+from workflow.plan import arguments_parser, forecast
 from workflow.progress import Progress, clock, label
 from workflow.resolve import unknown
 from workflow.version import VersioningError, record_stage
@@ -68,6 +68,7 @@ def reproduce(selection: Selection, profile: str = "") -> int:
             check_devices(dag)
         check_drawing()
         unlock(selection)
+        planned = None if profile else forecast(dag)
         progress = Progress(dag)
         log = dag.results / ".logs" / time.strftime("snakemake-%Y%m%d-%H%M%S.log")
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +78,10 @@ def reproduce(selection: Selection, profile: str = "") -> int:
             start(snakemake(selection, *placing(dag, profile), *longest_first(dag)), log), progress
         )
     if status == 0:
-        print(f"all is made, in {clock(time.time() - progress.began)}")
+        took = time.time() - progress.began
+        print(f"all is made, in {clock(took)}")
+        if planned:
+            print(durations.record(dag.results, planned, took))
         tell_dvc()
         say_where(dag)
         return 0

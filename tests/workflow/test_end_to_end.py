@@ -49,6 +49,13 @@ def test_from_nothing_to_figures_and_again(made: tuple[Path, list[str]]) -> None
     assert said[0].startswith("3 of 3 runs to train")
     assert [line.split()[0] for line in said[-3:]] == ["figures", "tables", "report"]
     results = checkout / "results" / "micro"
+    with (results / "durations.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    planned, took, ratio = (float(row[key]) for key in ("planned_s", "took_s", "ratio"))
+    assert row["runs"] == "3"
+    assert took > 0
+    assert ratio == pytest.approx(took / planned, rel=0.01)
+    assert any(line.startswith(f"planned {planned:.0f} s, took {took:.0f} s: ") for line in said)
     drawn = {path.name for path in (results / "figures").iterdir()}
     assert drawn >= {
         f"{name}.{kind}" for name in ("fig03", "fig05") for kind in ("pdf", "svg", "png")

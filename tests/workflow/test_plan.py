@@ -1,14 +1,17 @@
 """What a budget takes: counts exactly, times roughly."""
 
+import fcntl
 import json
 import os
 import re
+import shutil
+import time
 from pathlib import Path
 
 import pytest
 
 from amago2.config import Config
-from amago2.layers import Layer
+from amago2.layers import Layer, read_yaml
 from workflow import cost, hardware, plan, progress
 from workflow.plan import duration, rows, short
 from workflow.resolve import Parameters
@@ -107,22 +110,62 @@ def test_progress_counts_what_is_done(checkout: Path) -> None:
 
 
 def test_status_shows_every_job(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    one, two, three, *_ = the_plan().pending
+    one, two, three, four, *_ = the_plan().pending
     project.finish(one)
     state = {"phase": "learn", "epoch": 1, "env_steps": 600, "updates": 30, "elapsed_s": 10.0}
-    for run, more in (
-        (two, {"pid": os.getpid(), "done": 0.6, "began": 0.1}),
-        (three, {"done": 0.5}),
-    ):
+    # What a process's number says in a container, or on another machine, is no matter.
+    shares = {two: {"done": 0.6, "began": 0.1}, three: {"done": 0.5}, four: {"done": 0.7}}
+    for run, more in shares.items():
         run.scratch.mkdir(parents=True)
-        (run.scratch / "progress.json").write_text(json.dumps(state | more))
-    os.utime(three.scratch / "progress.json", (0, 0))
-    assert progress.main(["--budget", "micro"]) == 0
+        (run.scratch / "progress.json").write_text(json.dumps(state | {"pid": os.getpid()} | more))
+        (run.scratch / "lock").touch()
+    for silent in (two, three):  # one is held by a trainer here, the other by nobody
+        os.utime(silent.scratch / "progress.json", (0, 0))
+    with (two.scratch / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert progress.main(["--budget", "micro"]) == 0
     said = capsys.readouterr().out
     # 5 of 6 tenths were done in these 10 s: 500 steps, 25 updates; the other 4 tenths take 8 s.
     assert re.search(rf"{progress.label(two)} +learn +60% +600 +30 +50 +2.5 +8 s", said)
     assert re.search(rf"{progress.label(three)} +interrupted +50%", said)
-    assert "1 of 8 runs are finished, 1 are being trained, 1 are interrupted, 5 have not" in said
+    assert re.search(rf"{progress.label(four)} +learn +70%", said)  # elsewhere: its file is young
+    assert "1 of 8 runs are finished, 2 are being trained, 1 are interrupted, 4 have not" in said
+    assert progress.main(["--budget", "micro"]) == 0
+    assert re.search(rf"{progress.label(two)} +interrupted +60%", capsys.readouterr().out)
+
+
+def test_a_reproduction_ignores_signs_of_life_from_before_it(checkout: Path) -> None:
+    run = the_plan().pending[0]
+    run.scratch.mkdir(parents=True)
+    (run.scratch / "progress.json").write_text('{"done": 0.5}')
+    os.utime(run.scratch / "progress.json", (time.time() - 10,) * 2)
+    assert not list(progress.Progress(the_plan()).training())
+    assert len(list(progress.Progress(the_plan(), since=0).training())) == 1
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All of the project, without results."""
+    folder = tmp_path_factory.mktemp("untrained") / "project"
+    project.copy_all(folder)
+    shutil.rmtree(folder / "results")
+    return folder
+
+
+@pytest.mark.parametrize("budget", ["smoke", "mini", "paper"])
+def test_the_plan_of_every_budget(untrained: Path, budget: str) -> None:
+    began = time.monotonic()
+    done = project.run(untrained, "workflow.plan", "--budget", budget)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 60  # 10 on a machine of its own
+    said = set(re.findall(r"^ *(\w+) +\d+ +\d+ +\d+ ", done.stdout, re.MULTILINE))
+    paths = (untrained / "params" / "experiments").glob("*.yaml")
+    assert said == {path.stem for path in paths if budget in read_yaml(path)["budgets"]}
+    assert re.search(r"all different runs +\d+ +\d+ +\d+ +[\d.]+[MG] ", done.stdout)
+    assert "Disk is what DVC versions" in done.stdout
+    on_gpus = budget == "paper"
+    assert ("On these" in done.stdout) != on_gpus
+    assert ("wall time on 64 GPUs" in done.stdout) == on_gpus
 
 
 def test_the_longest_runs_decide_when_all_are_done() -> None:
