@@ -21,7 +21,7 @@ from types import FrameType
 
 import psutil
 
-from amago2.layers import ConfigError
+from amago2.layers import ConfigError, read_yaml
 from workflow import container, cost, devices, durations
 from workflow.dag import Dag, plan
 from workflow.environment import torch_for_this_machine
@@ -197,7 +197,12 @@ def snakemake(selection: Selection, *more: str) -> list[str]:
 def placing(dag: Dag, profile: str) -> list[str]:
     """Snakemake's options: a profile's, or as many runs at once as the GPUs here can hold."""
     if profile:
-        return ["--workflow-profile", str(Path("profiles") / profile)]
+        folder = Path("profiles") / profile
+        options = ["--workflow-profile", str(folder)]
+        settings = read_yaml(folder / "config.yaml")
+        # Of an array the executor submits nothing before it has been given all of its jobs.
+        few = settings.get("slurm-array-jobs") and settings.get("jobs", 0) < len(dag.pending)
+        return [*options, "--jobs", str(len(dag.pending))] if few else options
     needs = [cost.gpu_bytes(run.config) for run in dag.pending]
     memory = sum(gpu.memory for gpu in devices.gpus()) if any(needs) else 0
     # One at a time even if the device is smaller than it should be.

@@ -4,6 +4,7 @@ Needs root. What is missing is installed from Debian; an engine that already run
 A user who reaches a registry and PyPI needs none of this: `make reproduce RUNTIME=docker`.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -86,11 +87,15 @@ def base(engine: None) -> str:
 def packages() -> Iterator[str]:
     """All locked packages, served on this machine alone; the address."""
     folder = KEPT / "wheels"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-    command += ["--no-build-isolation", "--dest", str(folder)]
-    for lock in ("base", "torch-cpu"):
-        command += ["--requirement", str(ROOT / "containers" / f"{lock}.lock")]
-    subprocess.run(command, check=True)
+    locks = [ROOT / "containers" / f"{name}.lock" for name in ("base", "torch-cpu")]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in locks)).hexdigest()
+    complete = folder / f".{digest[:12]}"
+    if not complete.exists():
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command += ["--require-hashes", "--no-build-isolation", "--dest", str(folder)]
+        command += [word for lock in locks for word in ("--requirement", str(lock))]
+        subprocess.run(command, check=True)
+        complete.touch()
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:

@@ -6,15 +6,19 @@ It takes as long as the experiment, twice; another one by `make test-docker EXPE
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.workflow import project
+from workflow.container import Job, run_command
 from workflow.receipts import read
 
 pytestmark = pytest.mark.docker
@@ -59,9 +63,25 @@ def trained(source: Path, tmp_path_factory: pytest.TempPathFactory, build_option
     return folder
 
 
-def records(folder: Path) -> dict[str, Path]:
-    paths = folder.glob("results/smoke/runs/*/*/*/record.json")
-    return {str(path.parent.relative_to(folder)): path for path in paths}
+def records(folder: Path) -> list[Path]:
+    return sorted(folder.glob("results/smoke/runs/*/*/*/record.json"))
+
+
+def built(folder: Path) -> list[Path]:
+    """Records of the images that were built in a checkout."""
+    return sorted((folder / "containers" / "built").glob("docker-cpu-*.json"))
+
+
+def record_of_image(folder: Path) -> dict[str, Any]:
+    (path,) = built(folder)
+    return read(path)
+
+
+def python(folder: Path, build_options: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the checkout's Python."""
+    command = [str(folder / ".venv" / "bin" / "python"), *words]
+    variables = clean({"AMAGO2_BUILD_OPTIONS": build_options})
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
 
 
 def bits(run: Path) -> dict[str, bytes]:
@@ -69,30 +89,34 @@ def bits(run: Path) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
 
-def test_a_container_gives_the_bits_of_the_host(
-    trained: Path, source: Path, tmp_path: Path
-) -> None:
-    host = clone(source, tmp_path / "host")
-    done = make(host, "reproduce", "BUDGET=smoke", f"EXPERIMENT={EXPERIMENT}")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert records(host)
-    assert records(host).keys() == records(trained).keys()
-    for name, path in records(host).items():
-        assert bits(host / name) == bits(trained / name), name
-        ours, theirs = (
-            json.loads(path.read_text()),
-            json.loads((trained / name / path.name).read_text()),
-        )
-        assert ours["lock_sha256"] == theirs["lock_sha256"]
-        assert ours["container_digest"] is None
+@contextmanager
+def without_results(folder: Path) -> Iterator[None]:
+    """The same checkout and environment, as if nothing had been made in it."""
+    results, aside = folder / "results", folder / "results.aside"
+    results.rename(aside)
+    try:
+        yield
+    finally:
+        shutil.rmtree(results)
+        aside.rename(results)
+
+
+def test_a_container_gives_the_bits_of_the_host(trained: Path) -> None:
+    in_container = {path.parent.name: bits(path.parent) for path in records(trained)}
+    lock = {read(path)["lock_sha256"] for path in records(trained)}
+    with without_results(trained):
+        done = make(trained, "reproduce", "BUDGET=smoke", f"EXPERIMENT={EXPERIMENT}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert {path.parent.name: bits(path.parent) for path in records(trained)} == in_container
+        assert {read(path)["lock_sha256"] for path in records(trained)} == lock
+        assert {read(path)["container_digest"] for path in records(trained)} == {None}
+    assert in_container
+    assert all(len(files) > len(BITS) for files in in_container.values())
 
 
 def test_a_record_names_the_image_that_it_was_made_in(trained: Path) -> None:
-    (built,) = (trained / "containers" / "built").glob("docker-cpu-*.json")
-    image = read(built)
-    digests = {
-        json.loads(path.read_text())["container_digest"] for path in records(trained).values()
-    }
+    image = record_of_image(trained)
+    digests = {read(path)["container_digest"] for path in records(trained)}
     assert digests == {image["content_sha256"]}
     show = ["docker", "image", "inspect", "--format", "{{json .Config}}", image["tag"]]
     config = json.loads(subprocess.run(show, check=True, capture_output=True).stdout)
@@ -121,7 +145,6 @@ def wait_until(happened: Callable[[], object], seconds: float = 120) -> None:
 
 def one_run(folder: Path, build_options: str) -> list[str]:
     """The command that trains one run of the experiment in a container."""
-    variables = {"AMAGO2_BUILD_OPTIONS": build_options}
     code = (
         "from workflow.dag import plan; from workflow.experiments import Selection;"
         f"dag = plan(Selection.parse(dict(experiment={EXPERIMENT!r}, runtime='docker')));"
@@ -129,12 +152,14 @@ def one_run(folder: Path, build_options: str) -> list[str]:
         "print(run.settings, '--out', run.folder, '--scratch', run.scratch,"
         " '--image', dag.image.record)"
     )
-    python = str(folder / ".venv" / "bin" / "python")
-    said = subprocess.run(
-        [python, "-c", code], cwd=folder, env=clean(variables), capture_output=True, text=True
-    )
+    said = python(folder, build_options, "-c", code)
     assert said.returncode == 0, said.stderr
-    return [python, "-m", "workflow.train", *shlex.split(said.stdout)]
+    return [
+        str(folder / ".venv" / "bin" / "python"),
+        "-m",
+        "workflow.train",
+        *shlex.split(said.stdout),
+    ]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -142,12 +167,10 @@ def test_stopping_the_job_stops_the_container(
     trained: Path, tmp_path: Path, build_options: str, signum: signal.Signals
 ) -> None:
     """At once; what kill -9 leaves, which tells nobody, is ended before the next start."""
-    results, aside = trained / "results", trained / "results.aside"
-    results.rename(aside)
-    try:
+    with without_results(trained):
         command = one_run(trained, build_options)
         job = subprocess.Popen(command, cwd=trained, stdout=subprocess.DEVNULL)
-        wait_until(lambda: list(results.glob("smoke/.scratch/*/progress.json")))
+        wait_until(lambda: list(trained.glob("results/smoke/.scratch/*/progress.json")))
         before = containers()
         assert len(before) == 1
         job.send_signal(signum)
@@ -159,27 +182,62 @@ def test_stopping_the_job_stops_the_container(
             job.send_signal(signal.SIGTERM)
             job.wait(30)
         wait_until(lambda: not containers(), 10)
-    finally:
-        subprocess.run(["rm", "-rf", str(results)], check=True)
-        aside.rename(results)
 
 
 def test_an_image_that_was_removed_is_noticed(trained: Path, build_options: str) -> None:
-    (built,) = (trained / "containers" / "built").glob("docker-cpu-*.json")
-    tag = json.loads(built.read_text())["tag"]
+    tag = record_of_image(trained)["tag"]
     subprocess.run(["docker", "tag", tag, "amago2-test-kept"], check=True)
     subprocess.run(["docker", "rmi", tag], check=True, capture_output=True)
     code = (
         "from workflow.container import Image, forget_if_gone; image = Image.wanted('docker');"
         "print(image.record.is_file()); forget_if_gone(image); print(image.record.is_file())"
     )
-    command = [str(trained / ".venv" / "bin" / "python"), "-c", code]
-    variables = clean({"AMAGO2_BUILD_OPTIONS": build_options})
-    said = subprocess.run(command, cwd=trained, env=variables, capture_output=True, text=True)
+    said = python(trained, build_options, "-c", code)
     assert said.stdout.split() == ["True", "False"], said.stderr
     # Built again, from the engine's layers: the same content.
-    before = json.loads(records(trained).popitem()[1].read_text())["container_digest"]
-    build = [*command[:1], "-m", "workflow.container", "docker"]
-    done = subprocess.run(build, cwd=trained, env=variables, capture_output=True, text=True)
+    before = read(records(trained)[0])["container_digest"]
+    done = python(trained, build_options, "-m", "workflow.container", "docker")
     assert f"content {before}" in done.stdout, done.stdout + done.stderr
     subprocess.run(["docker", "rmi", "amago2-test-kept"], check=True, capture_output=True)
+
+
+def test_the_same_inputs_give_the_same_content(trained: Path, build_options: str) -> None:
+    """Every layer anew. The engine's own identity of an image counts times, and differs."""
+    first = record_of_image(trained)
+    options = f"{build_options} --no-cache"
+    try:
+        done = python(trained, options, "-m", "workflow.container", "docker")
+        assert done.returncode == 0, done.stdout + done.stderr
+        (path,) = (path for path in built(trained) if read(path) != first)
+        again = read(path)
+        assert again["image"] != first["image"]  # or nothing was built
+        assert again["content_sha256"] == first["content_sha256"]
+    finally:
+        for path in built(trained):
+            if (tag := read(path)["tag"]) != first["tag"]:
+                subprocess.run(["docker", "rmi", tag], check=True, capture_output=True)
+                path.unlink()
+
+
+ORPHAN = """
+import os, pathlib, time
+if not os.fork():
+    if os.fork():
+        os._exit(0)  # the other has no parent any more
+    os._exit(0)
+os.wait()
+time.sleep(1)
+stats = [path.read_text() for path in pathlib.Path("/proc").glob("[0-9]*/stat")]
+states = [stat.rpartition(")")[2].split()[0] for stat in stats]
+print(len(states), states.count("Z"))
+"""
+
+
+def test_no_zombie_is_left(trained: Path) -> None:
+    job = Job("amago2-test-zombies", ("-c", ORPHAN))
+    command = run_command(record_of_image(trained), job)
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert said.split() == ["2", "0"]  # the first process and Python
+    without = [word for word in command if word != "--init"]
+    said = subprocess.run(without, check=True, capture_output=True, text=True).stdout
+    assert said.split()[1] != "0"  # nobody ends them there, so the test can fail

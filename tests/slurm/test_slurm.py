@@ -5,8 +5,10 @@ What is tested is `profiles/slurm`, with waiting times that suit a test.
 
 import json
 import os
+import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,16 +28,18 @@ CHECKPOINTS = "all:\n  checkpoint: {every: 2, keep: 1}\n"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cluster for all tests."""
-    folder = tmp_path_factory.mktemp("slurm")
-    for parent in folder.parents[:3]:  # munged runs as another user
-        parent.chmod(0o755)
+def cluster() -> Iterator[None]:
+    """A cluster for all tests, in a folder that munged, which is another user, may enter: pytest's
+    own it may not, as soon as another pytest begins."""
+    folder = Path(tempfile.mkdtemp(prefix="amago2-slurm-"))
     folder.chmod(0o755)
     os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
-    subprocess.run([CLUSTER, "start", folder], check=True)
-    yield
-    subprocess.run([CLUSTER, "stop", folder], check=True)
+    try:
+        subprocess.run([CLUSTER, "start", folder], check=True)
+        yield
+    finally:
+        subprocess.run([CLUSTER, "stop", folder], check=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def checkout(folder: Path, fake: bool = False, **settings: object) -> Path:
@@ -162,3 +166,20 @@ def test_a_benchmark_of_the_smoke_budget(tmp_path: Path) -> None:
     assert code == 0, said
     assert (folder / "results/smoke/figures/fig10.svg").is_file()
     assert len(list(folder.glob("results/smoke/runs/*/*/*/record.json"))) == 2
+    assert len(arrays(folder, "smoke")) == 1
+
+
+def test_an_array_of_more_runs_than_the_profile_has_jobs(tmp_path: Path) -> None:
+    """The executor submits nothing of an array until it has been given all of it."""
+    folder = checkout(tmp_path / "project", fake=True, jobs=1, **{"slurm-array-jobs": "train"})
+    code, said = finish(start(folder, "--budget", "micro", "--seeds", "3"))
+    assert code == 0, said
+    assert len(list(folder.glob("results/micro/runs/*/*/*/record.json"))) == 3
+    assert arrays(folder, "micro") == ["1-3"]
+
+
+def arrays(folder: Path, budget: str) -> list[str]:
+    """Numbers of the jobs in each array that was submitted."""
+    (log,) = folder.glob(f"results/{budget}/.logs/snakemake-*.log")
+    said = r"Submitted array job .*The individual task IDs are ([\d-]+)"
+    return re.findall(said, log.read_text())

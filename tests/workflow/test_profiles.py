@@ -24,6 +24,22 @@ def test_snakemake_accepts_the_profile_for_many_gpus(tmp_path: Path) -> None:
     assert re.search(r"^train +2$", done.stdout + done.stderr, re.MULTILINE)
 
 
+def test_an_array_is_given_all_runs_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = project.copy_project(tmp_path / "project")
+    project.enter(folder, monkeypatch)
+    profile = ["--workflow-profile", "profiles/slurm"]
+    assert reproduce.placing(dag := project.the_plan(), "slurm") == profile
+    path = folder / "profiles" / "slurm" / "config.yaml"
+    array = "slurm-array-jobs: train\n"
+    path.write_text(f"{path.read_text()}{array}")  # jobs: 200
+    assert reproduce.placing(dag, "slurm") == profile
+    path.write_text(f"jobs: 7\n{array}")
+    assert len(dag.pending) == 8
+    assert reproduce.placing(dag, "slurm") == [*profile, "--jobs", "8"]
+
+
 def test_the_pod_finds_its_command_and_its_checkout() -> None:
     job = yaml.safe_load((PROFILES / "kubernetes" / "job.yaml").read_text())
     assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
