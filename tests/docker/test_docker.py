@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 
 from tests.workflow import project
-from workflow.container import Job, run_command
+from workflow.container import Image, Job, run_command
 from workflow.receipts import read
 
 pytestmark = pytest.mark.docker
 
+KEPT = "amago2-test-kept"
+"""Tag of an image whose layers are to be used again."""
 EXPERIMENT = os.environ.get("AMAGO2_TEST_EXPERIMENT") or "ext_return_scale"
 BITS = ("metrics.csv", "evaluations.csv", "config.yaml", "checkpoint/*", "replay/*")
 
@@ -55,7 +57,13 @@ def clone(source: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(source: Path, tmp_path_factory: pytest.TempPathFactory, build_options: str) -> Path:
-    """A checkout in which the experiment was made in containers, by the documented command."""
+    """A checkout in which the experiment was made in containers, by the documented command.
+
+    An image of an earlier test is built again, from its layers, to name the present commit.
+    """
+    tag = Image("docker", "cpu", tuple(shlex.split(build_options))).tag
+    if not subprocess.run(["docker", "tag", tag, KEPT], capture_output=True).returncode:
+        subprocess.run(["docker", "rmi", tag], check=True, capture_output=True)
     folder = clone(source, tmp_path_factory.mktemp("docker") / "project")
     options = ("BUDGET=smoke", f"EXPERIMENT={EXPERIMENT}")
     done = make(folder, "reproduce", "RUNTIME=docker", *options, AMAGO2_BUILD_OPTIONS=build_options)
@@ -186,7 +194,7 @@ def test_stopping_the_job_stops_the_container(
 
 def test_an_image_that_was_removed_is_noticed(trained: Path, build_options: str) -> None:
     tag = record_of_image(trained)["tag"]
-    subprocess.run(["docker", "tag", tag, "amago2-test-kept"], check=True)
+    subprocess.run(["docker", "tag", tag, KEPT], check=True)
     subprocess.run(["docker", "rmi", tag], check=True, capture_output=True)
     code = (
         "from workflow.container import Image, forget_if_gone; image = Image.wanted('docker');"
@@ -198,7 +206,6 @@ def test_an_image_that_was_removed_is_noticed(trained: Path, build_options: str)
     before = read(records(trained)[0])["container_digest"]
     done = python(trained, build_options, "-m", "workflow.container", "docker")
     assert f"content {before}" in done.stdout, done.stdout + done.stderr
-    subprocess.run(["docker", "rmi", "amago2-test-kept"], check=True, capture_output=True)
 
 
 def test_the_same_inputs_give_the_same_content(trained: Path, build_options: str) -> None:

@@ -114,8 +114,8 @@ def test_status_shows_every_job(checkout: Path, capsys: pytest.CaptureFixture[st
     project.finish(one)
     state = {"phase": "learn", "epoch": 1, "env_steps": 600, "updates": 30, "elapsed_s": 10.0}
     # What a process's number says in a container, or on another machine, is no matter.
-    shares = {two: {"done": 0.6, "began": 0.1}, three: {"done": 0.5}, four: {"done": 0.7}}
-    for run, more in shares.items():
+    shares = ((two, {"done": 0.6, "began": 0.1}), (three, {"done": 0.5}), (four, {"done": 0.7}))
+    for run, more in shares:
         run.scratch.mkdir(parents=True)
         (run.scratch / "progress.json").write_text(json.dumps(state | {"pid": os.getpid()} | more))
         (run.scratch / "lock").touch()
@@ -161,7 +161,7 @@ def test_the_plan_of_every_budget(untrained: Path, budget: str) -> None:
     said = set(re.findall(r"^ *(\w+) +\d+ +\d+ +\d+ ", done.stdout, re.MULTILINE))
     paths = (untrained / "params" / "experiments").glob("*.yaml")
     assert said == {path.stem for path in paths if budget in read_yaml(path)["budgets"]}
-    assert re.search(r"all different runs +\d+ +\d+ +\d+ +[\d.]+[MG] ", done.stdout)
+    assert re.search(r"all different runs +\d+ +\d+ +\d+ +[\d.]+[kMG] ", done.stdout)
     assert "Disk is what DVC versions" in done.stdout
     on_gpus = budget == "paper"
     assert ("On these" in done.stdout) != on_gpus
