@@ -47,6 +47,14 @@ class Policy(Protocol):
         ...
 
 
+class Store(Protocol):
+    """Where trajectories go: replay."""
+
+    def add(self, tokens: Array, task: str) -> None:
+        """Take a trajectory of T + 1 records."""
+        ...
+
+
 @dataclass(frozen=True)
 class Finished:
     """A finished training rollout."""
@@ -62,7 +70,7 @@ class Collector:
     as its number (hence seed) and actions, and stepped again when a run resumes.
     """
 
-    def __init__(self, config: Config, envs: VectorEnv, agent: Agent, replay: Replay) -> None:
+    def __init__(self, config: Config, envs: VectorEnv, agent: Agent, replay: Store) -> None:
         self.config, self.envs, self.agent, self.replay = config, envs, agent, replay
         self.device = agent.device
         n = len(envs)

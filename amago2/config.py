@@ -237,6 +237,9 @@ class Collector(Section):
     epochs: Positive
     learn_after: Natural = 0
     """Epochs of collecting before the first update."""
+    overlap: Literal[True] | None = None
+    """Collect while learning, in a process of its own (on a GPU of its own if more are visible than
+    ranks): with the weights of the epoch's beginning, for the updates of the epochs after it."""
     exploration: Exploration = Exploration()
 
 

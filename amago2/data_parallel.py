@@ -80,7 +80,7 @@ class Ranks(Alone):
 
     def __init__(self) -> None:
         """Find the others, as the variables that `torchrun` sets say."""
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # none outlives torchrun
+        end_with_parent()
         if os.environ["LOCAL_WORLD_SIZE"] == os.environ["WORLD_SIZE"]:
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # one machine: for nobody else
             os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
@@ -210,6 +210,11 @@ class Ranks(Alone):
             if self.rank == 0:
                 self._broadcast(torch.tensor(0))
             dist.destroy_process_group()
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when the one that started it ends, however it ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager

@@ -123,14 +123,14 @@ class Run(ABC):
     BULK: ClassVar[tuple[str, ...]] = ("checkpoint",)
     """Published folders; their files' digests are in the record."""
 
-    def __init__(self, config: RunConfig, scratch: Path) -> None:
+    def __init__(self, config: RunConfig, scratch: Path, actors: int | None = None) -> None:
         self.config, self.scratch = config, scratch
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self.clock, self.cpu_clock = time.monotonic(), time.process_time()
         self.cpu_before = 0.0
         self.wall_before, self.resumptions = 0.0, -1
         self.epoch = 0
-        self.envs = start(config.env, config.collector.actors)
+        self.envs = start(config.env, actors or config.collector.actors)
         self.eval_envs: dict[str, VectorEnv] = {}
         self.gpu = telemetry.Gpu(config.device == "cuda")
         self.progress = telemetry.Progress(scratch / "progress.json", config.collector.epochs)

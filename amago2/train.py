@@ -17,6 +17,7 @@ from amago2.config import Config
 from amago2.data_parallel import Alone, Ranks, join
 from amago2.learn import Learner, NotFinite
 from amago2.origin import adopt
+from amago2.overlap import Beside
 from amago2.replay import record_type
 from amago2.resources import check_resources, computing, tf32
 from amago2.run import Epoch, Run, carry_out, default_scratch
@@ -78,13 +79,18 @@ class AgentRun(Run):
     agent: Agent
 
     def __init__(self, config: Config, scratch: Path, ranks: Alone | None = None) -> None:
-        super().__init__(config, scratch)
+        # Where another process steps the actors, one is here to say its spaces.
+        super().__init__(config, scratch, 1 if config.collector.overlap else None)
         self.ranks = ranks or Alone()
         check_resources(config, self.envs, scratch)
         self.agent = ckpt.make_agent(config, self.envs.observations, self.envs.actions)
         self.replay = make_replay(config, self.envs, scratch / "replay")
-        self.collector = Collector(config, self.envs, self.agent, self.replay)
         self.learner = Learner(config, self.agent, self.replay, self.ranks)
+        self.collector: Collector | Beside
+        if config.collector.overlap:
+            self.collector = Beside(config)
+        else:
+            self.collector = Collector(config, self.envs, self.agent, self.replay)
 
     @property
     def updates(self) -> int:
@@ -110,15 +116,26 @@ class AgentRun(Run):
         self.ranks.compute_on(self.config.device)
 
     def advance(self) -> Epoch:
-        """Collect, then learn, unless it is too early or there is no finished rollout yet."""
+        """Collect, then learn, or both at once."""
+        if isinstance(self.collector, Beside):
+            self.collector.collect(self.epoch, self.agent)
+            metrics, learning_s = self._learn()
+            found = self.collector.collected(self.replay)
+            return Epoch(found.finished, metrics, found.seconds, learning_s)
         started = time.monotonic()
         finished = self.collector.collect(self.epoch)
-        collected = time.monotonic()
-        ready = self.epoch >= self.config.collector.learn_after and len(self.replay)
-        metrics = self._learn(self.config.learner.updates_per_epoch if ready else 0)
-        return Epoch(finished, metrics, collected - started, time.monotonic() - collected)
+        collecting_s = time.monotonic() - started
+        metrics, learning_s = self._learn()
+        return Epoch(finished, metrics, collecting_s, learning_s)
 
-    def _learn(self, updates: int) -> dict[str, Tensor]:
+    def _learn(self) -> tuple[dict[str, Tensor], float]:
+        """An epoch's updates, unless it is too early or there is no finished rollout yet."""
+        started = time.monotonic()
+        ready = self.epoch >= self.config.collector.learn_after and len(self.replay)
+        metrics = self._update(self.config.learner.updates_per_epoch if ready else 0)
+        return metrics, time.monotonic() - started
+
+    def _update(self, updates: int) -> dict[str, Tensor]:
         """Updates in slices, so that progress is seen."""
         total: dict[str, Tensor] = {}
         done = 0
@@ -137,6 +154,12 @@ class AgentRun(Run):
     def _more_metrics(self) -> list[tuple[int, str, str, float]]:
         shares = sorted(self.replay.task_shares().items())
         return [(self.env_steps, "replay_share", task, share) for task, share in shares]
+
+    def close(self) -> None:
+        """See `Run.close`."""
+        if isinstance(self.collector, Beside):
+            self.collector.close()
+        super().close()
 
     def kept(self) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
         """See `Run.kept`."""

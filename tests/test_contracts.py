@@ -20,7 +20,7 @@ PYRAMID = [  # a file imports from the lines below its own
     {"train"},
     {"run"},
     {"video"},
-    {"telemetry", "play", "probe", "origin"},
+    {"telemetry", "play", "probe", "origin", "overlap"},
     {"evaluate"},
     {"collect", "learn", "checkpoint"},
     {"agent", "resources"},

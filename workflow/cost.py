@@ -55,14 +55,20 @@ def ranks(config: RunConfig) -> int:
     return (config.learner.ranks if isinstance(config, Config) else None) or 1
 
 
+def overlaps(config: RunConfig) -> bool:
+    """Whether a process of its own collects while it learns."""
+    return isinstance(config, Config) and bool(config.collector.overlap)
+
+
 def threads(config: RunConfig) -> int:
     """CPU threads that a run computes with."""
-    return config.threads * ranks(config)
+    return config.threads * (ranks(config) + overlaps(config))
 
 
 def gpus(config: RunConfig) -> int:
-    """GPUs that a run has, or shares with others if they are small."""
-    return ranks(config) if config.device == "cuda" else 0
+    """GPUs that a run has, or shares with others if they are small: one to collect beside learning,
+    as the paper's memory-hard runs had it."""
+    return (ranks(config) + overlaps(config)) * (config.device == "cuda")
 
 
 def gpu_bytes(config: RunConfig) -> int:
@@ -71,7 +77,7 @@ def gpu_bytes(config: RunConfig) -> int:
     if config.device != "cuda":
         return 0
     update = learner_bytes(config) if isinstance(config, Config) else SMALL_BYTES
-    return int((1.5 * update + 1.5e9) * ranks(config))
+    return int((1.5 * update + 1.5e9) * gpus(config))
 
 
 def memory_bytes(config: RunConfig) -> int:
@@ -83,7 +89,7 @@ def memory_bytes(config: RunConfig) -> int:
 def guess_s(config: RunConfig, gpu: Accelerator | None = None) -> float:
     """Rough seconds on a thread of the processor that was measured, or on a GPU (the first).
 
-    As if ranks shared an update at no cost of its own.
+    As if sharing an update, and collecting beside it, cost nothing.
     """
     flops = flops_per_update(config) / ranks(config)
     if config.device == "cpu":
@@ -95,7 +101,9 @@ def guess_s(config: RunConfig, gpu: Accelerator | None = None) -> float:
         update = flops / gpu.flops + 1 / gpu.updates_per_s
         step = 1 / gpu.steps_per_s
     start = hardware().processor.start_s
-    return start + updates(config) * update + env_steps(config) * step
+    learning, collecting = updates(config) * update, env_steps(config) * step
+    both = max(learning, collecting) if overlaps(config) else learning + collecting
+    return start + both
 
 
 def flops_per_update(config: RunConfig) -> float:

@@ -92,8 +92,8 @@ def claim(need: float, folder: Path | None = None, count: int = 1) -> Claim | No
     while devices := gpus():
         if len(devices) < count:
             raise RunError(
-                f"learner.ranks is {count}, a GPU each, and there are {len(devices)} here; lower "
-                "it, or choose another machine"
+                f"the run wants {count} GPUs (learner.ranks, and one for collector.overlap), and "
+                f"there are {len(devices)} here; change those keys, or choose another machine"
             )
         with _lock(folder / "choosing"):
             if taken := _take(devices, need, folder, count):

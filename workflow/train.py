@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from amago2.layers import ConfigError, RunError
-from workflow import container, devices
+from workflow import container, cost, devices
 from workflow.baselines.config import load_run, trainer
-from workflow.cost import gpu_bytes, guess_s, ranks
 from workflow.files import write_atomically
 from workflow.receipts import read
 
@@ -46,7 +45,7 @@ def provenance(settings: Path, image: Mapping[str, Any]) -> dict[str, Any]:
         or os.environ.get("AMAGO2_CONTAINER_DIGEST")
         or None,
         "parameters_sha256": hashlib.sha256(settings.read_bytes()).hexdigest(),
-        "planned_s": round(guess_s(load_run(settings)), 1),
+        "planned_s": round(cost.guess_s(load_run(settings)), 1),
     }
 
 
@@ -84,12 +83,12 @@ def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -
     write_atomically(notes, json.dumps(provenance(settings, image), indent=1) + "\n")
     arguments = ["-m", *trainer(config), str(settings), "--out", str(out)]
     arguments += ["--scratch", str(scratch), "--provenance", str(notes)]
-    if (count := ranks(config)) > 1:
+    if (count := cost.ranks(config)) > 1:
         together = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
         arguments = [*together, *arguments]
     claim = None
     if config.device == "cuda":
-        claim = devices.claim(gpu_bytes(config) / count, count=count)
+        claim = devices.claim(cost.gpu_bytes(config) / cost.gpus(config), count=cost.gpus(config))
     gpus = claim.gpus if claim else ()
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)

@@ -1,5 +1,6 @@
 """A tiny environment and configuration for tests: one attempt of five steps, a second to train."""
 
+import time
 from typing import Any
 
 import gymnasium as gym
@@ -67,6 +68,18 @@ class Endless(Toy):
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         observation, reward, _, _, info = super().step(action)
         return observation, reward, False, self.time == 12, info
+
+
+class Late(Toy):
+    """Takes its time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        time.sleep(self.seconds)
+        return super().step(action)
 
 
 SMALL: dict[str, Any] = {

@@ -71,7 +71,7 @@ def test_runs_on_two_devices_share_neither(tmp_path: Path) -> None:
 
 def test_more_devices_than_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(devices.GPUS, "0=24")
-    with pytest.raises(RunError, match=r"learner\.ranks is 2, a GPU each, and there are 1 here"):
+    with pytest.raises(RunError, match=r"wants 2 GPUs \(learner\.ranks, .*, and there are 1 here"):
         devices.claim(1e9, tmp_path, 2)
 
 

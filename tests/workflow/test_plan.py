@@ -29,13 +29,14 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def ml45_sized(**learner: int) -> Config:
+def ml45_sized(overlap: bool | None = None, **learner: int) -> Config:
     """About the sizes for which operations per token were counted by hand."""
     over = {
         "agent": {"bins": 128},
         "encoder": {"hidden": [512], "output": 256},
         "trajectory": {"context": 256, "width": 320, "feedforward": 1280},
         "learner": {"batch": 1} | learner,
+        "collector": {"overlap": overlap},
     }
     variant = "ind_actor_ind_critic"
     return PARAMS.resolve("popgym", variant, "paper", 0, [Layer("test", over)])
@@ -220,3 +221,6 @@ def test_memory_that_a_run_claims_of_a_gpu() -> None:
     assert cost.gpu_bytes(large) < cost.gpu_bytes(several) < 4 * cost.gpu_bytes(large)
     assert cost.threads(several) == 4 * cost.threads(large)
     assert cost.guess_s(several) < cost.guess_s(large)
+    beside = ml45_sized(overlap=True, batch=24, ranks=4)
+    assert (cost.gpus(beside), cost.threads(beside)) == (5, 5 * cost.threads(large))
+    assert cost.guess_s(beside) < cost.guess_s(several)

@@ -74,7 +74,7 @@ class BaselineConfig(RunConfig):
 
     ASIDE: ClassVar[dict[str, Any]] = {
         **RunConfig.ASIDE,
-        "collector": {"exploration", "learn_after"},  # AMAGO-2's own
+        "collector": {"exploration", "learn_after", "overlap"},  # AMAGO-2's own
     }
 
     @property
