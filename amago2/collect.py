@@ -104,8 +104,9 @@ class Collector:
 
     def _policy_actions(self, rng: torch.Generator) -> Array:
         rows = np.arange(len(self.envs))
-        tokens = self.staged[rows, self.time - self.piece_start]
-        return act(self.agent, self.envs, tokens["reward"], tokens["action"], self.memory, rng)
+        at = self.time - self.piece_start
+        previous = self.staged["reward"][rows, at], self.staged["action"][rows, at]
+        return act(self.agent, self.envs, *previous, self.memory, rng)
 
     def _advance(self, actions: Array) -> list[Finished]:
         reward, terminated, truncated = self.envs.step(actions)

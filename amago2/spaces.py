@@ -80,8 +80,9 @@ class ActionSpec:
         """Representations (..., A) float32 of stored actions."""
         if self.kind != "discrete":
             return stored.float()
-        codes = stored.new_ones(self.size).cumsum(-1) - 1
-        return (stored.unsqueeze(-1) == codes).float()
+        from torch import arange
+
+        return (stored.unsqueeze(-1) == arange(self.size, device=stored.device)).float()
 
 
 def observation_space(space: gym.Space[Any]) -> dict[str, gym.spaces.Box]:

@@ -33,15 +33,28 @@ class InputNorm(Moments):
 
     def __init__(self, size: int) -> None:
         super().__init__(size, self.RATE, square=1.0)
+        self._fixed: Tensor | None = None
 
     def forward(self, x: Tensor, learning: bool = False) -> Tensor:
         """Standardise x (..., D); first learn from it, if it holds valid timesteps (M, D) only."""
         if learning:
             self.update(x)
+        return ((x - self.mean) / self._scale()).clamp(-1e4, 1e4)
+
+    def _scale(self) -> Tensor:
+        """What inputs (D,) are divided by; in evaluation mode, as it was when that was entered."""
+        if self._fixed is not None:
+            return self._fixed
         std = (self.square - self.mean**2).clamp(min=0).add(1e-5).sqrt().clamp(1e-3, 1e6)
-        centered = x - self.mean
         # A constant input has no scale to divide by.
-        return torch.where(std > 0.01, centered / std, centered).clamp(-1e4, 1e4)
+        return torch.where(std > 0.01, std, 1.0)
+
+    def train(self, mode: bool = True) -> "InputNorm":
+        """Enter training or evaluation mode; the latter fixes the scale."""
+        super().train(mode)
+        self._fixed = None
+        self._fixed = None if mode else self._scale()
+        return self
 
 
 class Encoder(nn.Module):

@@ -75,10 +75,15 @@ def dropout(x: Tensor, rate: float, rng: torch.Generator | None) -> Tensor:
     return x * keep.to(x.device) / (1 - rate)
 
 
-def positions(time: Tensor, width: int) -> Tensor:
-    """Sinusoidal embedding (..., width) of integer timesteps (...): sin even, cos odd channels."""
-    even = torch.arange(0, width, 2, device=time.device, dtype=torch.float32)
-    angle = time.unsqueeze(-1).float() * torch.exp(-math.log(10000.0) * even / width)
+def frequencies(width: int) -> Tensor:
+    """Angular frequencies (width / 2,) of the position embedding."""
+    even = torch.arange(0, width, 2, dtype=torch.float32)
+    return torch.exp(-math.log(10000.0) * even / width)
+
+
+def positions(time: Tensor, frequency: Tensor) -> Tensor:
+    """Sinusoidal embedding (..., D) of integer timesteps (...): sin even, cos odd channels."""
+    angle = time.unsqueeze(-1) * frequency
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(-2)
 
 
@@ -148,17 +153,8 @@ class Block(nn.Module):
         ff1, ff2 = self.ff1.affine(), self.ff2.affine()
         return Weights(one, qkv, self.head_scale, out, two, three, ff1, four, ff2)
 
-    def split(self, x: Tensor, w: Weights) -> tuple[Tensor, ...]:
-        """Queries, keys and values (N, H, L, D / H) of x (N, L, D)."""
-        n, length, _ = x.shape
-        qkv = F.linear(_norm(x, w.norm1), *w.qkv).view(n, length, 3, self.heads, -1)
-        return qkv.permute(2, 0, 3, 1, 4).unbind()
-
-    def finish(
-        self, x: Tensor, attended: Tensor, w: Weights, rng: torch.Generator | None
-    ) -> Tensor:
-        """The rest of the block: x (N, L, D), attended (N, H, L, D / H) -> (N, L, D)."""
-        merged = (attended * w.head_scale).transpose(1, 2).flatten(2)
+    def finish(self, x: Tensor, merged: Tensor, w: Weights, rng: torch.Generator | None) -> Tensor:
+        """The rest of the block: x (..., D), the scaled heads joined (..., D) -> (..., D)."""
         x = x + _norm(F.linear(merged, *w.out), w.norm2)
         hidden = F.leaky_relu(F.linear(_norm(x, w.norm3), *w.ff1))
         return x + dropout(F.linear(_norm(hidden, w.norm4), *w.ff2), self.rate, rng)
@@ -166,18 +162,24 @@ class Block(nn.Module):
     def forward(self, x: Tensor, rng: torch.Generator | None) -> Tensor:
         """x (B, L, D) -> (B, L, D), causal."""
         w = self._fixed or self.weights()
-        q, k, v = self.split(x, w)
-        return self.finish(x, F.scaled_dot_product_attention(q, k, v, is_causal=True), w, rng)
+        n, length, _ = x.shape
+        qkv = F.linear(_norm(x, w.norm1), *w.qkv).view(n, length, 3, self.heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.finish(x, (attended * w.head_scale).transpose(1, 2).flatten(2), w, rng)
 
     def step(self, x: Tensor, keys: Tensor, values: Tensor, at: "Slots") -> Tensor:
-        """x (N, 1, D) -> (N, 1, D), writing a slot of keys, values (N, H, S, D / H)."""
+        """x (N, D) -> (N, D), writing a slot of keys, values (N, H, S, D / H)."""
         w = self._fixed or self.weights()
-        q, k, v = self.split(x, w)
-        keys[at.rows, :, at.slot], values[at.rows, :, at.slot] = k[:, :, 0], v[:, :, 0]
-        scores = q @ keys[:, :, : at.view].transpose(-1, -2) / math.sqrt(q.shape[-1])
+        qkv = F.linear(_norm(x, w.norm1), *w.qkv).view(len(x), 3, self.heads, -1)
+        q, k, v = qkv.unbind(1)
+        keys[at.rows, :, at.slot], values[at.rows, :, at.slot] = k, v
+        # A row times a matrix: a matrix times a column takes four times as long.
+        scores = q.unsqueeze(-2) @ keys[:, :, : at.view].transpose(-1, -2) / math.sqrt(q.shape[-1])
         if at.unseen is not None:
             scores = scores.masked_fill(at.unseen, -torch.inf)
-        return self.finish(x, scores.softmax(-1) @ values[:, :, : at.view], w, None)
+        attended = scores.softmax(-1) @ values[:, :, : at.view]
+        return self.finish(x, (attended * w.head_scale).flatten(1), w, None)
 
 
 class Slots(NamedTuple):
@@ -195,6 +197,8 @@ class Slots(NamedTuple):
 class Transformer(nn.Module):
     """Timestep vectors (B, L, D_in) -> memory-aware states (B, L, D)."""
 
+    frequencies: Tensor
+
     def __init__(self, inputs: int, config: TransformerTrajectory) -> None:
         super().__init__()
         self.config = config
@@ -202,10 +206,11 @@ class Transformer(nn.Module):
         self.input = nn.Linear(inputs, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
+        self.register_buffer("frequencies", frequencies(config.width), persistent=False)
 
     def _embed(self, tokens: Tensor, time: Tensor) -> Tensor:
         embedded: Tensor = self.input(tokens)
-        return embedded + positions(time, self.config.width)
+        return embedded + positions(time, self.frequencies)
 
     def forward(self, tokens: Tensor, time: Tensor, rng: torch.Generator | None) -> Tensor:
         """Encode tokens (B, L, D_in) at times (B, L); `rng` drives dropout, None means none."""
@@ -236,9 +241,9 @@ class Transformer(nn.Module):
             ]
         rows = torch.arange(len(filled), device=filled.device)
         at = Slots(rows, memory.steps % context, longest, unseen)
-        x = self._embed(tokens, memory.steps).unsqueeze(1)
+        x = self._embed(tokens, memory.steps)
         for block, keys, values in zip(self.blocks, memory.keys, memory.values, strict=True):
             x = block.step(x, keys, values, at)  # type: ignore[operator]
         memory.steps += 1
-        states: Tensor = self.norm(x.squeeze(1))
+        states: Tensor = self.norm(x)
         return states

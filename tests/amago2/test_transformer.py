@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from amago2.config import FeedForwardTrajectory, GruTrajectory, TransformerTrajectory
 from amago2.nets.trajectory_encoders import make_trunk
-from amago2.nets.transformer import SigmaLinear, Transformer, dropout, positions
+from amago2.nets.transformer import SigmaLinear, Transformer, dropout, frequencies, positions
 from amago2.seeding import seeded_init
 
 
@@ -82,7 +82,7 @@ def test_no_timestep_sees_the_future() -> None:
 
 
 def test_positions_by_hand() -> None:
-    embedded = positions(torch.tensor([[0, 3]]), 4)
+    embedded = positions(torch.tensor([[0, 3]]), frequencies(4))
     expected = [[0, 1, 0, 1], [0.14112, -0.98999, 0.029996, 0.99955]]
     assert torch.allclose(embedded, torch.tensor([expected]), atol=1e-4)
 

@@ -15,6 +15,8 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,9 @@ BOTH = ("dep_actor_dep_critic", "ind_actor_ind_critic")
 PAPER_BATCH = {
     "ml45": 4, "popgym": 2, "procgen_easy": 4, "procgen_memory_hard": 1, "atari": 4, "babyai": 2,
 }  # fmt: skip
-NETS = (("64", "2", "8"), ("64", "2", "16"), ("64", "2", "64"), ("256", "3", "16"))
+AT_ONCE = {"precision": 2, "learning": 2}
+"""Runs of one thread whose CPU seconds count, not those of the clock."""
+NETS = (("tiny", "8"), ("tiny", "16"), ("tiny", "64"), ("medium", "16"))
 
 
 def jobs(part: str) -> Iterator[dict[str, str]]:
@@ -43,10 +47,9 @@ def jobs(part: str) -> Iterator[dict[str, str]]:
             for mode in ("float32", "bfloat16"):
                 yield {"measure": part, "size": size, "mode": mode, "batch": str(batch)}
     elif part in ("actors", "policy"):
-        for width, layers, count in NETS:
+        for net, count in NETS:
             for mode in ("plain", "cached"):
-                net = {"width": width, "layers": layers, "count": count}
-                yield {"measure": part, **net, "mode": mode}
+                yield {"measure": part, "net": net, "count": count, "mode": mode}
     elif part == "replay":
         for kind in published.REPLAY:
             for mode in ("plain", "shards"):
@@ -68,6 +71,9 @@ def jobs(part: str) -> Iterator[dict[str, str]]:
             for variant in BOTH:
                 asked = {"size": size, "variant": variant, "batch": "2"}
                 yield {"measure": "check", **asked}
+    elif part == "precision":
+        for mode in ("float32", "bfloat16"):
+            yield from ({"measure": part, "mode": mode, "seed": str(seed)} for seed in range(3))
     elif part == "learning":
         yield from ({"measure": part, "row": row} for row in published.LEARNING)
 
@@ -86,8 +92,8 @@ def _here(arguments: Sequence[str]) -> dict[str, Any]:
     from workflow.bench import learning, measures, memory, scaling
 
     name, *given, repeats = arguments
-    if name == "learning":
-        return learning.learning(*given)
+    if name in ("learning", "precision"):
+        return getattr(learning, name)(*given)
     if name in ("account", "check"):
         return getattr(memory, name)(*given)
     if name == "scaling":
@@ -149,7 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = json.loads(stored.read_text()) if stored.exists() else {}
     for part in given.only:
         load = os.getloadavg()[0]
-        rows = [measure(job, given.repeats) for job in jobs(part)]
+        with ThreadPoolExecutor(AT_ONCE.get(part, 1)) as pool:
+            rows = list(pool.map(partial(measure, repeats=given.repeats), jobs(part)))
         data[part] = {"about": about(given.repeats, load), "rows": rows}
         write(data, given.docs)
 

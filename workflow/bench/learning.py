@@ -6,7 +6,8 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from amago2.config import Config, build
 from amago2.layers import Layer, read_yaml
 from workflow.experiments import Selection, matrices
 from workflow.resolve import Parameters
+from workflow.statistics import area_under_curve
 
 ROOT = Path(__file__).resolve().parents[2]
 FOUR = ["RepeatFirstEasy", "RepeatPreviousEasy", "HigherLowerEasy", "PositionOnlyCartPoleEasy"]
@@ -30,7 +32,8 @@ SUITED = {  # what the Ind. losses need here: see docs/learning.md
 }
 
 
-def _tiny(variant: str, *over: Mapping[str, Any]) -> Config:
+def tiny_config(variant: str, *over: Mapping[str, Any]) -> Config:
+    """The tiny size of the learning checks, with changes."""
     files = [ROOT / "tests/learn/tiny.yaml", ROOT / "params/variants" / f"{variant}.yaml"]
     layers = [Layer(str(path), read_yaml(path)) for path in files]
     return build([*layers, *(Layer("workflow.bench.learning", one) for one in over)])
@@ -55,9 +58,11 @@ def config_of(row: str) -> Config:
     if task == "repeat_previous":
         ind = variant == "ind_actor_ind_critic"
         over = SUITED if ind else {"collector": {"epochs": 8}, "evaluation": {"every": 1}}
-        return _tiny(variant, over)
+        return tiny_config(variant, over)
     if task == "four_popgym":
-        return _tiny(variant, *([SUITED] if variant == "ind_actor_ind_critic" else []), FOUR_TASKS)
+        return tiny_config(
+            variant, *([SUITED] if variant == "ind_actor_ind_critic" else []), FOUR_TASKS
+        )
     return _cue_recall(variant, task.removeprefix("cue_"))
 
 
@@ -75,14 +80,29 @@ ROWS: dict[str, dict[str, float]] = {
 }
 
 
-def learning(row: str) -> dict[str, Any]:
-    """Train a row on one thread: CPU seconds and updates until its scores are reached, or None."""
-    config = config_of(row)
+@contextmanager
+def trained(config: Config) -> Iterator[Path]:
+    """The folder of a run, trained in a process of its own, while it is there."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.yaml").write_text(config.to_yaml())
         command = [sys.executable, "-m", "amago2.cli", "train", f"{folder}/config.yaml"]
         subprocess.run([*command, "--out", f"{folder}/run"], check=True, stdout=subprocess.DEVNULL)
-        run = Path(folder) / "run"
+        yield Path(folder) / "run"
+
+
+def precision(mode: str, seed: str) -> dict[str, Any]:
+    """Area under the learning curve, and where it ends."""
+    config = config_of("repeat_previous/dep_actor_dep_critic")
+    learner = config.learner.model_copy(update={"precision": mode})
+    with trained(config.model_copy(update={"learner": learner, "seed": int(seed)})) as run:
+        scores = sorted(_scores(run, cue=False).items())
+    curve = [by_task["RepeatPreviousEasy"] for _, by_task in scores]
+    return {"area": area_under_curve([step for step, _ in scores], curve), "last": curve[-1]}
+
+
+def learning(row: str) -> dict[str, Any]:
+    """Train a row on one thread: CPU seconds and updates until its scores are reached, or None."""
+    with trained(config_of(row)) as run:
         scores = _scores(run, cue=row.startswith("cue"))
         spent = json.loads((run / "record.json").read_text())
         clock = _clock(run)

@@ -4,6 +4,7 @@ All arguments but `repeats` are text, as they come from the command line; all re
 """
 
 import contextlib
+import csv
 import json
 import statistics
 import subprocess
@@ -23,13 +24,14 @@ from amago2.agent import Agent
 from amago2.batch import Batch
 from amago2.checkpoint import make_agent
 from amago2.collect import Collector, make_replay
-from amago2.config import Config
+from amago2.config import Config, TransformerTrajectory
 from amago2.nets.transformer import Transformer
 from amago2.replay import Replay, record_type
 from amago2.resources import keep_freed_memory
 from amago2.spaces import ActionSpec
 from amago2.workers import start
 from workflow.bench import plain, sizes
+from workflow.bench.learning import tiny_config, trained
 from workflow.cost import flops_per_update
 
 Result = dict[str, float]
@@ -108,57 +110,55 @@ def paper(size: str, mode: str, batch: str, repeats: int) -> Result:
 # --- actors ---------------------------------------------------------------------------------------
 
 
-def _actor_config(width: int, layers: int, tasks: int, count: int) -> Config:
-    """RepeatPreviousEasy first among the tasks: the env of the learning checks."""
-    from envs.popgym import TASKS
-
-    names = ["RepeatPreviousEasy", *(name for name in TASKS if name != "RepeatPreviousEasy")]
-    over = {
-        "env": {
-            "entry": "envs.popgym:MultiTaskPOPGym",
-            "args": {"tasks": names[:tasks], "attempts": 1},
-        },
-        "trajectory": {"width": width, "layers": layers, "feedforward": 4 * width, "context": 128},
-        "collector": {"actors": count, "steps_per_epoch": 52},
-        "replay": {"capacity": 20_000, "unit": "trajectories"},
-    }
-    return sizes.config("small", "dep_actor_dep_critic", over)
+THREADS = {"tiny": 1, "medium": 2}
+"""The small one's products are too short for a second thread."""
 
 
-def actors(width: str, layers: str, count: str, mode: str, repeats: int) -> Result:
-    """Steps/s of policy, environment (RepeatPreviousEasy) and replay together, on 1 thread."""
-    config = _actor_config(int(width), int(layers), 1, int(count))
+def _actor_config(net: str, count: int) -> Config:
+    """RepeatPreviousEasy, with the networks of a size or of the learning checks (tiny)."""
+    tiny = tiny_config("dep_actor_dep_critic")
+    collector = tiny.collector.model_copy(update={"actors": count, "steps_per_epoch": 104})
+    over: dict[str, Any] = {"collector": collector}
+    if net != "tiny":
+        made = sizes.config(net, "dep_actor_dep_critic")
+        over |= {"agent": made.agent, "encoder": made.encoder, "trajectory": made.trajectory}
+    return tiny.model_copy(update=over)
+
+
+def actors(net: str, count: str, mode: str, repeats: int) -> Result:
+    """Steps/s of policy, environment (RepeatPreviousEasy) and replay together."""
+    config = _actor_config(net, int(count))
     with plain.plain_actors() if mode == "plain" else contextlib.nullcontext():
-        seconds = _collecting(config, repeats)
+        seconds = _collecting(config, THREADS[net], repeats)
     return {"steps_per_s": config.collector.steps_per_epoch * int(count) / seconds}
 
 
-def policy(width: str, layers: str, count: str, mode: str, repeats: int) -> Result:
-    """Steps/s of the policy's Transformer alone, rollouts of 128 timesteps, on 1 thread."""
-    torch.set_num_threads(1)
+def policy(net: str, count: str, mode: str, repeats: int) -> Result:
+    """Steps/s of the policy's Transformer alone, rollouts of 128 timesteps."""
+    torch.set_num_threads(THREADS[net])
     keep_freed_memory()
     n = int(count)
-    config = _actor_config(int(width), int(layers), 1, n).trajectory
-    assert config.kind == "transformer"
-    net = Transformer(64, config).eval()
+    config = _actor_config(net, n).trajectory.model_copy(update={"context": 128})
+    assert isinstance(config, TransformerTrajectory)
+    transformer = Transformer(64, config).eval()
     tokens = torch.randn(n, 128, 64, generator=torch.Generator().manual_seed(0))
     with (
         torch.inference_mode(),
         plain.plain_actors() if mode == "plain" else contextlib.nullcontext(),
     ):
-        memory = net.initial_memory(n, torch.device("cpu"))
+        memory = transformer.initial_memory(n, torch.device("cpu"))
 
         def rollout() -> None:
             memory.steps.zero_()
             for t in range(128):
-                net.step(tokens[:, t], memory)
+                transformer.step(tokens[:, t], memory)
 
         return {"steps_per_s": 128 * n / median_s(rollout, repeats)}
 
 
-def _collecting(config: Config, repeats: int) -> float:
+def _collecting(config: Config, threads: int, repeats: int) -> float:
     """Median seconds of an epoch of collecting."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     keep_freed_memory()
     envs = start(config.env, config.collector.actors)
     agent = make_agent(config, envs.observations, envs.actions)
@@ -234,9 +234,7 @@ def _plain_replay(folder: Path, tokens: Any, count: int, context: int) -> tuple[
 
 def run(variant: str, mode: str, repeats: int) -> Result:
     """Steps/s, updates/s and both together of training at the tiny size, on 1 thread."""
-    from workflow.bench.learning import config_of
-
-    tiny = config_of("repeat_previous/dep_actor_dep_critic")
+    tiny = tiny_config("dep_actor_dep_critic")
     over: dict[str, Any] = {
         "agent": tiny.agent.model_copy(update=sizes.VARIANTS[variant]),
         "learner": tiny.learner.model_copy(update=_precision(mode)),
@@ -259,17 +257,10 @@ def run(variant: str, mode: str, repeats: int) -> Result:
 
 def _trained(config: Config) -> dict[str, list[float]]:
     """What `compute.csv` of a training run says, by name."""
-    import csv
-
     found: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "config.yaml").write_text(config.to_yaml())
-        command = [sys.executable, "-m", "amago2.cli", "train", f"{folder}/config.yaml"]
-        command += ["--out", f"{folder}/run"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        with (Path(folder) / "run/compute.csv").open() as file:
-            for row in csv.DictReader(file):
-                found.setdefault(row["name"], []).append(float(row["value"]))
+    with trained(config) as run, (run / "compute.csv").open() as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["name"], []).append(float(row["value"]))
     return found
 
 
@@ -289,7 +280,7 @@ def startup(repeats: int) -> Result:
 def first_update(repeats: int) -> Result:
     """Seconds since this process began, after its first environment step and first update."""
     torch.set_num_threads(1)
-    config = _actor_config(64, 2, 1, 16)
+    config = _actor_config("tiny", 16)
     envs = start(config.env, 16)
     agent = make_agent(config, envs.observations, envs.actions)
     began = psutil.Process().create_time()

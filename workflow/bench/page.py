@@ -5,10 +5,12 @@ from typing import Any
 
 from workflow.bench import published
 from workflow.bench.axes import AXES, slope
+from workflow.bench.goals import reached
+from workflow.statistics import t_interval
 
 Row = dict[str, Any]
 GIB = 2**30
-MODES = {"plain": "plain", "float32": "float32", "bfloat16": "bfloat16"}
+NETS = {"tiny": "64 wide, 2 layers, 1 thread", "medium": "256 wide, 3 layers, 2 threads"}
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
@@ -73,12 +75,12 @@ def actors(rows: Sequence[Row]) -> list[str]:
     """Steps of actors, with their environments or of the policy alone (nothing is published)."""
     lines = []
     for r in rows:
-        base = _plain(r, rows, ("width", "layers", "count"))["steps_per_s"]
-        net = r["width"], r["layers"], r["count"]
+        base = _plain(r, rows, ("net", "count"))["steps_per_s"]
+        net = r["net"], r["count"]
         known = published.ACTORS.get(net) if r["measure"] == "actors" else None
         lines.append(
             [
-                f"{r['width']} wide, {r['layers']} layers",
+                NETS[r["net"]],
                 r["count"],
                 {"plain": "whole sequence", "cached": "cached"}[r["mode"]],
                 f"{r['steps_per_s']:,.0f}",
@@ -167,6 +169,27 @@ def memory(rows: Sequence[Row]) -> list[str]:
     return [*table(head, lines, 2), "", said, "", *(f"- {check}." for check in checks)]
 
 
+def precision(rows: Sequence[Row]) -> list[str]:
+    """Whether bfloat16 learns as float32 does: areas under learning curves."""
+    lines, intervals = [], {}
+    for mode in ("float32", "bfloat16"):
+        same = [r for r in rows if r["mode"] == mode]
+        areas = [r["area"] for r in same]
+        intervals[mode] = mean, low, high = t_interval([areas])
+        lines.append(
+            [
+                mode,
+                ", ".join(f"{area:.3f}" for area in areas),
+                f"{mean:.3f} [{low:.3f}, {high:.3f}]",
+                ", ".join(f"{r['last']:.2f}" for r in same),
+            ]
+        )
+    one, other = intervals.values()
+    overlap = one[1] <= other[2] and other[1] <= one[2]
+    head = ["products", "area, seeds 0 to 2", "mean [95 % interval]", "last evaluations"]
+    return [*table(head, lines, 4), "", f"The intervals {'' if overlap else 'do not '}overlap."]
+
+
 def learning(rows: Sequence[Row]) -> list[str]:
     """Time until the scores of the published implementation are reached."""
     lines = []
@@ -193,19 +216,28 @@ def learning(rows: Sequence[Row]) -> list[str]:
 PARTS: dict[str, tuple[str, Callable[[Sequence[Row]], list[str]]]] = {
     "learner": ("Learner: one update, batch in memory, 2 threads", learner),
     "paper": ("Learner at the paper's sizes: Ind./Ind., smaller batches, 2 threads", paper),
-    "actors": ("Actors: policy, environment (RepeatPreviousEasy) and replay, 1 thread", actors),
-    "policy": ("Actors: the policy's Transformer alone, context 128, 1 thread", actors),
+    "actors": ("Actors: policy, environment (RepeatPreviousEasy) and replay", actors),
+    "policy": ("Actors: the policy's Transformer alone, context 128", actors),
     "replay": ("Replay on disk, page cache hot", replay),
     "run": ("Whole runs: the tiny size of the learning checks, 1 thread", run),
     "scaling": ("How costs grow", scaling),
     "memory": ("Memory of an update of Ind./Ind.: an account of its tensors (GiB)", memory),
-    "learning": ("Learning: CPU seconds of one thread", learning),
+    "precision": (
+        "Learning curves of bfloat16 and float32: mean height on RepeatPreviousEasy, Dep./Dep.",
+        precision,
+    ),
+    "learning": ("Learning: CPU seconds of one thread, two runs at once", learning),
 }
 
 
 def render(data: dict[str, Any]) -> str:
-    """All parts that have been measured, in order."""
-    lines = []
+    """What was aimed at and reached, then all parts that have been measured, in order."""
+    goals = [
+        [what, f"{wanted:g}", f"{found:.1f}", "yes" if found >= wanted else "**no**"]
+        for what, wanted, found in reached(data)
+    ]
+    head = ["", "aimed at, x published", "measured", "reached"]
+    lines = ["### Against the published implementation", "", *table(head, goals, 1), ""]
     for part, (title, tabulate) in PARTS.items():
         if part in data:
             measured = data[part]

@@ -13,7 +13,7 @@ LEARNER = {  # tokens/s of an update
     ("pixels", "dep_actor_dep_critic"): 540,
     ("pixels", "ind_actor_ind_critic"): 420,
 }
-ACTORS = {("64", "2", "8"): 3600, ("64", "2", "16"): 4400, ("256", "3", "16"): 2700}  # steps/s
+ACTORS = {("tiny", "8"): 3600, ("tiny", "16"): 4400, ("medium", "16"): 2700}  # steps/s
 REPLAY = {  # trajectories written/s, sub-sequences sampled/s
     "52 steps, small vector": (1400, 3200),
     "1,000 steps of 17 floats": (306, 2480),
