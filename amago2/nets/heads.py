@@ -87,12 +87,15 @@ class CriticEnsemble(nn.Module):
         members = len(weight)
         base = torch.baddbmm(bias, states.expand(members, *states.shape), of_state)  # (C, M, H)
         by_discount = self.features.view(1, 1, -1, 1, 1) * of_discount[:, None, None, None]
+        by_discount = by_discount.to(base.dtype)  # or all sums would be float32 beside bfloat16
         flat = actions.reshape(-1, actions.shape[-1])
         by_action = (flat @ of_action).view(members, *actions.shape[:-1], -1)
         summed = base[:, :, None, None] + by_discount + by_action  # (C, M, G, K, H)
-        return self._finish(summed.flatten(1, 3), layers).view(*summed.shape[:4], -1)
+        return self._finish(summed, layers).view(*summed.shape[:4], -1)
 
     def _finish(self, hidden: Tensor, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """All layers but the first, whose outputs (C, ..., H) are overwritten: (C, M', O)."""
         for weight, bias in layers[1:]:
-            hidden = torch.baddbmm(bias, F.leaky_relu(hidden), weight)
+            active = F.leaky_relu(hidden, inplace=True).flatten(1, -2)
+            hidden = torch.baddbmm(bias, active, weight)
         return hidden.float()
