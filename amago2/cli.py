@@ -81,14 +81,12 @@ def train(
         typer.Option("--from", metavar="RUN", help="Begin where this finished run ended."),
     ] = None,
 ) -> None:
-    """Train a run, or go on with it if it is unfinished.
-
-    With several GPUs: `torchrun --standalone --nproc-per-node 2 -m amago2.cli train ...`.
-    """
-    if os.environ.get("RANK", "0") != "0":
+    """Train a run, or go on with it if it is unfinished."""
+    if os.environ.get("RANK", "0") != "0":  # torchrun started us beside the one that trains
+        from amago2.data_parallel import Ranks
         from amago2.train import assist
 
-        return assist()  # rank 0 does all but a share of the learning
+        return assist(Ranks())
     layers = [Layer(str(path), read_yaml(path)) for path in configs]
     layers += [parse_override(text) for text in overrides or []]
     config = build(layers)

@@ -199,8 +199,8 @@ class Learner(Section):
     shuffle_rewards: Literal[True] | None = None
     """A negative control: each sampled batch's rewards are permuted, so nothing can be learned."""
     ranks: int | None = Field(None, ge=2)
-    """Processes, started by `torchrun`, that share each batch, on a GPU each if `device` is cuda;
-    other numbers give other bits. Without, one learns alone."""
+    """Processes that share each batch, on a GPU each if `device` is cuda; other numbers give other
+    bits. Without, one learns alone."""
 
     @model_validator(mode="after")
     def _shared(self) -> Self:

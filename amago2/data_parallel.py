@@ -1,4 +1,4 @@
-"""Learning with several processes, started by `torchrun`: each has a share of every batch.
+"""Learning with several processes: each has a share of every batch.
 
 Rank 0 is the whole run: environments, replay, checkpoints, evaluation. The others are told the
 configuration and the weights once; then each update deals them rows of the batch, and sums make
@@ -9,11 +9,14 @@ out anew after a start: with three ranks or more, a resumed run's sums would rou
 
 import ctypes
 import json
+import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -29,11 +32,13 @@ Array = NDArray[Any]
 Metrics = Mapping[str, Tensor]
 BETWEEN = timedelta(days=7)
 """For the other ranks to wait while rank 0 collects and evaluates; its death they see at once."""
-WITHIN = timedelta(minutes=10)
-"""For the parts of an update to wait for each other."""
+WITHIN = timedelta(minutes=5)
+"""For the ranks to find each other, and to wait for each other in an update."""
+TORCHRUN = "TORCHELASTIC_RUN_ID"
+"""A variable that `torchrun` sets."""
 PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 LOST = (
-    "the processes that torchrun started have lost each other: one has ended, or does not answer; "
+    "the processes that learn together have lost each other: one has ended, or does not answer; "
     "the same command goes on from the last checkpoint"
 )
 
@@ -78,30 +83,31 @@ class Alone:
 class Ranks(Alone):
     """One of several processes that learn together. Its methods raise `RunError` if one is gone."""
 
-    def __init__(self) -> None:
-        """Find the others, as the variables that `torchrun` sets say."""
+    def __init__(self, rank: int = -1, size: int = -1, meeting: str = "env://") -> None:
+        """Find the others: as `torchrun`'s variables say, or being `rank` of `size` at a file."""
         end_with_parent()
-        if os.environ["LOCAL_WORLD_SIZE"] == os.environ["WORLD_SIZE"]:
+        if os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE"):
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # one machine: for nobody else
             os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
         with _together():
-            dist.init_process_group("gloo", timeout=BETWEEN)
+            where: dict[str, Any] = {"init_method": meeting, "rank": rank, "world_size": size}
+            dist.init_process_group("gloo", timeout=WITHIN, **where)
+            self._between = dist.new_group(backend="gloo", timeout=BETWEEN)
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self.counters = (self.rank,)
-        self._group: Any = None  # for the sums of an update
+        self._sums: Any = None  # the group that adds up: all processes, if not their GPUs
         self._in_step = False
-        if self.rank == 0:
-            signal.signal(signal.SIGTERM, _told_to_end)
-        else:
+        if self.rank:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for rank 0, which tells us
+        elif TORCHRUN in os.environ:
+            signal.signal(signal.SIGTERM, _told_to_end)
 
     def compute_on(self, device: str) -> None:
-        """See `Alone.compute_on`; the ranks' GPUs are joined by NCCL, their processes by gloo."""
+        """See `Alone.compute_on`; GPUs are joined by NCCL, processes by gloo."""
         if device == "cuda":
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        with _together():
-            backend = "nccl" if device == "cuda" else "gloo"
-            self._group = dist.new_group(backend=backend, timeout=WITHIN)
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", self.rank)))
+            with _together():
+                self._sums = dist.new_group(backend="nccl", timeout=WITHIN)
 
     # --- statistics of the whole batch ----------------------------------------------------------
 
@@ -123,7 +129,7 @@ class Ranks(Alone):
 
     def _add(self, x: Tensor) -> None:
         with _together():
-            dist.all_reduce(x, group=self._group)
+            dist.all_reduce(x, group=self._sums)
 
     def add_gradients(self, parameters: Sequence[Tensor]) -> None:
         """See `Alone.add_gradients`."""
@@ -151,7 +157,7 @@ class Ranks(Alone):
         """See `Alone.tell`."""
         copied = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
         for message in (json.dumps(about).encode(), safetensors.save(copied)):
-            self._broadcast(torch.tensor(len(message)))
+            self._announce(len(message))
             self._broadcast(torch.frombuffer(bytearray(message), dtype=torch.uint8))
 
     def told(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
@@ -160,14 +166,14 @@ class Ranks(Alone):
         return (json.loads(about), safetensors.load(self._told())) if about else None
 
     def _told(self) -> bytes:
-        length = int(self._broadcast(torch.tensor(0)))
+        length = self._announce()
         content = torch.empty(length, dtype=torch.uint8)
         return self._broadcast(content).numpy().tobytes() if length else b""
 
     def deal(self, records: Array, lengths: Array) -> tuple[Array, Array]:
         """See `Alone.deal`."""
         self._in_step = True
-        self._broadcast(torch.tensor(len(lengths)))
+        self._announce(len(lengths))
         self._broadcast(torch.from_numpy(lengths.astype(np.int64)))
         rows = torch.from_numpy(records.view(np.uint8).reshape(self.size, -1))
         self._scatter(torch.empty_like(rows[0]), list(rows))
@@ -175,7 +181,7 @@ class Ranks(Alone):
 
     def dealt(self, length: int, record: np.dtype[Any]) -> tuple[Array, Array] | None:
         """What `deal` gives this rank, of records (B, `length`); None once all is over."""
-        batch = int(self._broadcast(torch.tensor(0)))
+        batch = self._announce()
         if batch == 0:
             return None
         lengths = self._broadcast(torch.empty(batch, dtype=torch.int64)).numpy()
@@ -193,6 +199,13 @@ class Ranks(Alone):
         self.share = float((own - 1).sum() / (lengths - 1).sum())
         return own
 
+    def _announce(self, size: int = 0) -> int:
+        """Size of what rank 0 sends next, however long it takes to come; 0 for the end."""
+        said = torch.tensor(size)
+        with _together():
+            dist.broadcast(said, src=0, group=self._between)
+        return int(said)
+
     def _broadcast(self, x: Tensor) -> Tensor:
         with _together():
             dist.broadcast(x, src=0)
@@ -208,7 +221,7 @@ class Ranks(Alone):
             return
         with suppress(RunError):
             if self.rank == 0:
-                self._broadcast(torch.tensor(0))
+                self._announce(0)
             dist.destroy_process_group()
 
 
@@ -225,7 +238,8 @@ def _together() -> Iterator[None]:
     except RunError:
         raise
     except RuntimeError:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's: what it would say is being said
+        if TORCHRUN in os.environ:  # which ends us: what is to be said is being said
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise RunError(LOST) from None
 
 
@@ -237,17 +251,36 @@ def _told_to_end(*_: object) -> None:
     )
 
 
-def join(ranks: int | None) -> Alone:
-    """The process among the `ranks` ones that a run wants, or alone.
+@contextmanager
+def together(ranks: int | None, assist: Callable[[Ranks], None]) -> Iterator[Alone]:
+    """Alone, or the first of `ranks` processes; the others `assist`, till the end of the context.
 
-    Raises `ConfigError` if another number was started, `RunError` if they do not find each other.
+    `assist` is a module's function. Raises `ConfigError` if `torchrun` started another number of
+    processes, `RunError` if they do not find each other.
     """
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if (ranks or 1) != started:
-        number = ranks or started
+    started = os.environ.get("WORLD_SIZE", "1")
+    if started not in ("1", str(ranks)):
         raise ConfigError(
-            f"learner.ranks is {ranks or 'not set'}, but {started} process{'es' * (started > 1)} "
-            f"learn{'s' * (started == 1)} here: set it to {number}, and start the run with "
-            f"torchrun --standalone --nproc-per-node {number} -m amago2.cli train"
+            f"learner.ranks is {ranks or 'not set'}, but torchrun started {started} processes; "
+            "give both the same number"
         )
-    return Alone() if ranks is None else Ranks()
+    if ranks is None:
+        yield Alone()
+    elif started != "1":
+        with closing(Ranks()) as own:
+            yield own
+    else:
+        with TemporaryDirectory() as folder:
+            meeting = f"file://{folder}/meeting"
+            start = multiprocessing.get_context("spawn").Process
+            for rank in range(1, ranks):
+                start(target=_assist, args=(assist, rank, ranks, meeting), daemon=True).start()
+            with closing(Ranks(0, ranks, meeting)) as own:
+                yield own
+
+
+def _assist(assist: Callable[[Ranks], None], rank: int, size: int, meeting: str) -> None:
+    try:
+        assist(Ranks(rank, size, meeting))
+    except RunError:
+        sys.exit(1)  # rank 0 says why

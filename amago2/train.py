@@ -14,7 +14,7 @@ from amago2 import checkpoint as ckpt
 from amago2.agent import Agent
 from amago2.collect import Collector, make_replay
 from amago2.config import Config
-from amago2.data_parallel import Alone, Ranks, join
+from amago2.data_parallel import Alone, Ranks, together
 from amago2.learn import Learner, NotFinite
 from amago2.origin import adopt
 from amago2.overlap import Beside
@@ -35,7 +35,7 @@ def train(
     With `origin`, a finished run's folder, it begins where that one ended: see `adopt`.
     """
     with (
-        closing(join(config.learner.ranks)) as ranks,
+        together(config.learner.ranks, assist) as ranks,
         tf32(config.learner.precision == "tfloat32"),
     ):
         if origin is not None and not (out / "record.json").exists():
@@ -43,12 +43,12 @@ def train(
         return carry_out(partial(AgentRun, ranks=ranks), config, out, scratch, provenance)
 
 
-def assist() -> None:
-    """Learn beside a run, as one of the other ranks that `torchrun` started, until it ends.
+def assist(ranks: Ranks) -> None:
+    """Learn beside a run, as another of its ranks, until it ends.
 
     Raises `RunError` if the run's process is gone.
     """
-    with closing(Ranks()) as ranks:
+    with closing(ranks):
         if told := ranks.told():
             about, tensors = told
             config = Config.model_validate(about["config"])

@@ -68,9 +68,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -> None:
-    """Become the trainer, or `torchrun` of several that learn together.
-
-    Its locks, of the run and of its GPUs, end with it, however it ends.
+    """Become the trainer. Its locks, of the run and of its GPUs, end with it, however it ends.
 
     Raises `ConfigError` or `RunError`.
     """
@@ -83,9 +81,6 @@ def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -
     write_atomically(notes, json.dumps(provenance(settings, image), indent=1) + "\n")
     arguments = ["-m", *trainer(config), str(settings), "--out", str(out)]
     arguments += ["--scratch", str(scratch), "--provenance", str(notes)]
-    if (count := cost.ranks(config)) > 1:
-        together = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-        arguments = [*together, *arguments]
     claim = None
     if config.device == "cuda":
         claim = devices.claim(cost.gpu_bytes(config) / cost.gpus(config), count=cost.gpus(config))
