@@ -14,8 +14,10 @@ rule train:
     threads: lambda wildcards: cost.threads(PLAN.runs[wildcards.run].config)
     resources:
         gpu=lambda wildcards: cost.gpus(PLAN.runs[wildcards.run].config),
-        gpu_mb=lambda wildcards: cost.gpu_bytes(PLAN.runs[wildcards.run].config) // 10**6,
-        mem_mb=lambda wildcards: cost.memory_bytes(PLAN.runs[wildcards.run].config) // 10**6,
+        gpu_mb=lambda wildcards: cost.gpu_bytes(PLAN.runs[wildcards.run].config)
+        // 10**6,
+        mem_mb=lambda wildcards: cost.memory_bytes(PLAN.runs[wildcards.run].config)
+        // 10**6,
     params:
         settings=lambda wildcards: PLAN.runs[wildcards.run].settings,
         folder=lambda wildcards: PLAN.runs[wildcards.run].folder,
