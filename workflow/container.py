@@ -288,7 +288,9 @@ def _engine(built: Mapping[str, Any], job: Job) -> list[str]:
     command = [engine, "run", "--rm", "--init", "--name", job.name, "--network", "none"]
     command += ["--user", f"{os.getuid()}:{os.getgid()}", "--workdir", str(ROOT)]
     if engine == "podman":
-        command += ["--userns", "keep-id", "--security-opt", "label=disable"]
+        command += ["--security-opt", "label=disable"]
+        # Without root, the caller is the same user inside; root's Podman refuses the option.
+        command += ["--userns", "keep-id"] if os.getuid() else []
     for folder in _mounted(job):
         command += ["--volume", f"{folder}:{folder}"]
     for name in job.variables:

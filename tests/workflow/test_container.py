@@ -48,12 +48,15 @@ def test_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ) in command("docker", gpus=("GPU-7", "GPU-9"))
 
 
-def test_podman() -> None:
-    said = command("podman", gpus=("GPU-7", "GPU-9"))
-    assert said.startswith("podman run --rm --init --name amago2-1-2 --network none --user ")
-    assert "--userns keep-id --security-opt label=disable" in said
+def test_podman(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    root = command("podman", gpus=("GPU-7", "GPU-9"))
+    assert root.startswith("podman run --rm --init --name amago2-1-2 --network none --user ")
+    assert "--security-opt label=disable --volume " in root
     for gpu in ("GPU-7", "GPU-9"):
-        assert f"--label amago2.gpu.{gpu} --device nvidia.com/gpu={gpu} " in said
+        assert f"--label amago2.gpu.{gpu} --device nvidia.com/gpu={gpu} " in root
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    assert "--security-opt label=disable --userns keep-id --volume " in command("podman")
 
 
 def test_apptainer(monkeypatch: pytest.MonkeyPatch) -> None:
