@@ -38,7 +38,7 @@ PYTHON = "/opt/venv/bin/python"
 PATIENCE_S = 20
 """For a leftover container to end by itself."""
 ENGINES_OWN = frozenset(
-    {".dockerenv", "dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf"}
+    {".dockerenv", "dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/mtab", "etc/resolv.conf"}
 )
 """What an engine adds to a container: no content of the image."""
 

@@ -19,6 +19,7 @@ import pytest
 
 from tests.workflow import project
 from workflow.container import Image, Job, run_command
+from workflow.progress import locked_files
 from workflow.receipts import read
 
 pytestmark = pytest.mark.docker
@@ -181,6 +182,8 @@ def test_stopping_the_job_stops_the_container(
         wait_until(lambda: list(trained.glob("results/smoke/.scratch/*/progress.json")))
         before = containers()
         assert len(before) == 1
+        (lock,) = (path.stat().st_ino for path in trained.glob("results/smoke/.scratch/*/lock"))
+        assert lock in locked_files()  # by which `make status` knows that it is alive
         job.send_signal(signum)
         job.wait(30)
         if signum == signal.SIGKILL:
@@ -190,6 +193,7 @@ def test_stopping_the_job_stops_the_container(
             job.send_signal(signal.SIGTERM)
             job.wait(30)
         wait_until(lambda: not containers(), 10)
+        assert lock not in locked_files()
 
 
 def test_an_image_that_was_removed_is_noticed(trained: Path, build_options: str) -> None:

@@ -139,6 +139,7 @@ def test_the_digest_is_of_files_and_not_of_time_or_order() -> None:
     digest = archive(A, B)
     assert digest == archive(B, A, time=5)
     assert digest == archive(A, B, ("etc/hosts", tarfile.REGTYPE, "engine's", ""))
+    assert digest == archive(A, B, ("etc/mtab", tarfile.SYMTYPE, "", "/proc/mounts"))  # Docker's
     assert digest != archive(A)
     assert digest != archive(A, B, mode=0o600)
     assert digest != archive((*A[:2], "Text", ""), B)
