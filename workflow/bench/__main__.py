@@ -20,6 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from workflow.bench import page, published
 from workflow.bench.axes import AXES
 from workflow.files import write_atomically
@@ -102,8 +104,8 @@ def _here(arguments: Sequence[str]) -> dict[str, Any]:
     return {**result, "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
 
 
-def about(repeats: int, load: float) -> str:
-    """The machine, and how busy it was before the part began."""
+def about(repeats: int, busy: float) -> str:
+    """The machine, and how busy it was before the part began, in percent."""
     import torch
 
     from amago2.resources import cpu_name
@@ -111,9 +113,9 @@ def about(repeats: int, load: float) -> str:
     cores = os.cpu_count() or 1
     said = (
         f"{cores} cores ({cpu_name()}), Python {platform.python_version()}, PyTorch "
-        f"{torch.__version__}; medians of {repeats} repeats; load average at the start {load:.1f}"
+        f"{torch.__version__}; medians of {repeats} repeats; {busy:.0f} % busy at the start"
     )
-    if load > 0.5 * cores:
+    if busy > 25:
         return f"{said}: **the machine was busy**, so only the ratios within this table count."
     return f"{said}."
 
@@ -154,10 +156,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stored = given.docs / "performance.json"
     data = json.loads(stored.read_text()) if stored.exists() else {}
     for part in given.only:
-        load = os.getloadavg()[0]
+        busy = psutil.cpu_percent(interval=2)
         with ThreadPoolExecutor(AT_ONCE.get(part, 1)) as pool:
             rows = list(pool.map(partial(measure, repeats=given.repeats), jobs(part)))
-        data[part] = {"about": about(given.repeats, load), "rows": rows}
+        data[part] = {"about": about(given.repeats, busy), "rows": rows}
         write(data, given.docs)
 
 
