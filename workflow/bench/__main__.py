@@ -83,7 +83,7 @@ def jobs(part: str) -> Iterator[dict[str, str]]:
 def measure(job: dict[str, str], repeats: int) -> dict[str, Any]:
     """One row: the arguments, and what a fresh process found."""
     command = [sys.executable, "-m", "workflow.bench", "--measure", *job.values(), str(repeats)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
     print(*job.values(), found, file=sys.stderr, flush=True)
     return {**job, **found}

@@ -93,7 +93,7 @@ def trained(config: Config) -> Iterator[Path]:
 def precision(mode: str, seed: str) -> dict[str, Any]:
     """Area under the learning curve, and where it ends."""
     config = config_of("repeat_previous/dep_actor_dep_critic")
-    learner = config.learner.model_copy(update={"precision": mode})
+    learner = config.learner.model_copy(update={"precision": None if mode == "float32" else mode})
     with trained(config.model_copy(update={"learner": learner, "seed": int(seed)})) as run:
         scores = sorted(_scores(run, cue=False).items())
     curve = [by_task["RepeatPreviousEasy"] for _, by_task in scores]
