@@ -30,18 +30,19 @@ class Forecast(NamedTuple):
 
 def record(results: Path, planned: Forecast, took_s: float) -> str:
     """Add a row to the budget's file; returns the comparison as a sentence."""
+    seconds, took = round(planned.seconds, 1), round(took_s, 1)
     row = {
         "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "runs": planned.runs,
         "targets": planned.targets,
         "cores": cores(),
-        "planned_s": round(planned.seconds, 1),
-        "took_s": round(took_s, 1),
+        "planned_s": seconds,
+        "took_s": took,
         "ratio": round(took_s / planned.seconds, 3),
     }
     path = results / "durations.csv"
     write_atomically(path, to_csv(COLUMNS, [*_rows(path), row]))
-    return sentence(planned.seconds, took_s)
+    return sentence(seconds, took)
 
 
 def sentence(planned_s: float, took_s: float) -> str:

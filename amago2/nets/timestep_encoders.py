@@ -38,11 +38,12 @@ class InputNorm(Moments):
     def forward(self, x: Tensor, learning: bool = False) -> Tensor:
         """Standardise x (..., D); first learn from it, if it holds valid timesteps (M, D) only."""
         if learning:
+            self._fixed = None
             self.update(x)
         return ((x - self.mean) / self._scale()).clamp(-1e4, 1e4)
 
     def _scale(self) -> Tensor:
-        """What inputs (D,) are divided by; in evaluation mode, as it was when that was entered."""
+        """What inputs (D,) are divided by; in evaluation mode, as when that was entered."""
         if self._fixed is not None:
             return self._fixed
         std = (self.square - self.mean**2).clamp(min=0).add(1e-5).sqrt().clamp(1e-3, 1e6)

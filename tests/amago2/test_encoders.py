@@ -37,6 +37,15 @@ def observation(boxes: dict[str, gym.spaces.Box], *shape: int) -> dict[str, torc
     }
 
 
+def test_input_norm_that_learns_does_not_keep_an_earlier_scale() -> None:
+    """As where a policy learns and acts in evaluation mode."""
+    norm = InputNorm(2).eval()
+    x = torch.tensor([[1.0, 5.0], [3.0, 9.0]])
+    norm(x, learning=True)
+    assert torch.equal(norm(x), norm.train()(x))
+    assert torch.equal(norm(x), norm.eval()(x))
+
+
 def test_input_norm_by_hand() -> None:
     norm = InputNorm(2)
     x = torch.tensor([[1.0, 5.0], [3.0, 5.0]])

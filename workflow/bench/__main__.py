@@ -34,6 +34,11 @@ PAPER_BATCH = {
 }  # fmt: skip
 AT_ONCE = {"precision": 2, "learning": 2}
 """Runs of one thread whose CPU seconds count, not those of the clock."""
+ONCE = {
+    "memory": "counted, not timed",
+    "precision": "one run a seed",
+    "learning": "one run a row, seed 0",
+}
 NETS = (("tiny", "8"), ("tiny", "16"), ("tiny", "64"), ("medium", "16"))
 
 
@@ -104,18 +109,19 @@ def _here(arguments: Sequence[str]) -> dict[str, Any]:
     return {**result, "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
 
 
-def about(repeats: int, busy: float) -> str:
-    """The machine, and how busy it was before the part began, in percent."""
+def about(part: str, repeats: int, busy: float) -> str:
+    """The machine, how often was measured, and how busy it was before, in percent."""
     import torch
 
     from amago2.resources import cpu_name
 
     cores = os.cpu_count() or 1
+    often = ONCE.get(part, f"medians of {repeats} repeats")
     said = (
         f"{cores} cores ({cpu_name()}), Python {platform.python_version()}, PyTorch "
-        f"{torch.__version__}; medians of {repeats} repeats; {busy:.0f} % busy at the start"
+        f"{torch.__version__}; {often}; {busy:.0f} % busy at the start"
     )
-    if busy > 25:
+    if busy > 25 and part != "memory":
         return f"{said}: **the machine was busy**, so only the ratios within this table count."
     return f"{said}."
 
@@ -159,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         busy = psutil.cpu_percent(interval=2)
         with ThreadPoolExecutor(AT_ONCE.get(part, 1)) as pool:
             rows = list(pool.map(partial(measure, repeats=given.repeats), jobs(part)))
-        data[part] = {"about": about(given.repeats, busy), "rows": rows}
+        data[part] = {"about": about(part, given.repeats, busy), "rows": rows}
         write(data, given.docs)
 
 
