@@ -13,6 +13,7 @@ from amago2.run import carry_out
 from amago2.train import train
 from workflow.baselines.config import PpoGruConfig
 from workflow.baselines.ppo_gru import PpoRun
+from workflow.bench.learning import SUITED
 from workflow.experiments import Selection, matrices
 from workflow.resolve import Parameters
 
@@ -57,13 +58,7 @@ def test_repeat_previous_with_dependent_losses(tmp_path: Path) -> None:
 
 def test_repeat_previous_with_independent_losses(tmp_path: Path) -> None:
     """With discounts that suit rewards which no earlier action moves, and three updates for two."""
-    over = {
-        "agent": {"discounts": [0.1, 0.5, 0.9], "bins": 32, "target_rate": 0.01},
-        "trajectory": {"dropout": 0},
-        "learner": {"learning_rate": 1e-3, "updates_per_epoch": 75},
-        "collector": {"epochs": 16},
-    }
-    returns, seconds = finish(tiny("ind_actor_ind_critic", Layer("test", over)), tmp_path)
+    returns, seconds = finish(tiny("ind_actor_ind_critic", Layer("test", SUITED)), tmp_path)
     print({step: round(tasks["RepeatPreviousEasy"], 3) for step, tasks in returns.items()}, seconds)
     assert max(returns) <= 100_000
     assert max(tasks["RepeatPreviousEasy"] for tasks in returns.values()) > 0.95
