@@ -7,19 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from amago2.config import Config, build, build_as
+from amago2.config import Config, build_as
 from amago2.layers import Layer, read_yaml
 from amago2.run import carry_out
 from amago2.train import train
 from workflow.baselines.config import PpoGruConfig
 from workflow.baselines.ppo_gru import PpoRun
-from workflow.bench.learning import SUITED
-from workflow.experiments import Selection, matrices
-from workflow.resolve import Parameters
+from workflow.bench.learning import SUITED, cue_recall_config, tiny_config
 
 pytestmark = pytest.mark.learn
 
-ROOT = Path(__file__).resolve().parents[2]
 SOLVED, UNSOLVED = 0.9, 0.4
 """Shares of the maximal return; a random policy has a quarter of it."""
 
@@ -43,13 +40,8 @@ def results(run: Path) -> tuple[dict[int, dict[str, float]], float]:
     return means, json.loads((run / "record.json").read_text())["cpu_s"]
 
 
-def tiny(variant: str, *over: Layer) -> Config:
-    files = [Path(__file__).with_name("tiny.yaml"), ROOT / "params/variants" / f"{variant}.yaml"]
-    return build([*(Layer(str(path), read_yaml(path)) for path in files), *over])
-
-
 def test_repeat_previous_with_dependent_losses(tmp_path: Path) -> None:
-    returns, seconds = finish(tiny("dep_actor_dep_critic"), tmp_path)
+    returns, seconds = finish(tiny_config("dep_actor_dep_critic"), tmp_path)
     print({step: round(tasks["RepeatPreviousEasy"], 3) for step, tasks in returns.items()}, seconds)
     assert max(returns) <= 25_000
     assert max(tasks["RepeatPreviousEasy"] for tasks in returns.values()) > 0.95
@@ -58,7 +50,7 @@ def test_repeat_previous_with_dependent_losses(tmp_path: Path) -> None:
 
 def test_repeat_previous_with_independent_losses(tmp_path: Path) -> None:
     """With discounts that suit rewards which no earlier action moves, and three updates for two."""
-    returns, seconds = finish(tiny("ind_actor_ind_critic", Layer("test", SUITED)), tmp_path)
+    returns, seconds = finish(tiny_config("ind_actor_ind_critic", SUITED), tmp_path)
     print({step: round(tasks["RepeatPreviousEasy"], 3) for step, tasks in returns.items()}, seconds)
     assert max(returns) <= 100_000
     assert max(tasks["RepeatPreviousEasy"] for tasks in returns.values()) > 0.95
@@ -88,14 +80,7 @@ def test_repeat_previous_with_ppo_gru(tmp_path: Path) -> None:
 
 def scores(variant: str, cell: str, folder: Path) -> dict[float, list[float]]:
     """Final score of each task as a share of the maximal return, by scale."""
-    every = matrices(Parameters(ROOT / "params"), Selection.parse({"budget": "smoke"}))
-    (config,) = (
-        member.config
-        for matrix in every
-        if matrix.name == "ext_return_scale"
-        for member in matrix.members
-        if (member.config.variant, member.cell) == (variant, cell) and member.config.seed == 0
-    )
+    config = cue_recall_config(variant, cell)
     returns, seconds = finish(config, folder)
     by_scale: dict[float, list[float]] = defaultdict(list)
     for task, value in returns[max(returns)].items():

@@ -39,7 +39,8 @@ def tiny_config(variant: str, *over: Mapping[str, Any]) -> Config:
     return build([*layers, *(Layer("workflow.bench.learning", one) for one in over)])
 
 
-def _cue_recall(variant: str, cell: str) -> Config:
+def cue_recall_config(variant: str, cell: str) -> Config:
+    """Seed 0 of a cell of `ext_return_scale` at smoke: cue recall with scaled or equal rewards."""
     every = matrices(Parameters(ROOT / "params"), Selection.parse({"budget": "smoke"}))
     (config,) = (
         member.config
@@ -63,7 +64,7 @@ def config_of(row: str) -> Config:
         return tiny_config(
             variant, *([SUITED] if variant == "ind_actor_ind_critic" else []), FOUR_TASKS
         )
-    return _cue_recall(variant, task.removeprefix("cue_"))
+    return cue_recall_config(variant, task.removeprefix("cue_"))
 
 
 ROWS: dict[str, dict[str, float]] = {
