@@ -12,6 +12,8 @@ from amago2.batch import Batch
 from amago2.config import Config
 from amago2.data_parallel import Alone
 from amago2.moments import Moments
+from amago2.nets import action_values
+from amago2.nets.action_values import values, values_where
 from amago2.nets.critic import Critic, ScalarCritic, TwoHotCritic
 from amago2.nets.distributions import Categorical, Policy
 from amago2.nets.heads import Actor
@@ -125,16 +127,17 @@ class Agent(nn.Module):
         target = self._td_target(states.detach(), transitions, rng)
         self.popart.update(target)
 
-        outputs = self.critic.outputs(state_t, taken).squeeze(3)  # (C, M, G) or (C, M, G, N)
+        base = self.critic.of_states(state_t)
+        outputs = self.critic.outputs(base, taken).squeeze(3)  # (C, M, G) or (C, M, G, N)
         if isinstance(self.critic, TwoHotCritic):
             critic_loss = objectives.two_hot_loss(self.critic.bins, outputs, target)
         else:
             critic_loss = objectives.popart_loss(self.popart, outputs, target)
         with torch.no_grad():
-            q = self.critic.values(outputs.detach().unsqueeze(3)).squeeze(3).mean(0)  # (M, G)
+            q = self.critic.values(outputs.detach().unsqueeze(3)).squeeze(3)  # (C, M, G)
         policy = self.actor(state_t)
-        actor_loss, metrics = self._actor_loss(policy, state_t, taken.squeeze(2), q, rng)
-        metrics |= self._value_metrics(outputs, q, target)
+        actor_loss, metrics = self._actor_loss(policy, base.detach(), taken.squeeze(2), q, rng)
+        metrics |= self._value_metrics(outputs, q.mean(0), target)
         metrics |= {"loss_actor": actor_loss.detach(), "loss_critic": critic_loss.detach()}
         return actor_loss + self.config.critic_weight * critic_loss, metrics
 
@@ -149,8 +152,11 @@ class Agent(nn.Module):
         """TD targets (M, G) by the target networks; a pessimistic pair if the actor ascends Q."""
         state_n = states.index_select(0, transitions.index_n)
         policy = self.target_actor(state_n)
-        each = self._policy_value(self.target_critic, state_n, policy, 1, rng)
-        drawn = objectives.subset(each, self.config.critic_subset, rng)
+        sizes = self.config.critics, self.config.critic_subset
+        members = objectives.subset(*sizes, transitions.returns, rng)
+        base = self.target_critic.of_states(state_n)
+        each = self._policy_value(self.target_critic, base, policy, 1, rng, members=members)
+        drawn = each.gather(0, members)
         ascends = self.config.actor == "policy_gradient"
         value_n = drawn.amin(0) if ascends else drawn.mean(0)
         return objectives.td_target(transitions, value_n)
@@ -158,43 +164,82 @@ class Agent(nn.Module):
     def _policy_value(
         self,
         critic: Critic,
-        states: Tensor,
+        base: Tensor,
         policy: Policy,
         samples: int,
         rng: torch.Generator,
+        *,
         differentiable: bool = False,
+        members: Tensor | None = None,
+        known: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """E_a~pi Q(s, a) by each member: (C, M, G) for states (M, D), policy (M, G).
+        """E_a~pi Q(s, a) by each member: (C, M, G) for a policy (M, G).
 
-        Exact for discrete actions where the critic allows it or `expectation` asks for it, else
-        the mean over samples. Gradients never reach the critic's parameters, only the policy.
+        `base` is what the critic makes of the M states. Exact for discrete actions where the
+        critic allows it or `expectation` asks for it, else the mean over samples. Gradients never
+        reach the critic's parameters, only the policy. `members` (S, M, G) says whose values are
+        needed; the others may be anything. `known` are actions (M, 1, A) and their values
+        (C, M, G), which need not be computed again.
         """
         if isinstance(policy, Categorical) and isinstance(critic, ScalarCritic):
             actions = policy.probabilities.unsqueeze(-2)  # (M, G, 1, A)
-            return _values(critic, states, actions).squeeze(-1)
+            return values(critic, base, actions).squeeze(-1)
         if isinstance(policy, Categorical) and self.config.expectation == "exact":
-            every = torch.eye(self.actions.size, device=states.device)[None, None]
-            return (_values(critic, states, every) * policy.probabilities).sum(-1)
+            every = torch.eye(self.actions.size, device=base.device)[None, None]
+            return (values(critic, base, every) * policy.probabilities).sum(-1)
         draw = policy.rsample if differentiable else policy.sample
         actions = torch.stack([draw(rng) for _ in range(samples)], dim=-2)  # (M, G, K, A)
-        return _values(critic, states, actions).mean(-1)
+        if differentiable or action_values.at_once(base) or isinstance(critic, ScalarCritic):
+            return values(critic, base, actions).mean(-1)
+        return self._mean_value(critic, base, actions, members, known)
+
+    def _mean_value(
+        self,
+        critic: TwoHotCritic,
+        base: Tensor,
+        actions: Tensor,
+        members: Tensor | None,
+        known: tuple[Tensor, Tensor] | None,
+    ) -> Tensor:
+        """Mean (C, M, G) of the values of actions (M, G, K, A); see `_policy_value`.
+
+        Only what is needed is computed, and once where the same discrete action was drawn twice.
+        """
+        if self.actions.kind == "discrete":
+            share = actions.mean(-2)  # (M, G, A), how often each was drawn
+            choices = torch.eye(self.actions.size, device=base.device)[None, None]
+        else:
+            share, choices = torch.ones_like(actions[..., 0]) / actions.shape[-2], actions
+        wanted = (share > 0).expand(self.config.critics, *share.shape)
+        if members is not None:
+            asked = torch.zeros(wanted.shape[:-1], dtype=torch.bool, device=base.device)
+            wanted = wanted & asked.scatter_(0, members, True).unsqueeze(-1)
+        each = torch.zeros(wanted.shape, device=base.device)
+        if known is not None and self.actions.kind == "discrete":
+            taken, q = known
+            wanted = wanted & (taken == 0)
+            each += taken * q.unsqueeze(-1)
+        each += values_where(critic, base, choices, wanted)
+        return (each * share).sum(-1)
 
     def _actor_loss(
-        self, policy: Policy, states: Tensor, taken: Tensor, q: Tensor, rng: torch.Generator
+        self, policy: Policy, base: Tensor, taken: Tensor, q: Tensor, rng: torch.Generator
     ) -> tuple[Tensor, Metrics]:
-        """Loss of policy (M, G) at states (M, D); taken (M, 1, A) have the values q (M, G)."""
-        states = states.detach()
+        """Loss of policy (M, G); taken (M, 1, A) have the values q (C, M, G).
+
+        `base` is what the critic makes of the M states.
+        """
         if self.config.actor == "policy_gradient":
-            each = self._policy_value(self.critic, states, policy, 1, rng, differentiable=True)
+            each = self._policy_value(self.critic, base, policy, 1, rng, differentiable=True)
             normalised = self.popart.normalise(each.amin(0))
-            advantage = (q - each.detach().mean(0)).sign()
+            advantage = (q - each.detach()).mean(0).sign()
             loss = objectives.policy_gradient_loss(normalised)
         else:
             with torch.no_grad():
                 each = self._policy_value(
-                    self.critic, states, policy, self.config.value_samples, rng
+                    self.critic, base, policy, self.config.value_samples, rng, known=(taken, q)
                 )
-                advantage = q - each.mean(0)
+                advantage = (q - each).mean(0)  # exactly 0 if all samples are the action taken
                 weight = objectives.advantage_filter(
                     advantage, self.config.filter, self.config.filter_threshold, self.ranks.std
                 )
@@ -227,22 +272,3 @@ class Agent(nn.Module):
             torch._foreach_lerp_(
                 list(slow.parameters()), list(fast.parameters()), self.config.target_rate
             )
-
-
-CHUNK = 128
-"""States whose values are computed at once on a CPU: what they need then stays in its cache."""
-
-
-def _values(critic: Critic, states: Tensor, actions: Tensor) -> Tensor:
-    """Returns (C, M, G, K) at states (M, D), actions (M or 1, G or 1, K, A), critic frozen."""
-    if torch.is_grad_enabled() or states.is_cuda:
-        return critic.values(critic.outputs(states, actions, frozen=True))
-    parts = [
-        critic.values(critic.outputs(states[i : i + CHUNK], _rows(actions, i), frozen=True))
-        for i in range(0, len(states), CHUNK)
-    ]
-    return torch.cat(parts, 1)
-
-
-def _rows(actions: Tensor, start: int) -> Tensor:
-    return actions if len(actions) == 1 else actions[start : start + CHUNK]

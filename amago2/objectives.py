@@ -55,11 +55,10 @@ def n_step_transitions(
     )
 
 
-def subset(members: Tensor, size: int, rng: torch.Generator) -> Tensor:
-    """`size` members (size, M, G) of (C, M, G), drawn with replacement for each transition."""
-    shape = (size, *members.shape[1:])
-    index = torch.randint(len(members), shape, generator=rng, device=rng.device)
-    return members.gather(0, index.to(members.device))
+def subset(members: int, size: int, like: Tensor, rng: torch.Generator) -> Tensor:
+    """Which `size` members (size, M, G) int64 count for each of `like` (M, G), with replacement."""
+    index = torch.randint(members, (size, *like.shape), generator=rng, device=rng.device)
+    return index.to(like.device)
 
 
 def td_target(transitions: Transitions, value_n: Tensor) -> Tensor:

@@ -62,20 +62,20 @@ class ValueBins(nn.Module):
 
     def decode(self, probabilities: Tensor) -> Tensor:
         """Values (...) of distributions (..., N): expectation first, then symexp."""
-        z = probabilities @ self.centers
+        with torch.autocast(probabilities.device.type, enabled=False):
+            z = probabilities.float() @ self.centers
         return symexp(z) if self.symlog else z
 
     def cross_entropy(self, logits: Tensor, values: Tensor) -> Tensor:
         """Cross-entropy (...) between the labels of values and softmax of logits (..., N).
 
-        The label has two entries, so two gathers replace a product over all bins; `values` (...)
+        The label has two entries, so a gather replaces a product over all bins; `values` (...)
         broadcasts against the leading axes of `logits`.
         """
         lower, weight = self.locate(values)
-        lower, weight = lower.expand(logits.shape[:-1]), weight.expand(logits.shape[:-1])
-        at_lower = logits.gather(-1, lower.unsqueeze(-1)).squeeze(-1)
-        at_upper = logits.gather(-1, (lower + 1).unsqueeze(-1)).squeeze(-1)
-        return logits.logsumexp(-1) - (1 - weight) * at_lower - weight * at_upper
+        entries = torch.stack([lower, lower + 1], -1).expand(*logits.shape[:-1], 2)
+        weights = torch.stack([1 - weight, weight], -1)
+        return -(weights * logits.log_softmax(-1).gather(-1, entries)).sum(-1)
 
 
 def two_hot_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

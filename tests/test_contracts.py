@@ -25,6 +25,7 @@ PYRAMID = [  # a file imports from the lines below its own
     {"collect", "learn", "checkpoint"},
     {"agent", "resources"},
     {"replay", "objectives"},
+    {"nets.action_values"},
     {"nets.critic"},
     {"nets.heads"},
     {"nets.trajectory_encoders"},

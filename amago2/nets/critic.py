@@ -1,4 +1,8 @@
-"""Critics with one interface: outputs at actions, and the returns that outputs stand for."""
+"""Critics with one interface.
+
+`of_states` makes of states what serves all actions, `outputs` makes outputs of that and actions,
+and `values` says which returns outputs stand for.
+"""
 
 from collections.abc import Sequence
 
@@ -28,9 +32,13 @@ class TwoHotCritic(nn.Module):
             members, width, hidden, len(bins.centers), discounts, actions.size
         )
 
-    def outputs(self, states: Tensor, actions: Tensor, frozen: bool = False) -> Tensor:
-        """Logits (C, M, G, K, N) for states (M, D), actions (M or 1, G or 1, K, A)."""
-        return self.net.of_actions(states, actions, frozen)
+    def of_states(self, states: Tensor) -> Tensor:
+        """The states' part (C, M, H) of the first layer, for states (M, D)."""
+        return self.net.of_states(states)
+
+    def outputs(self, base: Tensor, actions: Tensor, frozen: bool = False) -> Tensor:
+        """Logits (C, M, G, K, N) at `of_states`, actions (M or 1, G or 1, K, A)."""
+        return self.net.of_actions(base, actions, frozen)
 
     def values(self, outputs: Tensor) -> Tensor:
         """Returns (C, M, G, K) of logits."""
@@ -61,15 +69,20 @@ class ScalarCritic(nn.Module):
         else:
             self.net = CriticEnsemble(members, width, hidden, 1, discounts, actions.size)
 
-    def outputs(self, states: Tensor, actions: Tensor, frozen: bool = False) -> Tensor:
-        """Outputs (C, M, G, K) for states (M, D), actions (M or 1, G or 1, K, A).
+    def of_states(self, states: Tensor) -> Tensor:
+        """For states (M, D): outputs of all discrete actions (C, M, G, A), else as two-hot's."""
+        if not self.per_action:
+            return self.net.of_states(states)
+        return self.net(states).unflatten(-1, (self.discounts, -1))
+
+    def outputs(self, base: Tensor, actions: Tensor, frozen: bool = False) -> Tensor:
+        """Outputs (C, M, G, K) at `of_states`, actions (M or 1, G or 1, K, A).
 
         A discrete action may be a vector of probabilities: the output is then the expectation.
         """
         if not self.per_action:
-            return self.net.of_actions(states, actions, frozen).squeeze(-1)
-        each = self.net(states, frozen).unflatten(-1, (self.discounts, -1))  # (C, M, G, A)
-        return (each.unsqueeze(-2) * actions).sum(-1)
+            return self.net.of_actions(base, actions, frozen).squeeze(-1)
+        return (base.unsqueeze(-2) * actions).sum(-1)
 
     def values(self, outputs: Tensor) -> Tensor:
         """Returns (C, M, G, K) of outputs, in the present statistics of PopArt."""

@@ -71,27 +71,49 @@ class CriticEnsemble(nn.Module):
         pairs = list(zip(self.weights, self.biases, strict=True))
         return [(w.detach(), b.detach()) for w, b in pairs] if frozen else pairs
 
-    def forward(self, states: Tensor, frozen: bool = False) -> Tensor:
-        """Outputs (C, M, O) for states (M, D); `frozen` keeps gradients off the parameters."""
-        layers = self._layers(frozen)
-        hidden = states.expand(len(layers[0][0]), *states.shape)
-        return self._finish(torch.baddbmm(layers[0][1], hidden, layers[0][0]), layers)
+    def forward(self, states: Tensor) -> Tensor:
+        """Outputs (C, M, O) for states (M, D)."""
+        return self._finish(self.of_states(states), self._layers(False))
 
-    def of_actions(self, states: Tensor, actions: Tensor, frozen: bool = False) -> Tensor:
-        """Outputs (C, M, G, K, O) for states (M, D) and actions (M or 1, G or 1, K, A)."""
+    def of_states(self, states: Tensor) -> Tensor:
+        """What states (M, D) give to the first layer's sums: (C, M, H), without activation."""
+        weight, bias = self.weights[0][:, : self.width], self.biases[0]
+        if torch.is_autocast_enabled(states.device.type):  # or each member's copy is rounded
+            states = states.to(torch.get_autocast_dtype(states.device.type))
+        return torch.baddbmm(bias, states.expand(len(weight), *states.shape), weight)
+
+    def of_actions(self, base: Tensor, actions: Tensor, frozen: bool = False) -> Tensor:
+        """Outputs (C, M, G, K, O) at `base`, as `of_states` gives it, and actions.
+
+        Their shape is (M or 1, G or 1, K, A). `frozen` keeps gradients off the parameters.
+        """
         assert self.features is not None
         layers = self._layers(frozen)
-        weight, bias = layers[0]
-        of_state, of_discount = weight[:, : self.width], weight[:, self.width]
-        of_action = weight[:, self.width + 1 :]
-        members = len(weight)
-        base = torch.baddbmm(bias, states.expand(members, *states.shape), of_state)  # (C, M, H)
-        by_discount = self.features.view(1, 1, -1, 1, 1) * of_discount[:, None, None, None]
+        of_discount, of_action = layers[0][0][:, self.width :].split([1, actions.shape[-1]], 1)
+        by_discount = self.features.view(1, 1, -1, 1, 1) * of_discount[:, None, None]
         by_discount = by_discount.to(base.dtype)  # or all sums would be float32 beside bfloat16
         flat = actions.reshape(-1, actions.shape[-1])
-        by_action = (flat @ of_action).view(members, *actions.shape[:-1], -1)
-        summed = base[:, :, None, None] + by_discount + by_action  # (C, M, G, K, H)
+        by_action = (flat @ of_action).view(len(base), *actions.shape[:-1], -1)
+        # In this order, because a stored action is the same for all discounts.
+        summed = base[:, :, None, None] + by_action + by_discount  # (C, M, G, K, H)
         return self._finish(summed, layers).view(*summed.shape[:4], -1)
+
+    @torch.no_grad()
+    def of_pairs(
+        self, base: Tensor, state: Tensor, discount: Tensor, actions: Tensor, member: int
+    ) -> Tensor:
+        """One member's outputs (P, O) without gradient, at its `base` (M, H).
+
+        Row p is for the state `state[p]`, the discount `discount[p]` and `actions[p]` (P, A).
+        """
+        assert self.features is not None
+        layers = list(zip(self.weights, self.biases, strict=True))
+        rounded = [(w[member].to(base.dtype), b[member, 0].to(base.dtype)) for w, b in layers]
+        inputs = torch.cat([self.features[discount].unsqueeze(1), actions], 1).to(base.dtype)
+        hidden = base.index_select(0, state).addmm_(inputs, rounded[0][0][self.width :])
+        for weight, bias in rounded[1:]:
+            hidden = torch.addmm(bias, F.leaky_relu(hidden, inplace=True), weight)
+        return hidden.float()
 
     def _finish(self, hidden: Tensor, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
         """All layers but the first, whose outputs (C, ..., H) are overwritten: (C, M', O)."""

@@ -8,10 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
+from amago2 import agent as module
 from amago2.agent import Agent
 from amago2.batch import Batch
 from amago2.checkpoint import make_agent
+from amago2.nets import action_values
+from amago2.nets.critic import TwoHotCritic
 from amago2.spaces import ActionSpec
 from tests.amago2.toy import small
 
@@ -123,14 +127,16 @@ def test_the_policy_gradient_raises_q(critic: str, expectation: str) -> None:
     def value() -> torch.Tensor:
         policy = a.actor(states)
         every = torch.eye(3)[None, None]
-        q = a.critic.values(a.critic.outputs(states, every, frozen=True)).amin(0)
+        base = a.critic.of_states(states)
+        q = a.critic.values(a.critic.outputs(base, every, frozen=True)).amin(0)
         return (q * policy.probabilities).sum(-1).mean()
 
     before = value().item()
     optimizer = torch.optim.Adam(a.actor.parameters(), 1e-2)
     for step in range(30):
         generator = torch.Generator().manual_seed(step)
-        each = a._policy_value(a.critic, states, a.actor(states), 1, generator, True)
+        base, policy = a.critic.of_states(states).detach(), a.actor(states)
+        each = a._policy_value(a.critic, base, policy, 1, generator, differentiable=True)
         loss = -a.popart.normalise(each.amin(0)).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -142,10 +148,12 @@ def test_imitation_follows_the_filter() -> None:
     """Only actions of positive advantage are imitated: their probability rises."""
     a = agent(actor="filtered_imitation", critic="two_hot")
     states = torch.randn(300, 16, generator=rng())
-    taken = torch.eye(3)[torch.randint(3, (300,), generator=rng())][:, None]
-    q = torch.where(torch.arange(300) % 2 == 0, 1e6, -1e6)[:, None].expand(300, 2)
-    policy = a.actor(states)
-    loss, metrics = a._actor_loss(policy, states, taken, q, rng())
+    with torch.no_grad():
+        a.actor.net[-1].bias.view(2, 3)[:, 0] = -30.0  # it never draws the action taken
+    taken = torch.tensor([1.0, 0.0, 0.0]).expand(300, 1, 3)
+    q = torch.where(torch.arange(300) % 2 == 0, 1e6, -1e6)[:, None].expand(4, 300, 2)
+    policy, base = a.actor(states), a.critic.of_states(states).detach()
+    loss, metrics = a._actor_loss(policy, base, taken, q, rng())
     assert metrics["filter_share"].item() == 0.5
     expected = -(policy.log_prob(taken)[::2].sum() / (300 * 2))
     assert torch.allclose(loss, expected)
@@ -208,20 +216,73 @@ def test_exact_and_sampled_values_have_the_same_mean() -> None:
     a = agent(critic="two_hot")
     states = torch.randn(4, 16, generator=rng())
     policy = a.actor(states)
-    sampled = a._policy_value(a.critic, states, policy, 8000, rng())
+    base = a.critic.of_states(states)
+    sampled = a._policy_value(a.critic, base, policy, 8000, rng())
     a.config = a.config.model_copy(update={"expectation": "exact"})
-    exact = a._policy_value(a.critic, states, policy, 1, rng())
+    exact = a._policy_value(a.critic, base, policy, 1, rng())
     assert torch.allclose(sampled, exact, rtol=0.03, atol=0.02)
+
+
+def test_an_action_that_the_policy_always_takes_has_no_advantage() -> None:
+    """Exactly none, or rounding would decide which half of such actions is imitated."""
+    for precision in (None, "bfloat16"):
+        config = small(agent={"filter_threshold": 0.0}, learner={"precision": precision})
+        a = make_agent(config, BOXES, DISCRETE).train()
+        with torch.no_grad():
+            a.actor.net[-1].bias.view(2, 3)[:, 1] = 30.0
+        data = batch(DISCRETE, size=50)
+        data.action[...] = torch.tensor([0.0, 1.0, 0.0])
+        _, metrics = a.loss(data, rng())
+        assert metrics["filter_share"] == 0
+
+
+@pytest.mark.parametrize("spec", [DISCRETE, CONTINUOUS], ids=["discrete", "continuous"])
+@torch.no_grad()
+def test_values_where_they_are_wanted_are_the_values(spec: ActionSpec) -> None:
+    a = agent(spec, critic="two_hot")
+    assert isinstance(a.critic, TwoHotCritic)
+    base = a.critic.of_states(torch.randn(40, 16, generator=rng()))
+    actions = torch.eye(3)[None, None]
+    if spec.kind == "continuous":
+        actions = torch.randn(40, 2, 3, spec.size, generator=rng())
+    every = action_values.values(a.critic, base, actions).expand(4, 40, 2, 3)
+    wanted = torch.rand(every.shape, generator=rng()) < torch.tensor([0.0, 0.2, 0.7, 1.0]).view(
+        4, 1, 1, 1
+    )
+    some = action_values.values_where(a.critic, base, actions, wanted)
+    assert torch.allclose(some, every * wanted, rtol=1e-5, atol=1e-6)
+    assert not some[0].any()
+
+
+@torch.no_grad()
+def test_each_distinct_action_is_valued_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean over samples is that over all of them, with those of members that are asked for."""
+    a = agent(critic="two_hot")
+    base = a.critic.of_states(torch.randn(40, 16, generator=rng()))
+    policy = a.actor(torch.randn(40, 16, generator=rng()))
+    members = torch.randint(4, (2, 40, 2), generator=rng())
+    count = 0
+
+    def counting(critic: TwoHotCritic, base: Tensor, actions: Tensor, wanted: Tensor) -> Tensor:
+        nonlocal count
+        count = int(wanted.sum())
+        return action_values.values_where(critic, base, actions, wanted)
+
+    monkeypatch.setattr(module, "values_where", counting)
+    found = a._policy_value(a.critic, base, policy, 5, rng(), members=members)
+    monkeypatch.setattr(action_values, "at_once", lambda _: True)
+    plain = a._policy_value(a.critic, base, policy, 5, rng())
+    assert torch.allclose(found.gather(0, members), plain.gather(0, members), rtol=1e-4)
+    assert 0 < count < 40 * 2 * 2 * 3  # at most three actions and two members, of five and four
 
 
 @pytest.mark.parametrize("spec", [DISCRETE, CONTINUOUS], ids=["discrete", "continuous"])
 def test_values_in_chunks_are_the_values(
     spec: ActionSpec, critic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from amago2 import agent as module
-
     one = gradients(agent(spec, critic=critic), batch(spec, size=20))
-    monkeypatch.setattr(module, "CHUNK", 7)
+    for size in ("CHUNK", "ROWS", "STEP"):
+        monkeypatch.setattr(action_values, size, 7)
     other = gradients(agent(spec, critic=critic), batch(spec, size=20))
     assert one[0] == pytest.approx(other[0], rel=1e-5)
     for name, gradient in one[1].items():
@@ -250,7 +311,7 @@ def test_critic_at_actions_equals_the_plain_product() -> None:
     """The split first layer is the product with (state, discount feature, action) joined."""
     net = agent(CONTINUOUS, critic="two_hot").critic.net
     states, actions = torch.randn(5, 16, generator=rng()), torch.randn(5, 2, 3, 2, generator=rng())
-    split = net.of_actions(states, actions)  # (C, M, G, K, N)
+    split = net.of_actions(net.of_states(states), actions)  # (C, M, G, K, N)
     assert net.features is not None
     joined = torch.cat(
         [

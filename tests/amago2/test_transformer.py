@@ -1,11 +1,21 @@
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.functional import scaled_dot_product_attention
 
 from amago2.config import FeedForwardTrajectory, GruTrajectory, TransformerTrajectory
 from amago2.nets.trajectory_encoders import make_trunk
-from amago2.nets.transformer import SigmaLinear, Transformer, dropout, frequencies, positions
+from amago2.nets.transformer import (
+    SigmaLinear,
+    Transformer,
+    _attend_in_blocks,
+    dropout,
+    frequencies,
+    positions,
+)
 from amago2.seeding import seeded_init
 
 
@@ -116,4 +126,20 @@ def test_dropout_repeats_from_its_generator_and_keeps_the_mean() -> None:
     one, two = (dropout(x, 0.25, torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(one, two)
     assert one.mean().item() == pytest.approx(1, abs=0.01)
+    assert one.unique().tolist() == [0, pytest.approx(4 / 3)]
     assert torch.equal(dropout(x, 0.25, None), x)
+
+
+def test_attention_in_blocks_is_attention() -> None:
+    """Also where the last block is shorter; outputs and gradients."""
+    found = []
+    for attend in (_attend_in_blocks, partial(scaled_dot_product_attention, is_causal=True)):
+        drawn = torch.randn(3, 5, 150, 8, generator=torch.Generator().manual_seed(0))
+        q, k, v = drawn.requires_grad_()
+        attended = attend(q, k, v)
+        attended.square().sum().backward()
+        assert drawn.grad is not None
+        found.append((attended, drawn.grad))
+    (one, its), (other, others) = found
+    assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
+    assert torch.allclose(its, others, rtol=1e-5, atol=1e-5)

@@ -64,6 +64,14 @@ def test_cross_entropy_equals_the_dense_form_and_its_gradient() -> None:
     assert torch.allclose(one, other, atol=1e-6)
 
 
+def test_values_are_decoded_in_float32_beside_bfloat16_products() -> None:
+    probabilities = torch.eye(64)
+    bins = ValueBins(1e5, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = bins.decode(probabilities)
+    assert torch.equal(found, bins.decode(probabilities))
+
+
 def test_limits_must_be_ordered() -> None:
     with pytest.raises(ValueError, match="low < high"):
         ValueBins((5.0, 5.0), 8)

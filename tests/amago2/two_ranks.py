@@ -104,7 +104,9 @@ def rank() -> dict[str, Tensor]:
 
 
 def main(out: Path) -> None:
-    objectives.subset = lambda members, size, rng: members[:size]
+    objectives.subset = lambda members, size, like, rng: (
+        torch.arange(size).view(-1, 1, 1).expand(size, *like.shape)
+    )
     torch.set_num_threads(1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -18,7 +18,12 @@ from workflow.bench import axes, measures, memory, page, plain, plots, sizes
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TINY = {
-    "agent": {"discounts": [0.5, 0.9], "head_widths": [16, 16], "bins": 16},
+    "agent": {
+        "discounts": [0.5, 0.9],
+        "head_widths": [16, 16],
+        "bins": 16,
+        "filter": "exponential",  # for the other one rounding decides where advantages are 0
+    },
     "encoder": {"hidden": [16], "output": 8},
     "trajectory": {"context": 7, "width": 16, "feedforward": 32, "heads": 2, "dropout": 0},
     "learner": {"batch": 6},

@@ -5,7 +5,9 @@ storage from its making to its end. `measured` is what PyTorch's allocator says 
 same update done in earnest on the CPU; `accounted` is the account of just that.
 """
 
+import contextlib
 import weakref
+from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -15,8 +17,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from amago2 import agent as agents
 from amago2.config import Config
+from amago2.nets import action_values, transformer
 from workflow.bench import sizes
 from workflow.bench.measures import updater
 
@@ -72,8 +74,18 @@ class Ledger(TorchDispatchMode):
         return result
 
 
-def peak_of(size: str, config: Config, chunk: int = 2**31) -> dict[str, float]:
-    """Bytes of an update by part, and at its peak; values in chunks of `chunk` states, as on a CPU.
+@contextlib.contextmanager
+def _as_on_a_gpu() -> Iterator[None]:
+    """All values at once, and the fused attention."""
+    with (
+        patch.object(action_values, "at_once", lambda _: True),
+        patch.object(transformer, "LONGEST_IN_BLOCKS", 0),
+    ):
+        yield
+
+
+def peak_of(size: str, config: Config, gpu: bool = True) -> dict[str, float]:
+    """Bytes of an update by part, and at its peak, as on a GPU or on a CPU.
 
     What a GPU's libraries take for themselves is not in it: context, workspaces, fragmentation.
     """
@@ -82,7 +94,7 @@ def peak_of(size: str, config: Config, chunk: int = 2**31) -> dict[str, float]:
     with patch.object(torch.__future__, "get_overwrite_module_params_on_conversion", lambda: True):
         agent._apply(fake.from_tensor)  # type: ignore[no-untyped-call]
     every = AllValid()  # type: ignore[no-untyped-call]
-    with fake, every, patch.object(agents, "CHUNK", chunk):
+    with fake, every, _as_on_a_gpu() if gpu else contextlib.nullcontext():
         batch = sizes.batch(size, config, torch.Generator().manual_seed(0))
         given = [*batch.observation.values(), batch.reward, batch.action, batch.terminated]
         _, update = updater(agent, batch)
@@ -150,5 +162,5 @@ def check(size: str, variant: str, batch: str) -> dict[str, float]:
     if size == "pixels":
         over["trajectory"] = {"context": 31}
     config = sizes.config(size, variant, over)
-    accounted = peak_of(size, config, agents.CHUNK)["peak"]
+    accounted = peak_of(size, config, gpu=False)["peak"]
     return {"accounted": accounted, "measured": measured(size, config)}

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from amago2 import agent
+from amago2.nets import action_values
 from amago2.nets.heads import CriticEnsemble
 from amago2.nets.timestep_encoders import Encoder
 from amago2.nets.transformer import Transformer
@@ -20,16 +20,25 @@ from amago2.value_bins import ValueBins, two_hot_cross_entropy
 def plain_learner() -> Iterator[None]:
     """Undo what makes the learner's arithmetic fast, leaving the arithmetic.
 
-    The critics' first layer reads (state, discount feature, action) joined, values of all states
-    are computed at once, padding is encoded too, and labels of value classes are dense.
+    The critics' first layer reads (state, discount feature, action) joined, values are computed at
+    once for every sample and member, padding is encoded too, and labels of value classes are dense.
     """
     with (
+        patch.object(CriticEnsemble, "of_states", _states_of_all),
         patch.object(CriticEnsemble, "of_actions", _of_joined_inputs),
-        patch.object(agent, "CHUNK", 2**31),
+        patch.object(action_values, "at_once", lambda _: True),
         patch.object(Encoder, "forward", _encode_padding_too),
         patch.object(ValueBins, "cross_entropy", _dense_cross_entropy),
     ):
         yield
+
+
+_of_states = CriticEnsemble.of_states
+
+
+def _states_of_all(self: CriticEnsemble, states: Tensor) -> Tensor:
+    """The states themselves, where discount and action will join them."""
+    return _of_states(self, states) if self.features is None else states
 
 
 def _of_joined_inputs(
