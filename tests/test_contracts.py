@@ -33,6 +33,7 @@ PYRAMID = [  # a file imports from the lines below its own
     {"nets.transformer", "nets.timestep_encoders", "nets.distributions"},
     {"workers"},
     {"vector_env", "exploration", "batch", "nets.images"},
+    {"nets.precision"},
     {"sizes"},
     {"popart"},
     {"moments"},

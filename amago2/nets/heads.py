@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amago2.nets.distributions import Policy, make_policy, policy_outputs
+from amago2.nets.precision import as_factor
 from amago2.nets.timestep_encoders import mlp
 from amago2.spaces import ActionSpec
 from amago2.value_bins import symlog
@@ -78,8 +79,7 @@ class CriticEnsemble(nn.Module):
     def of_states(self, states: Tensor) -> Tensor:
         """What states (M, D) give to the first layer's sums: (C, M, H), without activation."""
         weight, bias = self.weights[0][:, : self.width], self.biases[0]
-        if torch.is_autocast_enabled(states.device.type):  # or each member's copy is rounded
-            states = states.to(torch.get_autocast_dtype(states.device.type))
+        states = as_factor(states)  # before it is repeated, not after
         return torch.baddbmm(bias, states.expand(len(weight), *states.shape), weight)
 
     def of_actions(self, base: Tensor, actions: Tensor, frozen: bool = False) -> Tensor:

@@ -10,37 +10,42 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from amago2.nets.precision import as_factor
+
 PAD = 4
 CLEAN_SHARE = 0.25
 """Share of a batch's sub-sequences that the augmentation leaves alone."""
 
 
-def random_shift(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Pad (F, H, W, C) by 4 replicated pixels, crop each frame at its own random offset.
+def shifted(images: Tensor, offsets: Tensor) -> Tensor:
+    """Pad (F, H, W, C) by replicated pixels and crop each frame at its offset (2, F), in pixels.
 
-    The offsets are whole pixels, so the bilinear resampling of the published code is a plain crop.
+    The offsets are whole, so the bilinear resampling of the published code is a plain crop.
     """
     frames, height, width, _ = images.shape
-    offsets = torch.randint(-PAD, PAD + 1, (2, frames, 1), generator=rng, device=rng.device)
-    offsets = offsets.to(images.device)
-    rows = (torch.arange(height, device=images.device) + offsets[0]).clamp(0, height - 1)
-    columns = (torch.arange(width, device=images.device) + offsets[1]).clamp(0, width - 1)
-    frame = torch.arange(frames, device=images.device)[:, None, None]
-    return images[frame, rows[:, :, None], columns[:, None, :]]
+    down, right = offsets.unsqueeze(2)
+    rows = (torch.arange(height, device=images.device) + down).clamp(0, height - 1)
+    columns = (torch.arange(width, device=images.device) + right).clamp(0, width - 1)
+    rows = rows + height * torch.arange(frames, device=images.device).unsqueeze(1)
+    pixels = rows.unsqueeze(2) * width + columns.unsqueeze(1)  # (F, H, W)
+    return images.flatten(0, 2).index_select(0, pixels.flatten()).view(images.shape)
 
 
 def augment(images: Tensor, sequence: Tensor, batch: int, rng: torch.Generator) -> Tensor:
-    """Shift frames (F, H, W, C) but those of the first quarter of the batch's sub-sequences.
+    """Shift each of the frames (F, H, W, C) by up to `PAD` pixels, but those of the first quarter
+    of the batch's sub-sequences.
 
     `sequence` (F,) says which of the `batch` sub-sequences a frame belongs to.
     """
     clean = min(math.ceil(CLEAN_SHARE * batch), batch - 1)
-    return torch.where((sequence < clean)[:, None, None, None], images, random_shift(images, rng))
+    offsets = torch.randint(-PAD, PAD + 1, (2, len(images)), generator=rng, device=rng.device)
+    return shifted(images, offsets.to(images.device) * (sequence >= clean))
 
 
 def scaled(images: Tensor) -> Tensor:
-    """Bytes (F, H, W, C) -> float (F, C, H, W) in [-1, 1), channels last in memory."""
-    return (images.float() / 128 - 1).permute(0, 3, 1, 2)
+    """Bytes (F, H, W, C) -> (F, C, H, W) in [-1, 1), channels last in memory; bfloat16 holds them
+    exactly."""
+    return (as_factor(images) / 128).sub_(1).permute(0, 3, 1, 2)
 
 
 class Residual(nn.Module):
@@ -55,8 +60,18 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (F, C, H, W) -> the same shape."""
         hidden = self.conv1(F.leaky_relu(x))
-        normed: Tensor = self.norm(x + self.conv2(F.leaky_relu(hidden)))
-        return normed
+        summed = x + self.conv2(F.leaky_relu(hidden))
+        if summed.is_cuda or summed.dtype == torch.float32:
+            normed: Tensor = self.norm(summed)
+            return normed
+        # With channels last, a bfloat16 norm takes five times as long on a CPU; the rest does not.
+        if summed.requires_grad:
+            summed.register_hook(_channels_last)
+        return _channels_last(self.norm(summed.contiguous()))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def impala(channels: int, depths: Sequence[int]) -> nn.Sequential:

@@ -11,6 +11,7 @@ from amago2.checkpoint import make_agent
 from amago2.config import GridLanguageEncoder, ImageEncoder
 from amago2.nets import images
 from amago2.nets.timestep_encoders import InputNorm, make_encoder
+from amago2.seeding import seeded_init
 from amago2.spaces import ActionSpec
 from tests.amago2.toy import small
 
@@ -73,17 +74,12 @@ def test_grid_size() -> None:
 
 def test_shift_is_a_crop_of_the_padded_image() -> None:
     frames = torch.randint(0, 256, (20, 12, 12, 3), generator=rng(), dtype=torch.uint8)
-    shifted = images.random_shift(frames, rng(1))
+    drawn = torch.randint(-4, 5, (2, 20), generator=rng(1))
+    shifted = images.shifted(frames, drawn)
     padded = F.pad(frames.permute(0, 3, 1, 2).float(), (4, 4, 4, 4), mode="replicate")
-    offsets = set()
-    for frame, whole in zip(shifted, padded, strict=True):
-        crops = {(y, x): whole[:, y : y + 12, x : x + 12] for y in range(9) for x in range(9)}
-        found = [
-            at for at, crop in crops.items() if torch.equal(crop, frame.permute(2, 0, 1).float())
-        ]
-        assert len(found) == 1
-        offsets |= set(found)
-    assert len(offsets) > 10
+    for frame, whole, (y, x) in zip(shifted, padded, (drawn.T + 4).tolist(), strict=True):
+        crop = whole[:, y : y + 12, x : x + 12]
+        assert torch.equal(crop, frame.permute(2, 0, 1).float())
 
 
 def test_a_quarter_of_the_sub_sequences_stays_clean() -> None:
@@ -92,6 +88,29 @@ def test_a_quarter_of_the_sub_sequences_stays_clean() -> None:
     seen = images.augment(frames, sequence, 8, rng(1))
     assert torch.equal(seen[:10], frames[:10])
     assert sum(not torch.equal(a, b) for a, b in zip(seen[10:], frames[10:], strict=True)) > 25
+
+
+def test_bfloat16_holds_bytes_and_changes_residuals_by_rounding_only() -> None:
+    """Also their gradients, whose layout in memory takes another way there."""
+    every = torch.arange(256, dtype=torch.uint8).view(1, 16, 16, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = images.scaled(every)
+    assert rounded.dtype == torch.bfloat16
+    assert torch.equal(rounded.float(), images.scaled(every))
+    with seeded_init(0):
+        unit = images.Residual(16)
+    found = []
+    for half in (False, True):
+        x = torch.randn(8, 16, 9, 9, generator=rng()).contiguous(memory_format=torch.channels_last)
+        x.requires_grad_()
+        unit.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            out = unit(F.conv2d(x, torch.eye(16)[:, :, None, None]))
+        out.float().pow(3).sum().backward()
+        assert x.grad is not None
+        grads = [x.grad, *(p.grad for p in unit.parameters() if p.grad is not None)]
+        found.append(torch.cat([out.float().flatten(), *(g.flatten() for g in grads)]))
+    assert F.cosine_similarity(*found, dim=0) > 0.999
 
 
 @pytest.mark.parametrize(
