@@ -27,7 +27,7 @@ from amago2.layers import ConfigError, RunError
 from amago2.seeding import seeded_init
 from amago2.spaces import ActionSpec
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when files or keys change; a checkpoint of another schema is refused."""
 REQUIRED = {"policy.safetensors", "trainer.safetensors", "state.json", "config.yaml"}
 TARGETS = ("target_actor.", "target_critic.")

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from amago2.nets.distributions import Policy, make_policy, policy_outputs
 from amago2.nets.precision import as_factor
-from amago2.nets.timestep_encoders import mlp
+from amago2.nets.timestep_encoders import Mlp
 from amago2.spaces import ActionSpec
 from amago2.value_bins import symlog
 
@@ -23,7 +23,7 @@ class Actor(nn.Module):
     ) -> None:
         super().__init__()
         self.actions, self.discounts = actions, discounts
-        self.net = mlp([width, *hidden, discounts * policy_outputs(actions)])
+        self.net = Mlp([width, *hidden, discounts * policy_outputs(actions)])
 
     def forward(self, states: Tensor) -> Policy:
         """Policies of every discount."""
@@ -94,8 +94,11 @@ class CriticEnsemble(nn.Module):
         by_discount = by_discount.to(base.dtype)  # or all sums would be float32 beside bfloat16
         flat = actions.reshape(-1, actions.shape[-1])
         by_action = (flat @ of_action).view(len(base), *actions.shape[:-1], -1)
-        # In this order, because a stored action is the same for all discounts.
-        summed = base[:, :, None, None] + by_action + by_discount  # (C, M, G, K, H)
+        # The smaller sum first: a stored action is the same for all discounts.
+        one, other = by_discount, by_action
+        if actions.shape[1] == 1:
+            one, other = other, one
+        summed = base[:, :, None, None] + one + other  # (C, M, G, K, H)
         return self._finish(summed, layers).view(*summed.shape[:4], -1)
 
     @torch.no_grad()

@@ -7,23 +7,51 @@ import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from amago2.config import FeedForwardEncoder, GridLanguageEncoder, ImageEncoder
 from amago2.moments import Moments
 from amago2.nets import images
+from amago2.nets.precision import Affine, product
 from amago2.spaces import ActionSpec
 from amago2.value_bins import symlog
 
 Observation = Mapping[str, Tensor]
 
 
-def mlp(sizes: Sequence[int]) -> nn.Sequential:
-    """Linear layers of the given sizes with leaky ReLU between them."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), nn.LeakyReLU()]
-    return nn.Sequential(*layers[:-1])
+class Mlp(nn.Sequential):
+    """Linear layers of the given sizes with leaky ReLU between them: (..., first) -> (..., last).
+
+    In evaluation mode its weights are fixed when the mode is entered.
+    """
+
+    rounded = False
+    """Whether they are then rounded to bfloat16."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(sizes):
+            layers += [nn.Linear(inputs, outputs), nn.LeakyReLU()]
+        super().__init__(*layers[:-1])
+        self._fixed: list[Affine] | None = None
+
+    def _affines(self) -> list[Affine]:
+        return [Affine(x.weight, x.bias) for x in self if isinstance(x, nn.Linear)]
+
+    def train(self, mode: bool = True) -> "Mlp":
+        """Enter training or evaluation mode; the latter fixes the weights."""
+        super().train(mode)
+        self._fixed = None if mode else [affine.fixed(self.rounded) for affine in self._affines()]
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class. Steps of few actors are short work: no module is called on the way."""
+        first, *others = self._fixed or self._affines()
+        x = product(x, first)
+        for affine in others:
+            x = product(F.leaky_relu(x), affine)
+        return x if self._fixed is None else x.float()
 
 
 class InputNorm(Moments):
@@ -122,7 +150,7 @@ class FeedForward(Encoder):
         super().__init__(config.output, symlog_reward)
         self.keys = list(observations)
         self.norm = InputNorm(inputs)
-        self.net = mlp([inputs, *config.hidden, config.output])
+        self.net = Mlp([inputs, *config.hidden, config.output])
         self.out_norm = nn.LayerNorm(config.output)
 
     def encode(
@@ -247,7 +275,7 @@ class GridLanguage(Encoder):
         self.recurrent = nn.RNN(config.embedding, config.recurrent, batch_first=True)
         self.language = nn.Linear(config.recurrent, config.language)
         self.language_norm = nn.LayerNorm(config.language)
-        self.vector = nn.Sequential(mlp([vector, 32, 16]), nn.LeakyReLU())
+        self.vector = nn.Sequential(Mlp([vector, 32, 16]), nn.LeakyReLU())
         joined = images.features(self.grid, shape) + config.language + 16
         self.merge = nn.Linear(joined, config.output)
         self.out_norm = nn.LayerNorm(config.output)

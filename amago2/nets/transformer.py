@@ -10,11 +10,13 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amago2.config import TransformerTrajectory
+from amago2.nets.precision import Affine, product
 
 
 class SigmaLinear(nn.Module):
@@ -52,13 +54,6 @@ class SigmaLinear(nn.Module):
         if self.training:
             self._power_iteration()
         return Affine(self.effective_weight(), self.bias)
-
-
-class Affine(NamedTuple):
-    """Weight and bias of a linear layer, or of the scaling behind a LayerNorm."""
-
-    weight: Tensor
-    bias: Tensor | None
 
 
 def _norm(x: Tensor, affine: Affine) -> Tensor:
@@ -125,24 +120,55 @@ def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return torch.cat(attended, 1)
 
 
-@dataclass
-class KeyValueCache:
-    """Keys and values of the last `context` timesteps of N rollouts, as rings.
+class Window(NamedTuple):
+    """Entries that a timestep reads, `start` to `end`, the last of which it writes.
 
-    keys, values: (layers, N, H, context, D / H); steps: (N,) timesteps seen since the reset.
+    `unseen` (N * H, 1, end - start) marks those that a rollout does not attend to, if any.
     """
 
-    keys: Tensor
-    values: Tensor
+    start: int
+    end: int
+    unseen: Tensor | None
+
+
+@dataclass
+class KeyValueCache:
+    """Keys and values of the last `context` timesteps of N rollouts.
+
+    entries: (layers, N * H, room, 2, D / H). The latest timestep of all rollouts is left of `end`;
+    there is more room than context, so that the entries need to move to the left but rarely.
+    steps (N,) int64, timesteps seen since the reset, and end (1,) int64 are on the CPU.
+    """
+
+    context: int
+    entries: Tensor
     steps: Tensor
+    end: Tensor
 
     def reset(self, row: int) -> None:
-        """Forget a rollout. What its slots hold is masked until it is overwritten."""
+        """Forget a rollout. Its entries are not attended to from now on."""
         self.steps[row] = 0
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint keeps."""
-        return {"keys": self.keys, "values": self.values, "steps": self.steps}
+        return {"entries": self.entries, "steps": self.steps, "end": self.end}
+
+    def next(self) -> Window:
+        """Make room for one more timestep, and say where it is."""
+        end = int(self.end)
+        if end == self.entries.shape[2]:
+            kept = self.entries[:, :, end - self.context + 1 :].clone()
+            end = self.context - 1
+            self.entries[:, :, :end] = kept
+        self.end.fill_(end + 1)
+        seen = np.minimum(self.steps.numpy() + 1, self.context)
+        longest, unseen = int(seen.max()), None
+        if seen.min() < longest:
+            mask = np.arange(longest) < (longest - seen)[:, None]
+            by_head = mask.repeat(self.entries.shape[1] // len(mask), 0)[:, None]
+            unseen = torch.from_numpy(by_head).to(self.entries.device)
+        self.steps += 1
+        return Window(end + 1 - longest, end + 1, unseen)
 
 
 class Weights(NamedTuple):
@@ -158,9 +184,26 @@ class Weights(NamedTuple):
     norm4: Affine
     ff2: Affine
 
+    def fixed(self, half: bool) -> "Weights":
+        """For `step`: heads come first in qkv, scales are in the products; perhaps in bfloat16."""
+        heads, (qkv, _), (out, bias) = len(self.head_scale), self.qkv, self.out
+        width = len(out)
+        by_head = qkv.view(3, heads, -1, width).transpose(0, 1).clone()
+        by_head[:, 0] *= (width / heads) ** -0.5
+        scale = self.head_scale.flatten().repeat_interleave(width // heads)
+        return self._replace(
+            qkv=Affine(by_head.flatten(0, 2), None).fixed(half),
+            out=Affine(out * scale, bias).fixed(half),
+            ff1=self.ff1.fixed(half),
+            ff2=self.ff2.fixed(half),
+        )
+
 
 class Block(nn.Module):
-    """One Transformer block. In evaluation mode its weights are fixed when the mode is entered."""
+    """One Transformer block. The weights of `step` are fixed when evaluation mode is entered."""
+
+    rounded = False
+    """Whether they are then rounded to bfloat16."""
 
     def __init__(self, config: TransformerTrajectory) -> None:
         super().__init__()
@@ -175,10 +218,10 @@ class Block(nn.Module):
         self._fixed: Weights | None = None
 
     def train(self, mode: bool = True) -> "Block":
-        """Enter training or evaluation mode; the latter fixes W'."""
+        """Enter training or evaluation mode; the latter fixes what `step` multiplies by."""
         super().train(mode)
         with torch.no_grad():
-            self._fixed = None if mode else self.weights()
+            self._fixed = None if mode else self.weights().fixed(self.rounded)
         return self
 
     def weights(self) -> Weights:
@@ -193,43 +236,31 @@ class Block(nn.Module):
 
     def finish(self, x: Tensor, merged: Tensor, w: Weights, rng: torch.Generator | None) -> Tensor:
         """The rest of the block: x (..., D), the scaled heads joined (..., D) -> (..., D)."""
-        x = x + _norm(F.linear(merged, *w.out), w.norm2)
-        hidden = F.leaky_relu(F.linear(_norm(x, w.norm3), *w.ff1))
-        return x + dropout(F.linear(_norm(hidden, w.norm4), *w.ff2), self.rate, rng)
+        x = x + _norm(product(merged, w.out), w.norm2)
+        hidden = F.leaky_relu(product(_norm(x, w.norm3), w.ff1))
+        return x + dropout(product(_norm(hidden, w.norm4), w.ff2), self.rate, rng)
 
     def forward(self, x: Tensor, rng: torch.Generator | None) -> Tensor:
         """x (B, L, D) -> (B, L, D), causal."""
-        w = self._fixed or self.weights()
+        w = self.weights()
         n, length, _ = x.shape
-        qkv = F.linear(_norm(x, w.norm1), *w.qkv).view(n, length, 3, self.heads, -1)
+        qkv = product(_norm(x, w.norm1), w.qkv).view(n, length, 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
         attended = _attend(q, k, v)
         return self.finish(x, (attended * w.head_scale).transpose(1, 2).flatten(2), w, rng)
 
-    def step(self, x: Tensor, keys: Tensor, values: Tensor, at: "Slots") -> Tensor:
-        """x (N, D) -> (N, D), writing a slot of keys, values (N, H, S, D / H)."""
-        w = self._fixed or self.weights()
-        qkv = F.linear(_norm(x, w.norm1), *w.qkv).view(len(x), 3, self.heads, -1)
-        q, k, v = qkv.unbind(1)
-        keys[at.rows, :, at.slot], values[at.rows, :, at.slot] = k, v
+    def step(self, x: Tensor, entries: Tensor, at: Window) -> Tensor:
+        """x (N, D) -> (N, D), writing one of the entries (N * H, room, 2, D / H)."""
+        w = self._fixed or self.weights().fixed(self.rounded)
+        qkv = product(_norm(x, w.norm1), w.qkv).view(len(entries), 3, -1)
+        entries.select(1, at.end - 1).copy_(qkv[:, 1:])
+        keys, values = entries.narrow(1, at.start, at.end - at.start).unbind(2)
         # A row times a matrix: a matrix times a column takes four times as long.
-        scores = q.unsqueeze(-2) @ keys[:, :, : at.view].transpose(-1, -2) / math.sqrt(q.shape[-1])
+        scores = torch.bmm(qkv[:, :1].to(keys.dtype), keys.transpose(1, 2))
         if at.unseen is not None:
-            scores = scores.masked_fill(at.unseen, -torch.inf)
-        attended = scores.softmax(-1) @ values[:, :, : at.view]
-        return self.finish(x, (attended * w.head_scale).flatten(1), w, None)
-
-
-class Slots(NamedTuple):
-    """Where the rings of N rollouts are written and read: rows, slot (N,); the first `view` slots.
-
-    `unseen` (N, 1, 1, view) marks those among them that are not attended to; None if there is none.
-    """
-
-    rows: Tensor
-    slot: Tensor
-    view: int
-    unseen: Tensor | None
+            scores.masked_fill_(at.unseen, -torch.inf)
+        attended = torch.bmm(scores.softmax(-1), values).view(x.shape)
+        return self.finish(x, attended, w, None)
 
 
 class Transformer(nn.Module):
@@ -245,14 +276,12 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         self.register_buffer("frequencies", frequencies(config.width), persistent=False)
-
-    def _embed(self, tokens: Tensor, time: Tensor) -> Tensor:
-        embedded: Tensor = self.input(tokens)
-        return embedded + positions(time, self.frequencies)
+        self._table: Tensor | None = None
 
     def forward(self, tokens: Tensor, time: Tensor, rng: torch.Generator | None) -> Tensor:
         """Encode tokens (B, L, D_in) at times (B, L); `rng` drives dropout, None means none."""
-        x = dropout(self._embed(tokens, time), self.config.dropout, rng)
+        x = self.input(tokens) + positions(time, self.frequencies)
+        x = dropout(x, self.config.dropout, rng)
         for block in self.blocks:
             x = block(x, rng)
         states: Tensor = self.norm(x)
@@ -261,27 +290,24 @@ class Transformer(nn.Module):
     def initial_memory(self, rows: int, device: torch.device) -> KeyValueCache:
         """Empty memory of `rows` rollouts."""
         c = self.config
-        shape = (c.layers, rows, c.heads, c.context, c.width // c.heads)
-        steps = torch.zeros(rows, dtype=torch.int64, device=device)
-        return KeyValueCache(
-            torch.zeros(shape, device=device), torch.zeros(shape, device=device), steps
-        )
+        room = c.context + max(16, c.context // 4)
+        shape = (c.layers, rows * c.heads, room, 2, c.width // c.heads)
+        steps, end = torch.zeros(rows, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
+        return KeyValueCache(c.context, torch.zeros(shape, device=device), steps, end)
 
     def step(self, tokens: Tensor, memory: KeyValueCache) -> Tensor:
         """States (N, D) of the next timestep's tokens (N, D_in); advances `memory` in place."""
-        context = self.config.context
-        filled = (memory.steps + 1).clamp(max=context)
-        shortest, longest = (int(x) for x in filled.aminmax())
-        unseen = None
-        if shortest < longest:
-            unseen = (torch.arange(longest, device=filled.device) >= filled.unsqueeze(1))[
-                :, None, None
-            ]
-        rows = torch.arange(len(filled), device=filled.device)
-        at = Slots(rows, memory.steps % context, longest, unseen)
-        x = self._embed(tokens, memory.steps)
-        for block, keys, values in zip(self.blocks, memory.keys, memory.values, strict=True):
-            x = block.step(x, keys, values, at)  # type: ignore[operator]
-        memory.steps += 1
+        x = self.input(tokens) + self._positions(memory.steps)
+        at = memory.next()
+        for block, entries in zip(self.blocks, memory.entries, strict=True):
+            x = block.step(x, entries, at)  # type: ignore[operator]
         states: Tensor = self.norm(x)
         return states
+
+    def _positions(self, time: Tensor) -> Tensor:
+        """`positions` of times (N,) on the CPU, from a table that grows."""
+        longest, device = int(time.max()), self.frequencies.device
+        if self._table is None or len(self._table) <= longest or self._table.device != device:
+            times = torch.arange(2 * max(longest, self.config.context), device=device)
+            self._table = positions(times, self.frequencies)
+        return self._table.index_select(0, time.to(device))

@@ -307,6 +307,26 @@ def test_bfloat16_products_give_nearly_the_same_loss_and_gradients(actor: str, c
     assert all(g.dtype == torch.float32 for g in rounded.values())
 
 
+@torch.inference_mode()
+def test_acting_in_bfloat16_differs_by_rounding_only() -> None:
+    """Steps with products in bfloat16: policies within .02 of those in float32."""
+    found = []
+    for precision in (None, "bfloat16"):
+        a = make_agent(small(learner={"precision": precision}), BOXES, DISCRETE).eval()
+        memory = a.initial_memory(6)
+        data = batch(DISCRETE, length=8)
+        policies = []
+        for t in range(9):
+            encoded = a.encoder(
+                {"o": data.observation["o"][:, t]}, data.reward[:, t], data.action[:, t]
+            )
+            policies.append(a.actor(a.trunk.step(encoded, memory)).probabilities)
+        found.append(torch.stack(policies))
+    one, other = found
+    assert not torch.equal(one, other)
+    assert torch.allclose(one, other, atol=0.02)
+
+
 def test_critic_at_actions_equals_the_plain_product() -> None:
     """The split first layer is the product with (state, discount feature, action) joined."""
     net = agent(CONTINUOUS, critic="two_hot").critic.net

@@ -223,7 +223,7 @@ def test_another_schema_is_refused(finished: Path, tmp_path: Path) -> None:
         assert (finished / name).read_bytes() == (tmp_path / "copy" / Path(name).name).read_bytes()
     checkpoint.state["schema"] = 99
     write(tmp_path / "newer", checkpoint)
-    with pytest.raises(CheckpointError, match="schema 99, and this version reads schema 1 alone"):
+    with pytest.raises(CheckpointError, match="schema 99, and this version reads schema 2 alone"):
         read(tmp_path / "newer")
 
 

@@ -30,7 +30,7 @@ from amago2.learn import NotFinite, optimizer_state, restore_optimizer
 from amago2.nets.distributions import Categorical, Policy, TanhNormal
 from amago2.nets.heads import Actor
 from amago2.nets.recurrent import Gru, HiddenState
-from amago2.nets.timestep_encoders import make_encoder, mlp
+from amago2.nets.timestep_encoders import Mlp, make_encoder
 from amago2.run import Epoch, Run
 from amago2.seeding import Stream, numpy_rng, seeded_init, torch_rng
 from amago2.spaces import ActionSpec
@@ -57,7 +57,7 @@ class RecurrentAgent(nn.Module):
         memory = GruTrajectory(kind="gru", context=p.unroll, width=p.width, layers=p.layers)
         self.trunk = Gru(self.encoder.output, memory)
         self.actor = Actor(p.width, p.head_widths, 1, actions)
-        self.critic = mlp([p.width, *p.head_widths, 1])
+        self.critic = Mlp([p.width, *p.head_widths, 1])
 
     @property
     def device(self) -> torch.device:
@@ -165,6 +165,7 @@ class PpoRun(Run):
         """A round of steps. Returns the rollouts that finished, in order."""
         finished: list[Finished] = []
         rollouts, self.hidden = self.rollouts, []
+        self.agent.eval()
         for t in range(self.config.ppo.steps):
             if t % self.config.ppo.unroll == 0:
                 self.hidden.append(self.memory.hidden.clone())
@@ -215,6 +216,7 @@ class PpoRun(Run):
     def _learn(self) -> dict[str, Tensor]:
         """Passes over the round. Returns the mean of each metric. Raises `NotFinite`."""
         p, s = self.config.ppo, self.seen
+        self.agent.train()
         value = s["value"].cpu()
         estimate = ppo.advantages(s["reward"], value, s["value_n"], s["ended"], p.discount, p.trace)
         s["target"] = estimate + value

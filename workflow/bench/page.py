@@ -10,6 +10,7 @@ from workflow.statistics import t_interval
 
 Row = dict[str, Any]
 GIB = 2**30
+MODES = {"plain": "whole sequence", "cached": "cached", "bfloat16": "cached, bfloat16"}
 NETS = {"tiny": "64 wide, 2 layers, 1 thread", "medium": "256 wide, 3 layers, 2 threads"}
 
 
@@ -21,6 +22,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list
 
 def _against(value: float, other: float | None) -> str:
     return f"{value / other:.1f}" if other else "-"
+
+
+def _span(row: Row, name: str, known: float | None) -> str:
+    """The multiples of the published value in the slowest and the fastest run."""
+    each = row.get("runs", {}).get(name)
+    return f"{min(each) / known:.1f} to {max(each) / known:.1f}" if each and known else "-"
 
 
 def _plain(row: Row, rows: Sequence[Row], keys: Sequence[str]) -> Row:
@@ -45,11 +52,12 @@ def learner(rows: Sequence[Row]) -> list[str]:
                 f"{r['tokens_per_s']:,.0f}",
                 _against(r["tokens_per_s"], base),
                 _against(r["tokens_per_s"], known),
+                _span(r, "tokens_per_s", known),
                 f"{r['peak_gib']:.1f}",
             ]
         )
     head = ["size", "variant", "", "s", "updates/s", "tokens/s", "x plain", "x published"]
-    return table([*head, "process's peak (GiB)"], lines, 3)
+    return table([*head, "in the runs", "process's peak (GiB)"], lines, 3)
 
 
 def paper(rows: Sequence[Row]) -> list[str]:
@@ -82,13 +90,15 @@ def actors(rows: Sequence[Row]) -> list[str]:
             [
                 NETS[r["net"]],
                 r["count"],
-                {"plain": "whole sequence", "cached": "cached"}[r["mode"]],
+                MODES[r["mode"]],
                 f"{r['steps_per_s']:,.0f}",
                 _against(r["steps_per_s"], base),
                 _against(r["steps_per_s"], known),
+                _span(r, "steps_per_s", known),
             ]
         )
-    return table(["net", "actors", "", "steps/s", "x plain", "x published"], lines, 1)
+    head = ["net", "actors", "", "steps/s", "x plain", "x published", "in the runs"]
+    return table(head, lines, 1)
 
 
 def replay(rows: Sequence[Row]) -> list[str]:
