@@ -17,9 +17,9 @@ from amago2.nets.action_values import values, values_where
 from amago2.nets.critic import Critic, ScalarCritic, TwoHotCritic
 from amago2.nets.distributions import Categorical, Policy
 from amago2.nets.heads import Actor
-from amago2.nets.timestep_encoders import Mlp, make_encoder
+from amago2.nets.precision import Fixing
+from amago2.nets.timestep_encoders import make_encoder
 from amago2.nets.trajectory_encoders import Memory, make_trunk
-from amago2.nets.transformer import Block
 from amago2.popart import PopArt
 from amago2.spaces import ActionSpec
 from amago2.value_bins import ValueBins
@@ -61,7 +61,7 @@ class Agent(nn.Module):
         self.target_critic = self._make_critic().requires_grad_(False)
         self.target_critic.load_state_dict(self.critic.state_dict())
         for module in self.modules():
-            if isinstance(module, Block | Mlp):
+            if isinstance(module, Fixing):
                 module.rounded = self.half_products
 
     def _make_critic(self) -> Critic:

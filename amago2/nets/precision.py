@@ -1,9 +1,10 @@
-"""The type in which products are computed."""
+"""The type in which products are computed, and weights that are fixed while acting."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -31,3 +32,34 @@ def product(x: Tensor, affine: Affine) -> Tensor:
     """`F.linear`, for which x is rounded as the weights are; autocast rounds both by itself."""
     rounded = affine.weight.dtype == torch.bfloat16
     return F.linear(x.bfloat16() if rounded else x, *affine)
+
+
+class Fixing(nn.Module):
+    """Derives something from its weights once, when evaluation mode is entered: steps are short.
+
+    Weights that change in that mode other than by a move to another device are not noticed.
+    """
+
+    rounded = False
+    """Whether products are then of bfloat16."""
+    _fixed: Any = None
+
+    def fixed(self) -> Any:
+        """What is kept until training mode is entered."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> Self:
+        """Enter training or evaluation mode."""
+        super().train(mode)
+        self._fix()
+        return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._fix()
+        return self
+
+    @torch.no_grad()
+    def _fix(self) -> None:
+        self._fixed = None
+        self._fixed = None if self.training else self.fixed()

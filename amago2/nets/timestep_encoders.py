@@ -13,40 +13,31 @@ from torch.utils.checkpoint import checkpoint
 from amago2.config import FeedForwardEncoder, GridLanguageEncoder, ImageEncoder
 from amago2.moments import Moments
 from amago2.nets import images
-from amago2.nets.precision import Affine, product
+from amago2.nets.precision import Affine, Fixing, product
 from amago2.spaces import ActionSpec
 from amago2.value_bins import symlog
 
 Observation = Mapping[str, Tensor]
 
 
-class Mlp(nn.Sequential):
-    """Linear layers of the given sizes with leaky ReLU between them: (..., first) -> (..., last).
-
-    In evaluation mode its weights are fixed when the mode is entered.
-    """
-
-    rounded = False
-    """Whether they are then rounded to bfloat16."""
+class Mlp(Fixing, nn.Sequential):
+    """Linear layers of the given sizes, leaky ReLU between them: (..., first) -> (..., last)."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), nn.LeakyReLU()]
         super().__init__(*layers[:-1])
-        self._fixed: list[Affine] | None = None
 
     def _affines(self) -> list[Affine]:
         return [Affine(x.weight, x.bias) for x in self if isinstance(x, nn.Linear)]
 
-    def train(self, mode: bool = True) -> "Mlp":
-        """Enter training or evaluation mode; the latter fixes the weights."""
-        super().train(mode)
-        self._fixed = None if mode else [affine.fixed(self.rounded) for affine in self._affines()]
-        return self
+    def fixed(self) -> list[Affine]:
+        """Weights and biases."""
+        return [affine.fixed(self.rounded) for affine in self._affines()]
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class. Steps of few actors are short work: no module is called on the way."""
+        """See the class. No module is called on the way, for the sake of short steps."""
         first, *others = self._fixed or self._affines()
         x = product(x, first)
         for affine in others:
@@ -54,14 +45,13 @@ class Mlp(nn.Sequential):
         return x if self._fixed is None else x.float()
 
 
-class InputNorm(Moments):
+class InputNorm(Fixing, Moments):
     """Running standardisation of a vector (..., D), updated on valid timesteps while training."""
 
     RATE = 1e-4
 
     def __init__(self, size: int) -> None:
         super().__init__(size, self.RATE, square=1.0)
-        self._fixed: Tensor | None = None
 
     def forward(self, x: Tensor, learning: bool = False) -> Tensor:
         """Standardise x (..., D); first learn from it, if it holds valid timesteps (M, D) only."""
@@ -72,18 +62,14 @@ class InputNorm(Moments):
 
     def _scale(self) -> Tensor:
         """What inputs (D,) are divided by; in evaluation mode, as when that was entered."""
-        if self._fixed is not None:
-            return self._fixed
+        scale: Tensor = self.fixed() if self._fixed is None else self._fixed
+        return scale
+
+    def fixed(self) -> Tensor:
+        """The present scale (D,)."""
         std = (self.square - self.mean**2).clamp(min=0).add(1e-5).sqrt().clamp(1e-3, 1e6)
         # A constant input has no scale to divide by.
         return torch.where(std > 0.01, std, 1.0)
-
-    def train(self, mode: bool = True) -> "InputNorm":
-        """Enter training or evaluation mode; the latter fixes the scale."""
-        super().train(mode)
-        self._fixed = None
-        self._fixed = None if mode else self._scale()
-        return self
 
 
 class Encoder(nn.Module):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amago2.config import TransformerTrajectory
-from amago2.nets.precision import Affine, product
+from amago2.nets.precision import Affine, Fixing, product
 
 
 class SigmaLinear(nn.Module):
@@ -155,19 +155,20 @@ class KeyValueCache:
 
     def next(self) -> Window:
         """Make room for one more timestep, and say where it is."""
-        end = int(self.end)
+        ends, steps = self.end.numpy(), self.steps.numpy()
+        end = int(ends[0])
         if end == self.entries.shape[2]:
             kept = self.entries[:, :, end - self.context + 1 :].clone()
             end = self.context - 1
             self.entries[:, :, :end] = kept
-        self.end.fill_(end + 1)
-        seen = np.minimum(self.steps.numpy() + 1, self.context)
+        ends[0] = end + 1
+        steps += 1
+        seen = np.minimum(steps, self.context)
         longest, unseen = int(seen.max()), None
         if seen.min() < longest:
             mask = np.arange(longest) < (longest - seen)[:, None]
             by_head = mask.repeat(self.entries.shape[1] // len(mask), 0)[:, None]
             unseen = torch.from_numpy(by_head).to(self.entries.device)
-        self.steps += 1
         return Window(end + 1 - longest, end + 1, unseen)
 
 
@@ -199,11 +200,8 @@ class Weights(NamedTuple):
         )
 
 
-class Block(nn.Module):
-    """One Transformer block. The weights of `step` are fixed when evaluation mode is entered."""
-
-    rounded = False
-    """Whether they are then rounded to bfloat16."""
+class Block(Fixing):
+    """One Transformer block."""
 
     def __init__(self, config: TransformerTrajectory) -> None:
         super().__init__()
@@ -215,14 +213,10 @@ class Block(nn.Module):
         self.out = SigmaLinear(width, width)
         self.ff1, self.ff2 = SigmaLinear(width, hidden), SigmaLinear(hidden, width)
         self.head_scale = nn.Parameter(torch.ones(config.heads, 1, 1))
-        self._fixed: Weights | None = None
 
-    def train(self, mode: bool = True) -> "Block":
-        """Enter training or evaluation mode; the latter fixes what `step` multiplies by."""
-        super().train(mode)
-        with torch.no_grad():
-            self._fixed = None if mode else self.weights().fixed(self.rounded)
-        return self
+    def fixed(self) -> Weights:
+        """What `step` multiplies by."""
+        return self.weights().fixed(self.rounded)
 
     def weights(self) -> Weights:
         """The present weights."""
@@ -251,7 +245,7 @@ class Block(nn.Module):
 
     def step(self, x: Tensor, entries: Tensor, at: Window) -> Tensor:
         """x (N, D) -> (N, D), writing one of the entries (N * H, room, 2, D / H)."""
-        w = self._fixed or self.weights().fixed(self.rounded)
+        w = self._fixed or self.fixed()
         qkv = product(_norm(x, w.norm1), w.qkv).view(len(entries), 3, -1)
         entries.select(1, at.end - 1).copy_(qkv[:, 1:])
         keys, values = entries.narrow(1, at.start, at.end - at.start).unbind(2)
@@ -306,7 +300,7 @@ class Transformer(nn.Module):
 
     def _positions(self, time: Tensor) -> Tensor:
         """`positions` of times (N,) on the CPU, from a table that grows."""
-        longest, device = int(time.max()), self.frequencies.device
+        longest, device = int(time.numpy().max()), self.frequencies.device
         if self._table is None or len(self._table) <= longest or self._table.device != device:
             times = torch.arange(2 * max(longest, self.config.context), device=device)
             self._table = positions(times, self.frequencies)
