@@ -49,11 +49,19 @@ def test_repeat_previous_with_dependent_losses(tmp_path: Path) -> None:
 
 
 def test_repeat_previous_with_independent_losses(tmp_path: Path) -> None:
-    """With discounts that suit rewards which no earlier action moves, and three updates for two."""
-    returns, seconds = finish(tiny_config("ind_actor_ind_critic", SUITED), tmp_path)
-    print({step: round(tasks["RepeatPreviousEasy"], 3) for step, tasks in returns.items()}, seconds)
-    assert max(returns) <= 100_000
-    assert max(tasks["RepeatPreviousEasy"] for tasks in returns.values()) > 0.95
+    """With discounts that suit rewards which no earlier action moves, and three updates for two.
+
+    When attention finds the fourth card back is chance: two of three seeds must get there.
+    """
+    best = []
+    for seed in range(3):
+        config = tiny_config("ind_actor_ind_critic", SUITED, {"seed": seed})
+        returns, seconds = finish(config, tmp_path / str(seed))
+        every = {step: round(tasks["RepeatPreviousEasy"], 3) for step, tasks in returns.items()}
+        print(seed, every, seconds)
+        assert max(returns) <= 100_000
+        best.append(max(every.values()))
+    assert sorted(best)[1] > 0.95
 
 
 def test_repeat_previous_with_ppo_gru(tmp_path: Path) -> None:
