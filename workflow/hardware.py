@@ -114,7 +114,10 @@ def calibrate() -> Kernel:
 
 
 def fit(results: Path) -> dict[str, object]:
-    """The processor's numbers that explain best the CPU seconds of finished runs on one thread."""
+    """The processor's numbers that explain best the CPU seconds of finished runs on one thread.
+
+    Runs of the baselines do not count: their networks are others.
+    """
     from scipy.optimize import nnls
 
     from workflow import cost
@@ -123,6 +126,8 @@ def fit(results: Path) -> dict[str, object]:
     took: list[float] = []
     entries: list[str] = []
     for path in sorted(results.glob("runs/*/*/*/record.json")):
+        if "trainer" in read_yaml(path.parent / "config.yaml"):
+            continue
         config = load_config(path.parent / "config.yaml")
         operations = cost.updates(config) * cost.flops_per_update(config)
         entries.append(config.env.entry)
