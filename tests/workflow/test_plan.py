@@ -12,6 +12,7 @@ import pytest
 
 from amago2.config import Config
 from amago2.layers import Layer, read_yaml
+from tests.amago2.toy import small
 from workflow import cost, hardware, plan, progress
 from workflow.plan import duration, rows, short
 from workflow.resolve import Parameters
@@ -224,3 +225,23 @@ def test_memory_that_a_run_claims_of_a_gpu() -> None:
     beside = ml45_sized(overlap=True, batch=24, ranks=4)
     assert (cost.gpus(beside), cost.threads(beside)) == (5, 5 * cost.threads(large))
     assert cost.guess_s(beside) < cost.guess_s(several)
+
+
+def test_fitted_rates_leave_baselines_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two AMAGO-2 runs of known rates are recovered; a run of SAC beside them does not count."""
+    monkeypatch.setattr(hardware, "calibrate", lambda: hardware.Kernel(0.02, 0.02))
+    for name, updates in (("a", 10), ("b", 200)):
+        config = small(learner={"updates_per_epoch": updates})
+        operations = cost.updates(config) * cost.flops_per_update(config)
+        seconds = operations / 5e8 + 2e-3 * cost.env_steps(config)
+        _finished(tmp_path / "runs/x/y" / name, config.to_yaml(), seconds)
+    _finished(tmp_path / "runs/x/sac/c", "trainer: sac\n", 1e6)
+    found = hardware.fit(tmp_path)
+    assert found["flops"] == pytest.approx(5e8, rel=0.01)
+    assert found["step_s"] == {config.env.entry: pytest.approx(2e-3, rel=0.01)}
+
+
+def _finished(folder: Path, config: str, seconds: float) -> None:
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(config)
+    (folder / "record.json").write_text(json.dumps({"cpu_s": seconds}))
