@@ -97,8 +97,8 @@ class Agent(nn.Module):
         """
         encoded = self.encoder(observation, reward, action)
         states = self.trunk.step(encoded, memory)  # type: ignore[arg-type]  # its own memory
-        policy: Policy = self.actor(states)
-        return policy.sample(rng)[:, -1]
+        policy: Policy = self.actor(states, acting=True)
+        return policy.sample(rng)
 
     # --- learning -------------------------------------------------------------------------------
 
@@ -183,48 +183,59 @@ class Agent(nn.Module):
         critic allows it or `expectation` asks for it, else the mean over samples. Gradients never
         reach the critic's parameters, only the policy. `members` (S, M, G) says whose values are
         needed; the others may be anything. `known` are actions (M, 1, A) and their values
-        (C, M, G), which need not be computed again.
+        (C, M, G), which need not be computed again. A discrete action drawn twice is valued once.
         """
-        if isinstance(policy, Categorical) and isinstance(critic, ScalarCritic):
-            actions = policy.probabilities.unsqueeze(-2)  # (M, G, 1, A)
-            return values(critic, base, actions).squeeze(-1)
-        if isinstance(policy, Categorical) and self.config.expectation == "exact":
-            every = torch.eye(self.actions.size, device=base.device)[None, None]
-            return (values(critic, base, every) * policy.probabilities).sum(-1)
-        draw = policy.rsample if differentiable else policy.sample
-        actions = torch.stack([draw(rng) for _ in range(samples)], dim=-2)  # (M, G, K, A)
-        if differentiable or action_values.at_once(base) or isinstance(critic, ScalarCritic):
+        if isinstance(critic, ScalarCritic):
+            if isinstance(policy, Categorical):
+                actions = policy.probabilities.unsqueeze(-2)  # (M, G, 1, A)
+            else:
+                actions = self._draws(policy, samples, rng, differentiable)
             return values(critic, base, actions).mean(-1)
-        return self._mean_value(critic, base, actions, members, known)
+        if isinstance(policy, Categorical) and self.config.expectation == "exact":
+            share = policy.probabilities  # (M, G, A)
+        else:
+            actions = self._draws(policy, samples, rng, differentiable)
+            if differentiable or action_values.at_once(base):
+                return values(critic, base, actions).mean(-1)
+            discrete = isinstance(policy, Categorical)
+            share = actions.mean(-2) if discrete else torch.ones_like(actions[..., 0]) / samples
+        if isinstance(policy, Categorical):
+            actions = torch.eye(self.actions.size, device=base.device)[None, None]
+        each = self._values_of(critic, base, actions, share > 0, members, known)
+        return (each * share).sum(-1)
 
-    def _mean_value(
+    @staticmethod
+    def _draws(policy: Policy, samples: int, rng: torch.Generator, differentiable: bool) -> Tensor:
+        """Actions (M, G, K, A) of a policy (M, G)."""
+        draw = policy.rsample if differentiable else policy.sample
+        return torch.stack([draw(rng) for _ in range(samples)], dim=-2)
+
+    @torch.no_grad()
+    def _values_of(
         self,
         critic: TwoHotCritic,
         base: Tensor,
         actions: Tensor,
+        wanted: Tensor,
         members: Tensor | None,
         known: tuple[Tensor, Tensor] | None,
     ) -> Tensor:
-        """Mean (C, M, G) of the values of actions (M, G, K, A); see `_policy_value`.
+        """Values (C, M, G, K) of `actions` (M or 1, G or 1, K, A) where `wanted` (M, G, K).
 
-        Only what is needed is computed, and once where the same discrete action was drawn twice.
+        Elsewhere, and for members that nobody asks for, they may be anything: only what is needed
+        is computed, and a discrete action whose value is known not again. See `_policy_value`.
         """
-        if self.actions.kind == "discrete":
-            share = actions.mean(-2)  # (M, G, A), how often each was drawn
-            choices = torch.eye(self.actions.size, device=base.device)[None, None]
-        else:
-            share, choices = torch.ones_like(actions[..., 0]) / actions.shape[-2], actions
-        wanted = (share > 0).expand(self.config.critics, *share.shape)
+        if action_values.at_once(base):
+            return values(critic, base, actions)
+        wanted = wanted.expand(self.config.critics, *wanted.shape)
         if members is not None:
             asked = torch.zeros(wanted.shape[:-1], dtype=torch.bool, device=base.device)
             wanted = wanted & asked.scatter_(0, members, True).unsqueeze(-1)
-        each = torch.zeros(wanted.shape, device=base.device)
-        if known is not None and self.actions.kind == "discrete":
-            taken, q = known
-            wanted = wanted & (taken == 0)
-            each += taken * q.unsqueeze(-1)
-        each += values_where(critic, base, choices, wanted)
-        return (each * share).sum(-1)
+        if known is None or self.actions.kind != "discrete":
+            return values_where(critic, base, actions, wanted)
+        taken, q = known
+        rest = values_where(critic, base, actions, wanted & (taken == 0))
+        return rest + taken * q.unsqueeze(-1)
 
     def _actor_loss(
         self, policy: Policy, base: Tensor, taken: Tensor, q: Tensor, rng: torch.Generator
@@ -234,7 +245,9 @@ class Agent(nn.Module):
         `base` is what the critic makes of the M states.
         """
         if self.config.actor == "policy_gradient":
-            each = self._policy_value(self.critic, base, policy, 1, rng, differentiable=True)
+            each = self._policy_value(
+                self.critic, base, policy, 1, rng, differentiable=True, known=(taken, q)
+            )
             normalised = self.popart.normalise(each.amin(0))
             advantage = (q - each.detach()).mean(0).sign()
             loss = objectives.policy_gradient_loss(normalised)

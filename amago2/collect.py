@@ -224,7 +224,7 @@ def act(
 ) -> Array:
     """Stored-form actions (N,) or (N, A) of the policy, after reward (N,) and stored action."""
     seen = inputs(agent.device, envs, reward, action)
-    return envs.actions.store(agent.act(*seen, memory, rng).cpu())
+    return envs.actions.store(agent.act(*seen, memory, rng).cpu().numpy())
 
 
 def inputs(
@@ -235,8 +235,8 @@ def inputs(
     `reward` (N,) and the stored `action` are the previous ones.
     """
     observation = {k: torch.from_numpy(v).to(device) for k, v in envs.observation.items()}
-    represented = envs.actions.represent(torch.from_numpy(np.ascontiguousarray(action)).to(device))
-    previous = torch.from_numpy(np.ascontiguousarray(reward, dtype=np.float32)).to(device)
+    represented = torch.from_numpy(envs.actions.represent(action)).to(device)
+    previous = torch.from_numpy(reward.astype(np.float32)).to(device)
     return observation, previous, represented
 
 

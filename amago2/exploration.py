@@ -36,9 +36,9 @@ def explore(spec: ActionSpec, actions: Array, eps: Array, rng: np.random.Generat
     if spec.kind == "continuous":
         noisy = actions + eps[:, None] * rng.standard_normal(actions.shape)
         return np.clip(noisy, -1, 1).astype(np.float32)
-    exploring = rng.random(len(actions)) < eps
     if spec.kind == "discrete":
-        uniform = rng.integers(spec.size, size=len(actions), dtype=np.int16)
-        return np.where(exploring, uniform, actions)
+        chance, draw = rng.random((2, len(actions)))
+        return np.where(chance < eps, (draw * spec.size).astype(actions.dtype), actions)
+    exploring = rng.random(len(actions)) < eps
     flips = (rng.random(actions.shape) < FLIP) & exploring[:, None]
     return np.where(flips, 1 - actions, actions).astype(np.uint8)

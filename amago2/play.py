@@ -39,11 +39,11 @@ class Player:
         chosen = self.agent.act(
             {key: value.to(device) for key, value in seen.items()},
             torch.tensor([reward], dtype=torch.float32, device=device),
-            actions.represent(torch.from_numpy(self.previous).to(device)),
+            torch.from_numpy(actions.represent(self.previous)).to(device),
             self.memory,
             self.rng,
-        ).cpu()
-        self.previous = actions.store(chosen)
+        )
+        self.previous = actions.store(chosen.cpu().numpy())
         return actions.to_env(self.previous)[0]
 
 

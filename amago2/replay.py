@@ -258,7 +258,7 @@ def make_batch(records: Array, lengths: Array, actions: ActionSpec) -> Batch:
     return Batch(
         {name.removeprefix("observation."): tensor(name) for name in names},
         tensor("reward"),
-        actions.represent(tensor("action")),
+        torch.from_numpy(actions.represent(records["action"])),
         tensor("terminated"),
         tensor("time").long(),
         valid,

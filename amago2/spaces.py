@@ -8,16 +8,14 @@
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cached_property
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from amago2.layers import ConfigError
-
-if TYPE_CHECKING:  # environment workers need no PyTorch
-    from torch import Tensor
 
 Array = NDArray[Any]
 DEFAULT_KEY = "observation"
@@ -70,19 +68,19 @@ class ActionSpec:
             return list(whole.astype(self.low.dtype))
         return list(stored.astype(np.int8))
 
-    def store(self, represented: "Tensor") -> Array:
-        """Stored form (N,) or (N, A) of represented actions (N, A), on the CPU."""
-        if self.kind == "discrete":
-            return represented.argmax(-1).numpy().astype(self.stored)
-        return represented.numpy().astype(self.stored.base)
+    def store(self, represented: Array) -> Array:
+        """Stored form (N,) or (N, A) of represented actions (N, A)."""
+        chosen = represented.argmax(-1) if self.kind == "discrete" else represented
+        return chosen.astype(self.stored.base)
 
-    def represent(self, stored: "Tensor") -> "Tensor":
+    def represent(self, stored: Array) -> Array:
         """Representations (..., A) float32 of stored actions."""
-        if self.kind != "discrete":
-            return stored.float()
-        from torch import arange
+        return self._one_hot[stored] if self.kind == "discrete" else stored.astype(np.float32)
 
-        return (stored.unsqueeze(-1) == arange(self.size, device=stored.device)).float()
+    @cached_property
+    def _one_hot(self) -> Array:
+        """Rows 0 to A - 1 are the actions'; the last, of index -1, has only zeros."""
+        return np.eye(self.size + 1, self.size, dtype=np.float32)
 
 
 def observation_space(space: gym.Space[Any]) -> dict[str, gym.spaces.Box]:

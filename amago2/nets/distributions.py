@@ -39,11 +39,13 @@ class Categorical:
 
     def sample(self, rng: torch.Generator) -> Tensor:
         """Actions (..., A) without gradient."""
-        cumulative = self.probabilities.detach().cumsum(-1)
-        draw = _uniform(cumulative[..., :1], rng) * cumulative[..., -1:]
-        index = (cumulative < draw).sum(-1).clamp(max=cumulative.shape[-1] - 1)
+        below = self.probabilities.cumsum(-1)[
+            ..., :-1
+        ]  # chance of each action but the last, or one before
+        draw = torch.rand((*below.shape[:-1], 1), generator=rng, device=rng.device)
+        index = (below <= draw.to(below.device)).sum(-1, keepdim=True)
         # Without the checks of F.one_hot, which take longer than all of this.
-        return torch.zeros_like(cumulative).scatter_(-1, index.unsqueeze(-1), 1.0)
+        return torch.zeros_like(self.probabilities).scatter_(-1, index, 1.0)
 
     def rsample(self, rng: torch.Generator) -> Tensor:
         """Straight-through Gumbel-softmax, temperature 0.5."""

@@ -16,7 +16,7 @@ from amago2.value_bins import symlog
 
 
 class Actor(nn.Module):
-    """States (..., D) -> policies with leading shape (..., G)."""
+    """States (..., D) -> policies with leading shape (..., G), one for each discount."""
 
     def __init__(
         self, width: int, hidden: Sequence[int], discounts: int, actions: ActionSpec
@@ -25,9 +25,11 @@ class Actor(nn.Module):
         self.actions, self.discounts = actions, discounts
         self.net = Mlp([width, *hidden, discounts * policy_outputs(actions)])
 
-    def forward(self, states: Tensor) -> Policy:
-        """Policies of every discount."""
-        return make_policy(self.actions, self.net(states).unflatten(-1, (self.discounts, -1)))
+    def forward(self, states: Tensor, acting: bool = False) -> Policy:
+        """Policies of every discount; those of the last one, (...), if `acting`."""
+        outputs = self.net(states)
+        outputs = outputs.view(*outputs.shape[:-1], self.discounts, -1)
+        return make_policy(self.actions, outputs.select(-2, -1) if acting else outputs)
 
 
 def discount_feature(discounts: Tensor) -> Tensor:

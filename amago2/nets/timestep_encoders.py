@@ -95,10 +95,10 @@ class Encoder(nn.Module):
         """
         reward = (symlog(reward) if self.symlog_reward else reward).unsqueeze(-1)
         if valid is None:
-            return self.encode(observation, torch.cat([reward, action], -1), None, rng)
+            return self.encode(observation, [reward, action], None, rng)
         sequence, position = valid.nonzero(as_tuple=True)
         flat = {key: x[sequence, position] for key, x in observation.items()}
-        previous = torch.cat([reward, action], -1)[sequence, position]
+        previous = [x[sequence, position] for x in (reward, action)]
         encoded = self.encode(flat, previous, (sequence, len(valid)), rng)
         padded = encoded.new_zeros(*valid.shape, encoded.shape[-1])
         padded[sequence, position] = encoded
@@ -107,11 +107,14 @@ class Encoder(nn.Module):
     def encode(
         self,
         observation: Observation,
-        previous: Tensor,
+        previous: list[Tensor],
         batch: tuple[Tensor, int] | None,
         rng: torch.Generator | None,
     ) -> Tensor:
-        """Encode valid timesteps (M, ...); `batch`: the sub-sequence of each (M,), their number."""
+        """Encode valid timesteps (M, ...), after the `previous` reward (M, 1) and action (M, A).
+
+        `batch`: the sub-sequence of each timestep (M,), and how many there are.
+        """
         raise NotImplementedError
 
 
@@ -142,12 +145,12 @@ class FeedForward(Encoder):
     def encode(
         self,
         observation: Observation,
-        previous: Tensor,
+        previous: list[Tensor],
         batch: tuple[Tensor, int] | None,
         rng: torch.Generator | None,
     ) -> Tensor:
         """See `Encoder.encode`."""
-        joined = torch.cat([*(observation[key].float() for key in self.keys), previous], -1)
+        joined = torch.cat([*(observation[key].float() for key in self.keys), *previous], -1)
         encoded: Tensor = self.out_norm(self.net(self.norm(joined, batch is not None)))
         return encoded
 
@@ -203,7 +206,7 @@ class Convolutional(Encoder):
     def encode(
         self,
         observation: Observation,
-        previous: Tensor,
+        previous: list[Tensor],
         batch: tuple[Tensor, int] | None,
         rng: torch.Generator | None,
     ) -> Tensor:
@@ -212,7 +215,7 @@ class Convolutional(Encoder):
         if self.augment and batch is not None and rng is not None:
             frames = images.augment(frames, *batch, rng)
         seen = self.image_norm(self.project(self._features(frames)))
-        beside = torch.cat([previous, *(observation[key].float() for key in self.vectors)], -1)
+        beside = torch.cat([*previous, *(observation[key].float() for key in self.vectors)], -1)
         before = self.previous(self.norm(beside, batch is not None))
         encoded: Tensor = self.out_norm(self.merge(torch.cat([seen, before], -1)))
         return encoded
@@ -269,7 +272,7 @@ class GridLanguage(Encoder):
     def encode(
         self,
         observation: Observation,
-        previous: Tensor,
+        previous: list[Tensor],
         batch: tuple[Tensor, int] | None,
         rng: torch.Generator | None,
     ) -> Tensor:
@@ -279,7 +282,7 @@ class GridLanguage(Encoder):
         _, heard = self.recurrent(self.embedding(tokens.long()))
         sentence = self.language_norm(self.language(heard[0]))
         vectors = [observation[key].float() for key in self.vectors]
-        rest = self.vector(torch.cat([previous, *vectors], -1))
+        rest = self.vector(torch.cat([*previous, *vectors], -1))
         encoded: Tensor = self.out_norm(self.merge(torch.cat([seen, sentence, rest], -1)))
         return encoded
 

@@ -163,10 +163,10 @@ class KeyValueCache:
             self.entries[:, :, :end] = kept
         ends[0] = end + 1
         steps += 1
-        seen = np.minimum(steps, self.context)
-        longest, unseen = int(seen.max()), None
-        if seen.min() < longest:
-            mask = np.arange(longest) < (longest - seen)[:, None]
+        counts = steps.tolist()  # for few rollouts, shorter work than NumPy's
+        longest, unseen = min(max(counts), self.context), None
+        if min(counts) < longest:
+            mask = np.arange(longest) < (longest - steps)[:, None]
             by_head = mask.repeat(self.entries.shape[1] // len(mask), 0)[:, None]
             unseen = torch.from_numpy(by_head).to(self.entries.device)
         return Window(end + 1 - longest, end + 1, unseen)
@@ -200,7 +200,7 @@ class Weights(NamedTuple):
         )
 
 
-class Block(Fixing):
+class Block(nn.Module):
     """One Transformer block."""
 
     def __init__(self, config: TransformerTrajectory) -> None:
@@ -214,10 +214,6 @@ class Block(Fixing):
         self.ff1, self.ff2 = SigmaLinear(width, hidden), SigmaLinear(hidden, width)
         self.head_scale = nn.Parameter(torch.ones(config.heads, 1, 1))
 
-    def fixed(self) -> Weights:
-        """What `step` multiplies by."""
-        return self.weights().fixed(self.rounded)
-
     def weights(self) -> Weights:
         """The present weights."""
         one, two, three, four = (
@@ -228,12 +224,6 @@ class Block(Fixing):
         ff1, ff2 = self.ff1.affine(), self.ff2.affine()
         return Weights(one, qkv, self.head_scale, out, two, three, ff1, four, ff2)
 
-    def finish(self, x: Tensor, merged: Tensor, w: Weights, rng: torch.Generator | None) -> Tensor:
-        """The rest of the block: x (..., D), the scaled heads joined (..., D) -> (..., D)."""
-        x = x + _norm(product(merged, w.out), w.norm2)
-        hidden = F.leaky_relu(product(_norm(x, w.norm3), w.ff1))
-        return x + dropout(product(_norm(hidden, w.norm4), w.ff2), self.rate, rng)
-
     def forward(self, x: Tensor, rng: torch.Generator | None) -> Tensor:
         """x (B, L, D) -> (B, L, D), causal."""
         w = self.weights()
@@ -241,23 +231,31 @@ class Block(Fixing):
         qkv = product(_norm(x, w.norm1), w.qkv).view(n, length, 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
         attended = _attend(q, k, v)
-        return self.finish(x, (attended * w.head_scale).transpose(1, 2).flatten(2), w, rng)
-
-    def step(self, x: Tensor, entries: Tensor, at: Window) -> Tensor:
-        """x (N, D) -> (N, D), writing one of the entries (N * H, room, 2, D / H)."""
-        w = self._fixed or self.fixed()
-        qkv = product(_norm(x, w.norm1), w.qkv).view(len(entries), 3, -1)
-        entries.select(1, at.end - 1).copy_(qkv[:, 1:])
-        keys, values = entries.narrow(1, at.start, at.end - at.start).unbind(2)
-        # A row times a matrix: a matrix times a column takes four times as long.
-        scores = torch.bmm(qkv[:, :1].to(keys.dtype), keys.transpose(1, 2))
-        if at.unseen is not None:
-            scores.masked_fill_(at.unseen, -torch.inf)
-        attended = torch.bmm(scores.softmax(-1), values).view(x.shape)
-        return self.finish(x, attended, w, None)
+        x, change = _finish(x, (attended * w.head_scale).transpose(1, 2).flatten(2), w)
+        return x + dropout(change, self.rate, rng)
 
 
-class Transformer(nn.Module):
+def _finish(x: Tensor, merged: Tensor, w: Weights) -> tuple[Tensor, Tensor]:
+    """The rest of a block, for x (..., D) and the scaled heads joined (..., D): x, what to add."""
+    x = x + _norm(product(merged, w.out), w.norm2)
+    hidden = F.leaky_relu(product(_norm(x, w.norm3), w.ff1))
+    return x, product(_norm(hidden, w.norm4), w.ff2)
+
+
+def _step(w: Weights, x: Tensor, entries: Tensor, at: Window) -> Tensor:
+    """A block's x (N, D) -> (N, D), writing one of its entries (N * H, room, 2, D / H)."""
+    qkv = product(_norm(x, w.norm1), w.qkv).view(len(entries), 3, -1)
+    entries.select(1, at.end - 1).copy_(qkv[:, 1:])
+    keys, values = entries.narrow(1, at.start, at.end - at.start).unbind(2)
+    # A row times a matrix: a matrix times a column takes four times as long.
+    scores = torch.bmm(qkv[:, :1].to(keys.dtype), keys.transpose(1, 2))
+    if at.unseen is not None:
+        scores.masked_fill_(at.unseen, -torch.inf)
+    x, change = _finish(x, torch.bmm(scores.softmax(-1), values).view(x.shape), w)
+    return x + change
+
+
+class Transformer(Fixing):
     """Timestep vectors (B, L, D_in) -> memory-aware states (B, L, D)."""
 
     frequencies: Tensor
@@ -289,18 +287,24 @@ class Transformer(nn.Module):
         steps, end = torch.zeros(rows, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
         return KeyValueCache(c.context, torch.zeros(shape, device=device), steps, end)
 
+    def fixed(self) -> tuple[Affine, list[Weights], Affine]:
+        """What `step` multiplies by: before, in and after the blocks."""
+        blocks = [block.weights().fixed(self.rounded) for block in self.blocks]  # type: ignore[operator]
+        first, last = (Affine(layer.weight, layer.bias) for layer in (self.input, self.norm))
+        return first, blocks, last
+
     def step(self, tokens: Tensor, memory: KeyValueCache) -> Tensor:
         """States (N, D) of the next timestep's tokens (N, D_in); advances `memory` in place."""
-        x = self.input(tokens) + self._positions(memory.steps)
+        first, blocks, last = self._fixed or self.fixed()
+        x = product(tokens, first) + self._positions(memory.steps)
         at = memory.next()
-        for block, entries in zip(self.blocks, memory.entries, strict=True):
-            x = block.step(x, entries, at)  # type: ignore[operator]
-        states: Tensor = self.norm(x)
-        return states
+        for w, entries in zip(blocks, memory.entries.unbind(), strict=True):
+            x = _step(w, x, entries, at)
+        return _norm(x, last)
 
     def _positions(self, time: Tensor) -> Tensor:
         """`positions` of times (N,) on the CPU, from a table that grows."""
-        longest, device = int(time.numpy().max()), self.frequencies.device
+        longest, device = max(time.tolist()), self.frequencies.device
         if self._table is None or len(self._table) <= longest or self._table.device != device:
             times = torch.arange(2 * max(longest, self.config.context), device=device)
             self._table = positions(times, self.frequencies)

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional as F
 
 from amago2 import agent as module
 from amago2.agent import Agent
@@ -32,7 +33,7 @@ def batch(spec: ActionSpec, seed: int = 0, size: int = 6, length: int = 5) -> Ba
     rng = torch.Generator().manual_seed(seed)
     shape = (size, length + 1)
     if spec.kind == "discrete":
-        action = spec.represent(torch.randint(spec.size, shape, generator=rng))
+        action = F.one_hot(torch.randint(spec.size, shape, generator=rng), spec.size).float()
     else:
         action = torch.rand(*shape, spec.size, generator=rng) * 2 - 1
     return Batch(

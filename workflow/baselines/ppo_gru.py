@@ -177,7 +177,7 @@ class PpoRun(Run):
             told |= {"log_prob": policy.log_prob(taken)[:, 0]}
             told |= {"started": torch.from_numpy(rollouts.started)}
             self._note(t, told)  # before the step, which changes the arrays in place
-            stored = self.envs.actions.store(taken[:, 0].cpu())
+            stored = self.envs.actions.store(taken[:, 0].cpu().numpy())
             reward, terminated, truncated = rollouts.step(stored)
             ended = terminated | truncated
             cut_short = torch.from_numpy(truncated & ~terminated)

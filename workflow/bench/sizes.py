@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from amago2.agent import Agent
 from amago2.batch import Batch
@@ -110,7 +111,7 @@ def batch(size: str, made: Config, rng: torch.Generator) -> Batch:
         else:
             observation[key] = torch.randn(whole, generator=rng)
     if actions.kind == "discrete":
-        taken = actions.represent(torch.randint(actions.size, shape, generator=rng))
+        taken = F.one_hot(torch.randint(actions.size, shape, generator=rng), actions.size).float()
     else:
         taken = torch.rand(*shape, actions.size, generator=rng) * 2 - 1
     return Batch(
