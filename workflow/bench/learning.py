@@ -1,18 +1,20 @@
 """Time until small agents have learned what the published implementation was timed on."""
 
 import csv
-import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from amago2.config import Config, build
 from amago2.layers import Layer, read_yaml
+from amago2.resources import computing
+from amago2.train import AgentRun
 from workflow.experiments import Selection, matrices
 from workflow.resolve import Parameters
 from workflow.statistics import area_under_curve
@@ -58,8 +60,10 @@ def config_of(row: str) -> Config:
     task, variant = row.split("/")
     if task == "repeat_previous":
         ind = variant == "ind_actor_ind_critic"
-        over = SUITED if ind else {"collector": {"epochs": 8}, "evaluation": {"every": 1}}
-        return tiny_config(variant, over)
+        every = {"evaluation": {"every": 1}}
+        if ind:
+            return tiny_config(variant, SUITED, {"collector": {"epochs": 32}}, every)
+        return tiny_config(variant, {"collector": {"epochs": 12}}, every)
     if task == "four_popgym":
         return tiny_config(
             variant, *([SUITED] if variant == "ind_actor_ind_critic" else []), FOUR_TASKS
@@ -101,20 +105,49 @@ def precision(mode: str, seed: str) -> dict[str, Any]:
     return {"area": area_under_curve([step for step, _ in scores], curve), "last": curve[-1]}
 
 
-def learning(row: str) -> dict[str, Any]:
-    """Train a row on one thread: CPU seconds and updates until its scores are reached, or None."""
-    with trained(config_of(row)) as run:
-        scores = _scores(run, cue=row.startswith("cue"))
-        spent = json.loads((run / "record.json").read_text())
-        clock = _clock(run)
-    found = [step for step in sorted(scores) if _reached(scores[step], ROWS[row])]
-    last = max(scores)
-    whole = {"all_cpu_s": spent["cpu_s"], "all_updates": spent["updates"], "scores": scores[last]}
-    if not found:
-        return {"cpu_s": None, "updates": None, "steps": None, **whole}
-    share, updates = clock[found[0]]
-    at = {"cpu_s": spent["cpu_s"] * share, "updates": updates, "steps": found[0]}
-    return {**at, **whole}
+class Reached(Exception):
+    """The scores that a run was made for."""
+
+
+class UntilReached(AgentRun):
+    """A run that ends with the first evaluation whose scores are those of a row of `ROWS`."""
+
+    def __init__(self, row: str, config: Config, scratch: Path) -> None:
+        super().__init__(config, scratch)
+        self.row = row
+        self.scores: dict[str, float] = {}
+
+    def _evaluate(self, rollouts: int) -> None:
+        super()._evaluate(rollouts)
+        self.scores = _scores(self.scratch, cue=self.row.startswith("cue"))[self.env_steps]
+        if _reached(self.scores, ROWS[self.row]):
+            raise Reached
+
+
+def learning(row: str, seed: str) -> dict[str, Any]:
+    """Train a row on one thread until its scores are reached: this process's CPU seconds by then.
+
+    They are None if that never happened. The scores are those at the end, reached or not.
+    """
+    config = config_of(row).model_copy(update={"seed": int(seed)})
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        computing(config),
+        closing(UntilReached(row, config, Path(folder))) as run,
+    ):
+        run.resume_or_begin()
+        reached = False
+        try:
+            run.loop()
+        except Reached:
+            reached = True
+        return {
+            "cpu_s": time.process_time() if reached else None,
+            "all_cpu_s": time.process_time(),
+            "updates": run.updates,
+            "steps": run.env_steps,
+            "scores": run.scores,
+        }
 
 
 def _reached(scores: Mapping[str, float], wanted: Mapping[str, float]) -> bool:
@@ -139,13 +172,3 @@ def _scores(run: Path, cue: bool) -> dict[int, dict[str, float]]:
         step: {task: sum(values) / len(values) for task, values in tasks.items()}
         for step, tasks in found.items()
     }
-
-
-def _clock(run: Path) -> dict[int, tuple[float, int]]:
-    """Share of the run's time that had passed, and updates made, by environment step."""
-    with (run / "compute.csv").open() as file:
-        rows = [
-            (int(r["step"]), float(r["time_s"]), int(r["update"])) for r in csv.DictReader(file)
-        ]
-    whole = max(time for _, time, _ in rows)
-    return {step: (time / whole, update) for step, time, update in rows}

@@ -5,7 +5,7 @@ from typing import Any
 
 from workflow.bench import published
 from workflow.bench.axes import AXES, slope
-from workflow.bench.goals import reached
+from workflow.bench.goals import median_s, reached
 from workflow.statistics import t_interval
 
 Row = dict[str, Any]
@@ -201,26 +201,35 @@ def precision(rows: Sequence[Row]) -> list[str]:
 
 
 def learning(rows: Sequence[Row]) -> list[str]:
-    """Time until the scores of the published implementation are reached."""
+    """Time until the scores of the published implementation are reached, by row and seed."""
     lines = []
-    for r in rows:
-        seconds, said = published.LEARNING[r["row"]]
-        task, variant = r["row"].split("/")
-        scores = ", ".join(f"{score:.2f}" for score in r["scores"].values())
-        reached = r["cpu_s"] is not None
+    for name, (seconds, said) in published.LEARNING.items():
+        same = [r for r in rows if r["row"] == name]
+        if not same:
+            continue
+        task, variant = name.split("/")
+        middle = median_s(same)
+        missed = [r for r in same if r["cpu_s"] is None]
         lines.append(
             [
                 task.replace("_", " "),
                 f"`{variant}`",
-                f"{r['cpu_s']:.0f}" if reached else "not reached",
-                f"{r['updates']:,} updates, {r['steps']:,} steps" if reached else "-",
+                f"{middle:.0f}" if middle else "not reached",
+                ", ".join(f"{r['cpu_s']:.0f}" if r["cpu_s"] else "-" for r in same),
+                ", ".join(f"{r['updates']:,}" if r["cpu_s"] else "-" for r in same),
                 f"{seconds} ({said})",
-                f"{r['cpu_s'] / seconds:.2f}" if reached else "-",
-                f"{scores} after {r['all_updates']:,} updates, {r['all_cpu_s']:.0f} s",
+                f"{middle / seconds:.2f}" if middle else "-",
+                "; ".join(_scores(r) for r in missed) or "-",
             ]
         )
-    head = ["task", "variant", "CPU s to the score", "by then", "published s", "of published"]
-    return table([*head, "whole run: scores"], lines, 2)
+    head = ["task", "variant", "CPU s to the score, median", "each seed", "updates by then"]
+    head += ["published s", "of published", "scores of seeds that never got there"]
+    return table(head, lines, 2)
+
+
+def _scores(row: Row) -> str:
+    each = " ".join(f"{score:.2f}" for score in row["scores"].values())
+    return f"{each} (seed {row['seed']}, {row['updates']:,} updates, {row['all_cpu_s']:.0f} s)"
 
 
 PARTS: dict[str, tuple[str, Callable[[Sequence[Row]], list[str]]]] = {

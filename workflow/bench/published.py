@@ -19,7 +19,7 @@ REPLAY = {  # trajectories written/s, sub-sequences sampled/s
     "1,000 steps of 17 floats": (306, 2480),
     "512 frames of 64x64x3": (52, 549),
 }
-LEARNING = {  # seconds on one core, and what was reached by then
+LEARNING = {  # seconds on one core, and what was known by then
     "repeat_previous/dep_actor_dep_critic": (53, "300 updates, 37 to 69 s"),
     "repeat_previous/ind_actor_ind_critic": (840, "random after 1,400 updates"),
     "four_popgym/dep_actor_dep_critic": (574, "2,400 updates"),
