@@ -248,7 +248,11 @@ def shuffle_rewards(records: Array, lengths: Array, rng: np.random.Generator) ->
 
 
 def make_batch(records: Array, lengths: Array, actions: ActionSpec) -> Batch:
-    """A batch of records (B, L), of which the first `lengths` (B,) of each row are valid."""
+    """A batch of records (B, L), of which the first `lengths` (B,) of each row are valid.
+
+    It is no longer than the longest of them.
+    """
+    records = records[:, : lengths.max()]
 
     def tensor(name: str) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(records[name]))

@@ -17,6 +17,7 @@ from amago2.batch import Batch
 from amago2.checkpoint import make_agent
 from amago2.nets import action_values
 from amago2.nets.critic import TwoHotCritic
+from amago2.nets.distributions import Categorical
 from amago2.spaces import ActionSpec
 from tests.amago2.toy import small
 
@@ -222,6 +223,36 @@ def test_exact_and_sampled_values_have_the_same_mean() -> None:
     a.config = a.config.model_copy(update={"expectation": "exact"})
     exact = a._policy_value(a.critic, base, policy, 1, rng())
     assert torch.allclose(sampled, exact, rtol=0.03, atol=0.02)
+
+
+def test_the_exact_expectation_is_the_sum_over_all_actions() -> None:
+    """Its gradients are too; also where values are known, or of members that nobody asks for."""
+    a = agent(critic="two_hot", expectation="exact")
+    states = torch.randn(40, 16, generator=rng())
+    base = a.critic.of_states(states).detach()
+    every = action_values.values(a.critic, base, torch.eye(3)[None, None]).detach()
+    taken = torch.eye(3)[torch.randint(3, (40,), generator=rng())][:, None]
+    q = (every * taken).sum(-1)
+    members = torch.randint(4, (2, 40, 2), generator=rng())
+    outputs = torch.randn(40, 2, 3, generator=rng()).requires_grad_()
+    policy = Categorical.of(outputs)
+    plain = (every * policy.probabilities).sum(-1)
+    for asked in (None, members):
+        found = a._policy_value(
+            a.critic, base, policy, 1, rng(), differentiable=True, members=asked, known=(taken, q)
+        )
+        one, other = ((x if asked is None else x.gather(0, asked)).sum() for x in (found, plain))
+        assert torch.allclose(one, other, rtol=1e-5)
+        gradients = (torch.autograd.grad(x, outputs, retain_graph=True)[0] for x in (one, other))
+        assert torch.allclose(*gradients, rtol=1e-4, atol=1e-5 * float(every.abs().max()))
+
+
+@torch.no_grad()
+def test_the_last_discount_acts() -> None:
+    a = agent()
+    states = torch.randn(5, 16, generator=rng())
+    acting = a.actor(states, acting=True).probabilities
+    assert torch.equal(acting, a.actor(states).probabilities[:, -1])
 
 
 def test_an_action_that_the_policy_always_takes_has_no_advantage() -> None:

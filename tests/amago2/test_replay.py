@@ -107,17 +107,16 @@ def test_other_spaces_are_refused(tmp_path: Path) -> None:
         other.load(tmp_path)
 
 
-def test_batches_mark_padding_and_the_first_action(tmp_path: Path) -> None:
-    replay = Replay(tmp_path, RECORD, 10**6, "timesteps", shard=50)
-    tokens = trajectory(1, 2)
-    tokens["action"][0] = -1
-    replay.add(tokens, "task")
-    records, lengths = sample(replay, batch=1, context=4)
+def test_batches_mark_padding_and_the_first_action() -> None:
+    records, lengths = np.zeros((2, 7), RECORD), np.array([3, 5])
+    for row, length in zip(records, lengths, strict=True):
+        row[:length] = trajectory(1, length - 1)
+        row["action"][0] = -1
     batch = make_batch(records, lengths, SPEC)
-    assert batch.valid.tolist() == [[True, True, True, False, False]]
+    assert batch.valid.tolist() == [[True, True, True, False, False], [True] * 5]
     assert batch.action[0, :3].tolist() == [[0, 0, 0], [0, 1, 0], [0, 1, 0]]
-    assert batch.reward.shape == (1, 5)
-    assert batch.observation["o"].shape == (1, 5, 2)
+    assert batch.reward.shape == (2, 5)  # the longest, not the room that there was
+    assert batch.observation["o"].shape == (2, 5, 2)
 
 
 def test_saving_waits_for_full_shards_to_reach_the_disk(

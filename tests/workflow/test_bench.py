@@ -13,8 +13,20 @@ from amago2.agent import Agent
 from amago2.batch import Batch
 from amago2.config import Config
 from amago2.nets.transformer import Transformer
+from tests.amago2.toy import small
 from workflow.bench import __main__ as bench
-from workflow.bench import axes, measures, memory, page, plain, plots, sizes
+from workflow.bench import (
+    axes,
+    goals,
+    learning,
+    measures,
+    memory,
+    page,
+    plain,
+    plots,
+    published,
+    sizes,
+)
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TINY = {
@@ -138,6 +150,41 @@ def test_every_part_has_jobs_that_its_table_shows() -> None:
         jobs = list(bench.jobs(part))
         assert jobs
         assert len({tuple(job.values()) for job in jobs}) == len(jobs)
+
+
+def test_a_learning_run_ends_with_the_scores_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small(collector={"epochs": 3}, evaluation={"every": 1})
+    monkeypatch.setattr(learning, "config_of", lambda _: config)
+    found = {}
+    for wanted in (-1e9, 1e9):
+        monkeypatch.setitem(learning.ROWS, "toy/one", {"": wanted})
+        found[wanted] = learning.learning("toy/one", "3")
+    steps = config.collector.actors * config.collector.steps_per_epoch
+    assert found[-1e9]["steps"] == steps
+    assert found[-1e9]["cpu_s"] == pytest.approx(found[-1e9]["all_cpu_s"], rel=0.01)
+    assert found[1e9]["steps"] == 3 * steps
+    assert found[1e9]["cpu_s"] is None
+
+
+def test_a_learning_row_counts_by_its_middle_seed() -> None:
+    """A seed that never got there is slower than all others."""
+    name, (seconds, _) = next(iter(published.LEARNING.items()))
+
+    def goal(*found: float | None) -> tuple[float, str]:
+        rows = [
+            {"row": name, "seed": str(seed), "cpu_s": cpu_s, "all_cpu_s": 99.0, "updates": 7}
+            | {"scores": {"task": 0.25}}
+            for seed, cpu_s in enumerate(found)
+        ]
+        ((_, _, ratio),) = goals.reached({"learning": {"rows": rows}})
+        return ratio, page.learning(rows)[-1]
+
+    ratio, line = goal(None, 10.0, 5.0)
+    assert ratio == seconds / 10
+    assert "0.25 (seed 0, 7 updates, 99 s)" in line
+    ratio, line = goal(None, 10.0, None)
+    assert ratio == 0
+    assert "not reached" in line
 
 
 def test_the_page_says_what_was_measured() -> None:

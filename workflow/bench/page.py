@@ -245,7 +245,7 @@ PARTS: dict[str, tuple[str, Callable[[Sequence[Row]], list[str]]]] = {
         "Learning curves of bfloat16 and float32: mean height on RepeatPreviousEasy, Dep./Dep.",
         precision,
     ),
-    "learning": ("Learning: CPU seconds of one thread, two runs at once", learning),
+    "learning": ("Learning: CPU seconds of one thread in bfloat16, two runs at once", learning),
 }
 
 
