@@ -39,9 +39,7 @@ class Categorical:
 
     def sample(self, rng: torch.Generator) -> Tensor:
         """Actions (..., A) without gradient."""
-        below = self.probabilities.cumsum(-1)[
-            ..., :-1
-        ]  # chance of each action but the last, or one before
+        below = self.probabilities[..., :-1].cumsum(-1)  # chance of each action or one before
         draw = torch.rand((*below.shape[:-1], 1), generator=rng, device=rng.device)
         index = (below <= draw.to(below.device)).sum(-1, keepdim=True)
         # Without the checks of F.one_hot, which take longer than all of this.
