@@ -75,6 +75,7 @@ class Collector:
         self.device = agent.device
         n = len(envs)
         self.memory = agent.initial_memory(n)
+        self.rows = np.arange(n)
         self.staged = np.zeros((n, 64), record_type(envs.observations, envs.actions))
         self.rollout = np.zeros(n, np.int64)  # number of each actor's present rollout
         self.time = np.zeros(n, np.int64)  # its timesteps so far
@@ -103,9 +104,8 @@ class Collector:
         return finished
 
     def _policy_actions(self, rng: torch.Generator) -> Array:
-        rows = np.arange(len(self.envs))
-        at = self.time - self.piece_start
-        previous = self.staged["reward"][rows, at], self.staged["action"][rows, at]
+        at = self.rows, self.time - self.piece_start
+        previous = self.staged["reward"][at], self.staged["action"][at]
         return act(self.agent, self.envs, *previous, self.memory, rng)
 
     def _advance(self, actions: Array) -> list[Finished]:
@@ -116,20 +116,19 @@ class Collector:
                 f"{self.config.env.entry} gave a reward of {reward[row]} (task "
                 f"{self.envs.task(row)}, timestep {self.time[row] + 1}); rewards must be finite"
             )
-        rows = np.arange(len(self.envs))
-        self._stage(rows, actions, reward, terminated)
-        finished, ended = [], []
-        for row in rows.tolist():
-            self.history[row].append(actions[row])
-            if terminated[row] or truncated[row]:
-                finished.append(Finished(self.envs.task(row), float(self.value[row])))
-                self._store_piece(row)
-                self.rollout[row] += 1
-                ended.append(row)
-            elif self.time[row] - self.piece_start[row] >= self.piece_limit[row]:
-                self._store_piece(row)
+        self._stage(self.rows, actions, reward, terminated)
+        for history, action in zip(self.history, actions, strict=True):
+            history.append(action)
+        over = terminated | truncated
+        full = self.time - self.piece_start >= self.piece_limit
+        for row in np.flatnonzero(over | full).tolist():
+            self._store_piece(row)
+            if not over[row]:
                 self._begin_piece(row)
+        ended = np.flatnonzero(over).tolist()
+        finished = [Finished(self.envs.task(row), float(self.value[row])) for row in ended]
         if ended:
+            self.rollout[ended] += 1
             self._begin_rollouts(ended)
         return finished
 
