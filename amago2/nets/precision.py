@@ -15,23 +15,69 @@ def as_factor(x: Tensor) -> Tensor:
     return x.to(torch.get_autocast_dtype(device) if half else torch.float32)
 
 
+LARGE = 2**15
+"""Elements of a weight from which on packing it makes products with a few rows shorter."""
+
+
 class Affine(NamedTuple):
-    """Weight and bias of a linear layer, or of the scaling behind a LayerNorm."""
+    """Weight (O, I) and bias (O,) of a linear layer, or of the scaling behind a LayerNorm."""
 
     weight: Tensor
     bias: Tensor | None
 
+    def of(self, x: Tensor) -> Tensor:
+        """Outputs (..., O) of x (..., I)."""
+        return F.linear(x, self.weight, self.bias)
+
+    def activated(self, x: Tensor) -> Tensor:
+        """`of`, through a leaky ReLU."""
+        return F.leaky_relu(F.linear(x, self.weight, self.bias))
+
     def fixed(self, half: bool) -> "Affine":
-        """For acting: without gradient, and rounded to bfloat16 if `half`."""
-        kind = torch.bfloat16 if half else self.weight.dtype
-        bias = None if self.bias is None else self.bias.detach().to(kind)
-        return Affine(self.weight.detach().to(kind), bias)
+        """For acting: without gradient; a large one packed on a CPU, or in bfloat16 if `half`."""
+        weight = self.weight.detach()
+        bias = None if self.bias is None else self.bias.detach()
+        on_cpu = weight.device.type == "cpu"
+        if on_cpu and weight.numel() < LARGE:  # its products are too short for either to pay
+            return FixedAffine(weight, bias) if half else Affine(weight, bias)
+        if half:
+            weight, bias = weight.bfloat16(), None if bias is None else bias.bfloat16()
+        if on_cpu and _packs(half):
+            weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
+        return FixedAffine(weight, bias)
 
 
-def product(x: Tensor, affine: Affine) -> Tensor:
-    """`F.linear`, for which x is rounded as the weights are; autocast rounds both by itself."""
-    rounded = affine.weight.dtype == torch.bfloat16
-    return F.linear(x.bfloat16() if rounded else x, *affine)
+def _packs(half: bool) -> bool:
+    """Whether this build of PyTorch and, for bfloat16, this processor have packed products."""
+    built = torch.backends.mkldnn.is_available()
+    return built and (not half or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
+
+
+class FixedAffine(Affine):
+    """An `Affine` for acting: inputs of any type, and float32 outputs of `of`.
+
+    A packed weight has oneDNN's own layout, and takes half as long to read. The operations for it
+    are those that `torch.compile` makes of a linear layer on a CPU; they have no public name, and
+    no gradient.
+    """
+
+    __slots__ = ()
+
+    def of(self, x: Tensor) -> Tensor:
+        """See `Affine.of`."""
+        x = x.to(self.weight.dtype)
+        return (self._packed(x, "none") if self.weight.is_mkldnn else super().of(x)).float()
+
+    def activated(self, x: Tensor) -> Tensor:
+        """See `Affine.activated`."""
+        x = x.to(self.weight.dtype)
+        if self.weight.is_mkldnn:
+            return self._packed(x, "leaky_relu", 0.01)
+        return super().activated(x).float()
+
+    def _packed(self, x: Tensor, after: str, *slope: float) -> Tensor:
+        y: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, *self, after, slope, "")
+        return y
 
 
 class Fixing(nn.Module):
@@ -47,6 +93,10 @@ class Fixing(nn.Module):
     def fixed(self) -> Any:
         """What is kept until training mode is entered."""
         raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes over: packed weights cannot be copied."""
+        return {**self.__dict__, "_fixed": None}
 
     def train(self, mode: bool = True) -> Self:
         """Enter training or evaluation mode."""

@@ -7,13 +7,12 @@ import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from amago2.config import FeedForwardEncoder, GridLanguageEncoder, ImageEncoder
 from amago2.moments import Moments
 from amago2.nets import images
-from amago2.nets.precision import Affine, Fixing, product
+from amago2.nets.precision import Affine, Fixing
 from amago2.spaces import ActionSpec
 from amago2.value_bins import symlog
 
@@ -38,11 +37,10 @@ class Mlp(Fixing, nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class. No module is called on the way, for the sake of short steps."""
-        first, *others = self._fixed or self._affines()
-        x = product(x, first)
-        for affine in others:
-            x = product(F.leaky_relu(x), affine)
-        return x if self._fixed is None else x.float()
+        *hidden, last = self._fixed or self._affines()
+        for affine in hidden:
+            x = affine.activated(x)
+        return last.of(x)
 
 
 class InputNorm(Fixing, Moments):

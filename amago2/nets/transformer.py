@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amago2.config import TransformerTrajectory
-from amago2.nets.precision import Affine, Fixing, product
+from amago2.nets.precision import Affine, Fixing
 
 
 class SigmaLinear(nn.Module):
@@ -135,7 +135,7 @@ class Window(NamedTuple):
 class KeyValueCache:
     """Keys and values of the last `context` timesteps of N rollouts.
 
-    entries: (layers, N * H, room, 2, D / H). The latest timestep of all rollouts is left of `end`;
+    entries: (layers, 2, N * H, room, D / H). The latest timestep of all rollouts is left of `end`;
     there is more room than context, so that the entries need to move to the left but rarely.
     steps (N,) int64, timesteps seen since the reset, and end (1,) int64 are on the CPU.
     """
@@ -156,18 +156,18 @@ class KeyValueCache:
     def next(self) -> Window:
         """Make room for one more timestep, and say where it is."""
         ends, steps = self.end.numpy(), self.steps.numpy()
-        end = int(ends[0])
-        if end == self.entries.shape[2]:
-            kept = self.entries[:, :, end - self.context + 1 :].clone()
-            end = self.context - 1
-            self.entries[:, :, :end] = kept
-        ends[0] = end + 1
         steps += 1
         counts = steps.tolist()  # for few rollouts, shorter work than NumPy's
         longest, unseen = min(max(counts), self.context), None
+        end = int(ends[0])
+        if end == self.entries.shape[3]:
+            kept = self.entries[..., end - longest + 1 :, :].clone()
+            end = longest - 1
+            self.entries[..., :end, :] = kept
+        ends[0] = end + 1
         if min(counts) < longest:
             mask = np.arange(longest) < (longest - steps)[:, None]
-            by_head = mask.repeat(self.entries.shape[1] // len(mask), 0)[:, None]
+            by_head = mask.repeat(self.entries.shape[2] // len(mask), 0)[:, None]
             unseen = torch.from_numpy(by_head).to(self.entries.device)
         return Window(end + 1 - longest, end + 1, unseen)
 
@@ -228,7 +228,7 @@ class Block(nn.Module):
         """x (B, L, D) -> (B, L, D), causal."""
         w = self.weights()
         n, length, _ = x.shape
-        qkv = product(_norm(x, w.norm1), w.qkv).view(n, length, 3, self.heads, -1)
+        qkv = w.qkv.of(_norm(x, w.norm1)).view(n, length, 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
         attended = _attend(q, k, v)
         x, change = _finish(x, (attended * w.head_scale).transpose(1, 2).flatten(2), w)
@@ -237,18 +237,18 @@ class Block(nn.Module):
 
 def _finish(x: Tensor, merged: Tensor, w: Weights) -> tuple[Tensor, Tensor]:
     """The rest of a block, for x (..., D) and the scaled heads joined (..., D): x, what to add."""
-    x = x + _norm(product(merged, w.out), w.norm2)
-    hidden = F.leaky_relu(product(_norm(x, w.norm3), w.ff1))
-    return x, product(_norm(hidden, w.norm4), w.ff2)
+    x = x + _norm(w.out.of(merged), w.norm2)
+    hidden = w.ff1.activated(_norm(x, w.norm3))
+    return x, w.ff2.of(_norm(hidden, w.norm4))
 
 
 def _step(w: Weights, x: Tensor, entries: Tensor, at: Window) -> Tensor:
-    """A block's x (N, D) -> (N, D), writing one of its entries (N * H, room, 2, D / H)."""
-    qkv = product(_norm(x, w.norm1), w.qkv).view(len(entries), 3, -1)
-    entries.select(1, at.end - 1).copy_(qkv[:, 1:])
-    keys, values = entries.narrow(1, at.start, at.end - at.start).unbind(2)
+    """A block's x (N, D) -> (N, D), writing one of its entries (2, N * H, room, D / H)."""
+    qkv = w.qkv.of(_norm(x, w.norm1)).view(entries.shape[1], 3, -1).transpose(0, 1)
+    entries.select(2, at.end - 1).copy_(qkv[1:])
+    keys, values = entries.narrow(2, at.start, at.end - at.start).unbind()
     # A row times a matrix: a matrix times a column takes four times as long.
-    scores = torch.bmm(qkv[:, :1].to(keys.dtype), keys.transpose(1, 2))
+    scores = torch.bmm(qkv[0].unsqueeze(1), keys.transpose(1, 2))
     if at.unseen is not None:
         scores.masked_fill_(at.unseen, -torch.inf)
     x, change = _finish(x, torch.bmm(scores.softmax(-1), values).view(x.shape), w)
@@ -283,7 +283,7 @@ class Transformer(Fixing):
         """Empty memory of `rows` rollouts."""
         c = self.config
         room = c.context + max(16, c.context // 4)
-        shape = (c.layers, rows * c.heads, room, 2, c.width // c.heads)
+        shape = (c.layers, 2, rows * c.heads, room, c.width // c.heads)
         steps, end = torch.zeros(rows, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
         return KeyValueCache(c.context, torch.zeros(shape, device=device), steps, end)
 
@@ -291,12 +291,12 @@ class Transformer(Fixing):
         """What `step` multiplies by: before, in and after the blocks."""
         blocks = [block.weights().fixed(self.rounded) for block in self.blocks]  # type: ignore[operator]
         first, last = (Affine(layer.weight, layer.bias) for layer in (self.input, self.norm))
-        return first, blocks, last
+        return first.fixed(self.rounded), blocks, last
 
     def step(self, tokens: Tensor, memory: KeyValueCache) -> Tensor:
         """States (N, D) of the next timestep's tokens (N, D_in); advances `memory` in place."""
         first, blocks, last = self._fixed or self.fixed()
-        x = product(tokens, first) + self._positions(memory.steps)
+        x = first.of(tokens) + self._positions(memory.steps)
         at = memory.next()
         for w, entries in zip(blocks, memory.entries.unbind(), strict=True):
             x = _step(w, x, entries, at)

@@ -340,23 +340,28 @@ def test_bfloat16_products_give_nearly_the_same_loss_and_gradients(actor: str, c
 
 
 @torch.inference_mode()
-def test_acting_in_bfloat16_differs_by_rounding_only() -> None:
-    """Steps with products in bfloat16: policies within .02 of those in float32."""
-    found = []
-    for precision in (None, "bfloat16"):
+def test_acting_with_packed_weights_differs_by_rounding_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Policies of some steps: the plain ones to 1e-5, in bfloat16 to .02; small weights as such."""
+
+    def policies(precision: str | None, large: int) -> torch.Tensor:
+        monkeypatch.setattr("amago2.nets.precision.LARGE", large)
         a = make_agent(small(learner={"precision": precision}), BOXES, DISCRETE).eval()
-        memory = a.initial_memory(6)
-        data = batch(DISCRETE, length=8)
-        policies = []
+        memory, data = a.initial_memory(6), batch(DISCRETE, length=8)
+        found = []
         for t in range(9):
-            encoded = a.encoder(
-                {"o": data.observation["o"][:, t]}, data.reward[:, t], data.action[:, t]
-            )
-            policies.append(a.actor(a.trunk.step(encoded, memory)).probabilities)
-        found.append(torch.stack(policies))
-    one, other = found
-    assert not torch.equal(one, other)
-    assert torch.allclose(one, other, atol=0.02)
+            observation = {"o": data.observation["o"][:, t]}
+            encoded = a.encoder(observation, data.reward[:, t], data.action[:, t])
+            found.append(a.actor(a.trunk.step(encoded, memory)).probabilities)
+        return torch.stack(found)
+
+    plain = policies(None, 10**9)
+    packed, rounded = policies(None, 0), policies("bfloat16", 0)
+    assert torch.allclose(packed, plain, atol=1e-5)
+    assert torch.allclose(rounded, plain, atol=0.02)
+    assert not torch.allclose(rounded, plain, atol=1e-5)
+    assert torch.equal(policies("bfloat16", 10**9), plain)
 
 
 def test_critic_at_actions_equals_the_plain_product() -> None:
