@@ -26,6 +26,8 @@ from workflow.receipts import read
 
 INPUTS, ACTIONS, SIDE, TOKENS = 40, 12, 64, 9
 """Sizes of a typical observation and action space: the real ones need the simulator."""
+FEW = 4
+"""Actions where an expectation over all of them is chosen."""
 SMALL_BYTES = 1e9
 """What an update of a baseline takes of memory, at most."""
 
@@ -153,10 +155,12 @@ def _heads(config: Config) -> int:
     actor = 4 * _mlp([width, *a.head_widths, discounts * ACTIONS])  # learned, and the target
     if a.critic == "popart":
         return actor + 5 * a.critics * _mlp([width, *a.head_widths, discounts * ACTIONS])
-    samples = ACTIONS if a.expectation == "exact" else a.value_samples
-    ascent = 2 if a.actor == "policy_gradient" else samples
+    if a.expectation == "exact":  # each action, without gradient
+        target = baseline = FEW
+    else:  # a policy gradient goes backward through its sample
+        target, baseline = 1, 2 if a.actor == "policy_gradient" else a.value_samples
     each = discounts * _mlp([*a.head_widths, a.bins])  # the state's own product is made once
-    return actor + a.critics * (4 * width * a.head_widths[0] + (4 + ascent) * each)
+    return actor + a.critics * (4 * width * a.head_widths[0] + (3 + target + baseline) * each)
 
 
 def _mlp(sizes: list[int]) -> int:
