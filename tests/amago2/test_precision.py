@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amago2.nets import precision
 from amago2.nets.precision import Affine, FixedAffine
 from amago2.nets.timestep_encoders import Mlp
 from amago2.seeding import seeded_init
@@ -58,9 +57,9 @@ def test_only_large_weights_are_packed_and_rounded() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("half", [False, True])
 def test_without_packed_products_plain_ones_do(half: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On builds of PyTorch without oneDNN, or processors without bfloat16 products of it."""
+    """On builds of PyTorch without oneDNN."""
     packed = layer(BIG).fixed(half)
-    monkeypatch.setattr(precision, "_packs", lambda half: False)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     plain = layer(BIG).fixed(half)
     assert isinstance(plain, FixedAffine)
     assert not plain.weight.is_mkldnn
