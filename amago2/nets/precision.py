@@ -34,7 +34,7 @@ class Affine(NamedTuple):
         return F.leaky_relu(F.linear(x, self.weight, self.bias))
 
     def fixed(self, half: bool) -> "Affine":
-        """For acting: without gradient; a large one packed on a CPU, or in bfloat16 if `half`."""
+        """For acting, without gradient: if large packed on a CPU, and in bfloat16 if `half`."""
         weight = self.weight.detach()
         bias = None if self.bias is None else self.bias.detach()
         on_cpu = weight.device.type == "cpu"
@@ -69,7 +69,7 @@ class FixedAffine(Affine):
         return (self._packed(x, "none") if self.weight.is_mkldnn else super().of(x)).float()
 
     def activated(self, x: Tensor) -> Tensor:
-        """See `Affine.activated`."""
+        """See `Affine.activated`; of a packed weight, in its type, as the next one takes it."""
         x = x.to(self.weight.dtype)
         if self.weight.is_mkldnn:
             return self._packed(x, "leaky_relu", 0.01)
