@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,24 @@ def test_operations_agree_with_a_count_by_hand() -> None:
     """31 MFLOP for the Transformer and 71 for the critics, forward and backward, a token."""
     per_token = cost.flops_per_update(ml45_sized()) / 257 / 1e6
     assert 60 < per_token < 150
+
+
+@pytest.mark.parametrize(
+    ("actor", "sampled"), [("policy_gradient", 1 + 2), ("filtered_imitation", 1 + 5)]
+)
+def test_an_exact_expectation_values_every_action(actor: str, sampled: int) -> None:
+    """Forwards of the critics: four actions for the target and four for the actor.
+
+    Sampled, the target takes one and a policy gradient two, or filtered imitation one a sample.
+    """
+    agent = {"actor": actor, "critic": "two_hot", "value_samples": 5}
+    one, other = (small(agent={**agent, "expectation": kind}) for kind in ("sampled", "exact"))
+    a = one.agent
+    sizes = [*a.head_widths, a.bins]
+    forward = len(a.discounts) * sum(x * y for x, y in pairwise(sizes))
+    tokens = one.learner.batch * (one.trajectory.context + 1)
+    more = cost.flops_per_update(other) - cost.flops_per_update(one)
+    assert more == 2 * tokens * a.critics * forward * (4 + 4 - sampled)
 
 
 def test_work_grows_with_batch_and_updates() -> None:
