@@ -63,11 +63,17 @@ def tf32(allowed: bool) -> Iterator[None]:
 
 
 def cpu_name() -> str:
-    """Name of the processor, or its architecture."""
+    """Name of the processor, or its architecture.
+
+    With family and model, since a virtual machine's name may stand for several generations.
+    """
+    facts: dict[str, str] = {}
     for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
+        name, _, value = line.partition(":")
+        facts.setdefault(name.strip(), value.strip())
+    if "model name" not in facts:
+        return platform.machine()
+    return f"{facts['model name']}, family {facts.get('cpu family')} model {facts.get('model')}"
 
 
 def check_resources(config: Config, envs: VectorEnv, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """How fast, hungry and dear machines are: `params/hardware.yaml`, and a measurement of this one.
 
-python -m workflow.hardware fit results/smoke      the processor's numbers, from finished runs
+python -m workflow.hardware fit results/smoke               the processor's, from finished runs
+python -m workflow.hardware fit-gpu docs/performance.json   a GPU's, from `make bench ONLY=gpu`
 """
 
 import argparse
@@ -10,17 +11,19 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import yaml
 from pydantic import Field
 
 from amago2.config import load as load_config
+from amago2.layers import ConfigError, Section, read_yaml, validate
 from amago2.layers import Layer as Source
-from amago2.layers import Section, read_yaml, validate
 
 PATH = Path("params") / "hardware.yaml"
+WITHOUT = ("float32", "eager")
+"""What is planned with: neither a lower precision nor a compiler."""
 KERNEL = """
 import time
 import numpy as np
@@ -74,6 +77,10 @@ class Processor(Section):
 class Accelerator(Section):
     """A GPU."""
 
+    device: str = Field(min_length=1)
+    """Part of the name that the driver gives it."""
+    peak: dict[Literal["float32", "tfloat32", "bfloat16"], float]
+    """Its highest rate, in operations a second, by precision of products."""
     flops: float = Field(gt=0)
     updates_per_s: float = Field(gt=0)
     steps_per_s: float = Field(gt=0)
@@ -148,12 +155,44 @@ def fit(results: Path) -> dict[str, object]:
     }
 
 
+def fit_gpu(measured: Path) -> dict[str, float]:
+    """A GPU's numbers that explain best what the paper's updates took on it in float32.
+
+    Raises `ConfigError` if that was not measured.
+    """
+    from scipy.optimize import nnls
+
+    try:
+        data = json.loads(measured.read_text()).get("gpu", {"rows": []})["rows"]
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{measured}: cannot be read: {error}") from None
+    same = [r for r in data if r["measure"] == "gpu" and (r["mode"], r["how"]) == WITHOUT]
+    rows = [r for r in same if "seconds" in r]
+    acting = [r["steps_per_s"] for r in data if r["measure"] == "gpu_actors"]
+    if not rows or not acting:
+        raise ConfigError(f"{measured}: nothing of a GPU in it; run `make bench ONLY=gpu` on one")
+    seconds = np.array([r["seconds"] for r in rows])
+    terms = np.array([[r["tflop"], 1.0] for r in rows])
+    (per_tflop, each), _ = nnls(terms / seconds[:, None], np.ones(len(rows)))  # relative errors
+    return {
+        "flops": float(f"{1e12 / max(per_tflop, 1e-9):.3g}"),
+        "updates_per_s": float(f"{1 / max(each, 1e-9):.3g}"),
+        "steps_per_s": float(f"{max(acting):.3g}"),
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m workflow.hardware", description=__doc__)
-    parser.add_argument("job", choices=["fit"])
-    parser.add_argument("results", type=Path)
-    print(yaml.safe_dump(fit(parser.parse_args(arguments).results), sort_keys=False), end="")
+    parser.add_argument("job", choices=["fit", "fit-gpu"])
+    parser.add_argument("measured", type=Path, help="a budget's results, or docs/performance.json")
+    given = parser.parse_args(arguments)
+    try:
+        found: dict[str, Any] = (fit if given.job == "fit" else fit_gpu)(given.measured)
+    except ConfigError as error:
+        print(f"hardware: {error}", file=sys.stderr)
+        return 1
+    print(yaml.safe_dump(found, sort_keys=False), end="")
     return 0
 
 

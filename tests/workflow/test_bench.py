@@ -12,12 +12,14 @@ import torch
 from amago2.agent import Agent
 from amago2.batch import Batch
 from amago2.config import Config
+from amago2.layers import ConfigError, merge
 from amago2.nets.transformer import Transformer
 from tests.amago2.toy import small
 from workflow.bench import __main__ as bench
 from workflow.bench import (
     axes,
     goals,
+    gpu,
     learning,
     measures,
     memory,
@@ -27,6 +29,7 @@ from workflow.bench import (
     published,
     sizes,
 )
+from workflow.hardware import fit_gpu
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TINY = {
@@ -185,6 +188,83 @@ def test_a_learning_row_counts_by_its_middle_seed() -> None:
     ratio, line = goal(None, 10.0, None)
     assert ratio == 0
     assert "not reached" in line
+
+
+@pytest.fixture
+def gpu_part_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The paper's sizes shrunk, and dynamo without a compiler behind it: no GPU is here."""
+    whole = sizes.config
+
+    def shrunk(size: str, variant: str, over: dict[str, Any] | None = None) -> Config:
+        return whole(size, variant, merge(over or {}, TINY))
+
+    monkeypatch.setattr(sizes, "config", shrunk)
+    monkeypatch.setattr(gpu, "BACKEND", "eager")
+
+
+@pytest.mark.usefixtures("gpu_part_on_a_cpu")
+def test_an_update_of_the_gpu_part_is_the_same_compiled() -> None:
+    losses = {}
+    for how in ("eager", "compiled"):
+        agent, config = gpu.made("popgym", "float32", how, "cpu")
+        losses[how] = gradients(agent, padded("popgym", config))
+    assert_equal(*losses.values())
+
+
+@pytest.mark.usefixtures("gpu_part_on_a_cpu")
+def test_the_gpu_part_measures_and_profiles() -> None:
+    found = gpu.gpu("popgym", "bfloat16", "eager", 1, "cpu")
+    assert found["tflop_per_s"] == pytest.approx(found["tflop"] / found["seconds"])
+    watched = gpu.profile("float32", 2, "cpu", "popgym")
+    assert sum(watched["shares"].values()) == pytest.approx(1)
+    assert 0 < watched["busy"] <= 1
+    assert gpu.gpu_actors("2", "float32", 1, "cpu")["steps_per_s"] > 0
+
+
+def test_the_gpu_part_is_left_out_where_there_is_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(gpu, "missing", lambda: "there is no GPU")
+    with pytest.raises(SystemExit):
+        bench.main(["--only", "gpu"])
+    assert "gpu cannot be measured here: there is no GPU" in capsys.readouterr().err
+    measured: list[str] = []
+    monkeypatch.setattr(bench, "jobs", lambda part: measured.append(part) or [])
+    monkeypatch.setattr(bench, "about", lambda *_: "")
+    monkeypatch.setattr(bench, "write", lambda *_: None)
+    monkeypatch.setattr(bench.psutil, "cpu_percent", lambda interval: 0.0)
+    bench.main(["--docs", str(tmp_path)])
+    assert set(measured) == set(page.PARTS) - {"gpu"}
+    assert "not measured: gpu (there is no GPU)" in capsys.readouterr().err
+
+
+def gpu_rows() -> list[dict[str, Any]]:
+    """As on a GPU that makes 10 TFLOP/s, and 50 updates/s at most; one size does not fit."""
+    tflop = {"ml45": 0.4, "popgym": 0.8, "atari": 0.5}
+    rows: list[dict[str, Any]] = [
+        {"measure": "gpu", "size": size, "mode": "float32", "how": "eager"}
+        | {"seconds": each / 10 + 1 / 50, "tflop": each, "tflop_per_s": 7.0, "first_s": 1.0}
+        for size, each in tflop.items()
+    ]
+    rows.append({"measure": "gpu", "size": "babyai", "mode": "float32", "how": "eager"})
+    rows.append({"measure": "gpu_actors", "count": "64", "mode": "float32", "steps_per_s": 5e3})
+    shares = {"gemm": 0.75, "all others": 0.25}
+    rows.append({"measure": "profile", "mode": "float32", "shares": shares, "busy": 0.5})
+    return rows
+
+
+def test_the_gpu_part_has_a_table_and_a_fit_for_the_planner(tmp_path: Path) -> None:
+    text = "\n".join(page.gpu(gpu_rows()))
+    assert "| `ml45` | float32 | eager | 16.7 | 7.0 | - | - | 1.0 |" in text
+    assert "| `babyai` | float32 | eager | does not fit |" in text
+    assert "| `gemm` | 75.0% |" in text
+    measured = tmp_path / "performance.json"
+    measured.write_text(json.dumps({"gpu": {"rows": gpu_rows()}}))
+    expected = {"flops": 1e13, "updates_per_s": 50, "steps_per_s": 5e3}
+    assert fit_gpu(measured) == pytest.approx(expected, rel=0.01)
+    measured.write_text("{}")
+    with pytest.raises(ConfigError, match="nothing of a GPU in it"):
+        fit_gpu(measured)
 
 
 def test_the_page_says_what_was_measured() -> None:

@@ -83,6 +83,16 @@ def jobs(part: str) -> Iterator[dict[str, str]]:
             for variant in BOTH:
                 asked = {"size": size, "variant": variant, "batch": "2"}
                 yield {"measure": "check", **asked}
+    elif part == "gpu":
+        for size in PAPER_BATCH:
+            for mode in ("float32", "tfloat32", "bfloat16"):
+                for how in ("eager", "compiled"):
+                    yield {"measure": part, "size": size, "mode": mode, "how": how}
+        for count in ("16", "64"):
+            for mode in ("float32", "bfloat16"):
+                yield {"measure": "gpu_actors", "count": count, "mode": mode}
+        for mode in ("float32", "bfloat16"):
+            yield {"measure": "profile", "mode": mode}
     elif part == "precision":
         for mode in ("float32", "bfloat16"):
             yield from ({"measure": part, "mode": mode, "seed": str(seed)} for seed in range(3))
@@ -115,13 +125,15 @@ def combined(rounds: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]
 
 def _here(arguments: Sequence[str]) -> dict[str, Any]:
     """What `measure` asks a fresh process for."""
-    from workflow.bench import learning, measures, memory, scaling
+    from workflow.bench import gpu, learning, measures, memory, scaling
 
     name, *given, repeats = arguments
     if name in ("learning", "precision"):
         return getattr(learning, name)(*given)
     if name in ("account", "check"):
         return getattr(memory, name)(*given)
+    if name in ("gpu", "gpu_actors", "profile"):
+        return getattr(gpu, name)(*given, int(repeats))
     if name == "scaling":
         return {"points": scaling.scaling(given[0], int(repeats))}
     result = getattr(measures, name)(*given, int(repeats))
@@ -138,6 +150,8 @@ def about(part: str, repeats: int, busy: float) -> str:
     often = ONCE.get(part, f"medians of {repeats} repeats")
     if part in ROUNDS:
         often = f"medians of {ROUNDS[part]} runs, one after the other, of {repeats} repeats each"
+    if part == "gpu":
+        often = f"on {torch.cuda.get_device_name()}; {often}"
     said = (
         f"{cores} cores ({cpu_name()}), Python {platform.python_version()}, PyTorch "
         f"{torch.__version__}; {often}; {busy:.0f} % busy at the start"
@@ -172,7 +186,7 @@ def updated(docs: Path, data: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m workflow.bench", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=list(page.PARTS), default=list(page.PARTS))
+    parser.add_argument("--only", nargs="+", choices=list(page.PARTS))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--docs", type=Path, default=DOCS)
     parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
@@ -180,9 +194,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.measure:
         print(json.dumps(_here(given.measure)))
         return
+    from workflow.bench import gpu
+
+    lacking = gpu.missing()
+    if lacking and "gpu" in (given.only or ()):
+        parser.error(f"argument --only: gpu cannot be measured here: {lacking}")
+    if lacking and not given.only:
+        print(f"not measured: gpu ({lacking})", file=sys.stderr)
+    parts = given.only or [part for part in page.PARTS if not (lacking and part == "gpu")]
     stored = given.docs / "performance.json"
     data = json.loads(stored.read_text()) if stored.exists() else {}
-    for part in given.only:
+    for part in parts:
         busy = psutil.cpu_percent(interval=2)
         with ThreadPoolExecutor(AT_ONCE.get(part, 1)) as pool:
             rounds = [

@@ -58,7 +58,7 @@ def updater(
     """One update of the learner, its batch in memory: loss, gradients, clip, step, targets."""
     parameters = [p for p in agent.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=fused)
-    rng = torch.Generator().manual_seed(0)
+    rng = torch.Generator(agent.device).manual_seed(0)
 
     def update() -> None:
         loss, _ = agent.loss(batch, rng)
@@ -115,11 +115,12 @@ THREADS = {"tiny": 1, "medium": 2}
 """The small one's products are too short for a second thread."""
 
 
-def _actor_config(net: str, count: int) -> Config:
+def actor_config(net: str, count: int, mode: str) -> Config:
     """RepeatPreviousEasy, with the networks of a size or of the learning checks (tiny)."""
     tiny = tiny_config("dep_actor_dep_critic")
     collector = tiny.collector.model_copy(update={"actors": count, "steps_per_epoch": 104})
-    over: dict[str, Any] = {"collector": collector}
+    learner = tiny.learner.model_copy(update=_precision(mode))
+    over: dict[str, Any] = {"collector": collector, "learner": learner}
     if net != "tiny":
         made = sizes.config(net, "dep_actor_dep_critic")
         over |= {"agent": made.agent, "encoder": made.encoder, "trajectory": made.trajectory}
@@ -131,11 +132,9 @@ def actors(net: str, count: str, mode: str, repeats: int) -> Result:
 
     `mode` is plain (no cache), cached, or bfloat16 (with a cache, and products in bfloat16).
     """
-    config = _actor_config(net, int(count))
-    learner = config.learner.model_copy(update=_precision(mode))
-    config = config.model_copy(update={"learner": learner})
+    config = actor_config(net, int(count), mode)
     with plain.plain_actors() if mode == "plain" else contextlib.nullcontext():
-        seconds = _collecting(config, THREADS[net], repeats)
+        seconds = collecting(config, THREADS[net], repeats)
     return {"steps_per_s": config.collector.steps_per_epoch * int(count) / seconds}
 
 
@@ -144,7 +143,7 @@ def policy(net: str, count: str, mode: str, repeats: int) -> Result:
     torch.set_num_threads(THREADS[net])
     keep_freed_memory()
     n = int(count)
-    config = _actor_config(net, n).trajectory.model_copy(update={"context": 128})
+    config = actor_config(net, n, mode).trajectory.model_copy(update={"context": 128})
     assert isinstance(config, TransformerTrajectory)
     transformer = Transformer(64, config).eval()
     tokens = torch.randn(n, 128, 64, generator=torch.Generator().manual_seed(0))
@@ -162,7 +161,7 @@ def policy(net: str, count: str, mode: str, repeats: int) -> Result:
         return {"steps_per_s": 128 * n / median_s(rollout, repeats)}
 
 
-def _collecting(config: Config, threads: int, repeats: int) -> float:
+def collecting(config: Config, threads: int, repeats: int) -> float:
     """Median seconds of an epoch of collecting."""
     torch.set_num_threads(threads)
     keep_freed_memory()
@@ -286,7 +285,7 @@ def startup(repeats: int) -> Result:
 def first_update(repeats: int) -> Result:
     """Seconds since this process began, after its first environment step and first update."""
     torch.set_num_threads(1)
-    config = _actor_config("tiny", 16)
+    config = actor_config("tiny", 16, "float32")
     envs = start(config.env, 16)
     agent = make_agent(config, envs.observations, envs.actions)
     began = psutil.Process().create_time()

@@ -155,6 +155,40 @@ def scaling(rows: Sequence[Row]) -> list[str]:
     return [*table(head, lines, 5), "", "![Cost against size](images/performance_scaling.png)"]
 
 
+def gpu(rows: Sequence[Row]) -> list[str]:
+    """The paper's own batches on a GPU, its actors, and kernels of the largest size's update."""
+    lines = [
+        [
+            f"`{r['size']}`",
+            r["mode"],
+            r["how"],
+            f"{1 / r['seconds']:.1f}" if "seconds" in r else "does not fit",
+            f"{r['tflop_per_s']:.1f}" if "seconds" in r else "-",
+            f"{r['utilisation']:.0%}" if "utilisation" in r else "-",
+            f"{r['allocated_gib']:.1f}" if "allocated_gib" in r else "-",
+            f"{r['first_s']:.1f}" if "seconds" in r else "-",
+        ]
+        for r in rows
+        if r["measure"] == "gpu"
+    ]
+    head = ["benchmark", "", "", "updates/s", "TFLOP/s", "of the data sheet's", "peak (GiB)"]
+    acting = [
+        f"{r['count']} actors of the medium net, {r['mode']}: {r['steps_per_s']:,.0f} steps/s"
+        for r in rows
+        if r["measure"] == "gpu_actors"
+    ]
+    profiles = []
+    for r in rows:
+        if r["measure"] == "profile":
+            kernels = [[f"`{name}`", f"{share:.1%}"] for name, share in r["shares"].items()]
+            said = (
+                f"The update of the largest size in {r['mode']}: kernels run {r['busy']:.0%} of it."
+            )
+            profiles += ["", said, "", *table(["kernel", "of all kernels' time"], kernels, 1)]
+    body = table([*head, "first update (s)"], lines, 3)
+    return [*body, "", *(f"- {one}." for one in acting), *profiles]
+
+
 def memory(rows: Sequence[Row]) -> list[str]:
     """The account of an update's tensors, and how it compares with the allocator's."""
     parts = ("weights and targets", "gradients", "moments", "batch", "kept for backward")
@@ -240,6 +274,7 @@ PARTS: dict[str, tuple[str, Callable[[Sequence[Row]], list[str]]]] = {
     "replay": ("Replay on disk, page cache hot", replay),
     "run": ("Whole runs: the tiny size of the learning checks, 1 thread", run),
     "scaling": ("How costs grow", scaling),
+    "gpu": ("Learner at the paper's sizes on a GPU: Ind./Ind.", gpu),
     "memory": ("Memory of an update of Ind./Ind.: an account of its tensors (GiB)", memory),
     "precision": (
         "Learning curves of bfloat16 and float32: mean height on RepeatPreviousEasy, Dep./Dep.",

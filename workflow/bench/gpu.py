@@ -1,0 +1,135 @@
+"""The paper's sizes on a GPU: updates/s by precision, compiled or not, and what a profile shows.
+
+All arguments are text, as they come from the command line; all results are numbers.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+
+from amago2.agent import Agent
+from amago2.config import Config
+from amago2.resources import tf32
+from workflow.bench import sizes
+from workflow.bench.measures import Result, actor_config, collecting, updater
+from workflow.cost import flops_per_update
+from workflow.hardware import Accelerator, load
+
+Precision = Literal["float32", "tfloat32", "bfloat16"]
+PRECISIONS: dict[Precision, str | None] = {
+    "float32": None,
+    "tfloat32": "tfloat32",
+    "bfloat16": "bfloat16",
+}
+BACKEND = "inductor"
+LARGEST = "procgen_memory_hard"
+LISTED = 12
+"""Kernels of a profile that are named; the others are summed."""
+
+
+def missing() -> str | None:
+    """Why nothing can be measured here, if so."""
+    return None if torch.cuda.is_available() else "PyTorch finds no CUDA device"
+
+
+def made(size: str, mode: Precision, how: str, device: str) -> tuple[Agent, Config]:
+    """An agent of Ind./Ind. at one of the paper's sizes, its loss perhaps compiled."""
+    precision = None if mode == "float32" else mode
+    over: dict[str, Any] = {"device": device, "learner": {"precision": precision}}
+    config = sizes.config(size, "ind_actor_ind_critic", over)
+    agent = sizes.agent(size, config)
+    if how == "compiled":
+        torch._dynamo.config.recompile_limit = 64  # a part is compiled anew for each kind of call
+        agent._loss = torch.compile(agent._loss, backend=BACKEND)  # type: ignore[method-assign]
+    return agent, config
+
+
+def _update(size: str, mode: Precision, how: str, device: str) -> tuple[Callable[[], None], float]:
+    """An update with the paper's batch, and its floating-point operations."""
+    agent, config = made(size, mode, how, device)
+    batch = sizes.batch(size, config, torch.Generator().manual_seed(0)).to(agent.device)
+    return updater(agent, batch)[1], flops_per_update(config)
+
+
+def _seconds(work: Callable[[], None], device: str) -> float:
+    """Seconds of one call, until the device has done it."""
+    began = time.perf_counter()
+    work()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def gpu(size: str, mode: Precision, how: str, repeats: int, device: str = "cuda") -> Result:
+    """An update: its seconds, operations per second, memory, and how long the first one took.
+
+    `how` is eager or compiled. Nothing if it does not fit.
+    """
+    update, flops = _update(size, mode, how, device)
+    try:
+        with tf32(mode == "tfloat32"):
+            first = _seconds(update, device)
+            for _ in range(3):
+                _seconds(update, device)
+            seconds = statistics.median(_seconds(update, device) for _ in range(4 * repeats))
+    except torch.OutOfMemoryError:
+        return {}
+    found = {
+        "seconds": seconds,
+        "tflop": flops / 1e12,
+        "tflop_per_s": flops / seconds / 1e12,
+        "first_s": first,
+    }
+    if device == "cuda":
+        found["allocated_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        if known := accelerator(device_name()):
+            found["utilisation"] = flops / seconds / known.peak[mode]
+    return found
+
+
+def profile(
+    mode: Precision, repeats: int, device: str = "cuda", size: str = LARGEST
+) -> dict[str, Any]:
+    """Where updates of the largest size spend their time: each kernel's share of all kernels' time.
+
+    `busy` is that time, as a share of the clock's.
+    """
+    update, _ = _update(size, mode, "eager", device)
+    kind = torch.profiler.ProfilerActivity
+    with tf32(mode == "tfloat32"):
+        for _ in range(3):
+            _seconds(update, device)
+        activities = [kind.CPU, kind.CUDA] if device == "cuda" else [kind.CPU]
+        with torch.profiler.profile(activities=activities) as watched:
+            took = sum(_seconds(update, device) for _ in range(repeats))
+    spent = {
+        event.key: event.self_device_time_total if device == "cuda" else event.self_cpu_time_total
+        for event in watched.key_averages()
+    }
+    total = sum(spent.values())
+    named = sorted(((us / total, name) for name, us in spent.items()), reverse=True)[:LISTED]
+    shares = {name: share for share, name in named}
+    return {
+        "shares": {**shares, "all others": 1 - sum(shares.values())},
+        "busy": total / took / 1e6,
+    }
+
+
+def gpu_actors(count: str, mode: Precision, repeats: int, device: str = "cuda") -> Result:
+    """Steps/s of the medium net's actors, their policy on a GPU: as `measures.actors`."""
+    config = actor_config("medium", int(count), mode).model_copy(update={"device": device})
+    seconds = collecting(config, 1, repeats)
+    return {"steps_per_s": config.collector.steps_per_epoch * int(count) / seconds}
+
+
+def device_name() -> str:
+    """What the driver calls the GPU."""
+    return torch.cuda.get_device_name(0)
+
+
+def accelerator(name: str) -> Accelerator | None:
+    """What `params/hardware.yaml` says of a GPU of this name."""
+    return next((gpu for gpu in load().gpus.values() if gpu.device in name), None)
