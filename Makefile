@@ -26,8 +26,8 @@ PYTEST := $(RUN) OMP_NUM_THREADS=1 python -m pytest
 SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce plan status pull crate figures tables doctor test test-browser test-docker \
-	test-slurm lint verify licences bench benchmark-table \
+.PHONY: help setup reproduce plan status pull crate figures tables doctor test test-browser test-gpu \
+	test-docker test-slurm lint verify licences bench benchmark-table \
 	learn-check retro-roms lock clean distclean
 
 help:  ## this list
@@ -72,7 +72,8 @@ test: setup  ## linters, types, contracts, unit and end-to-end tests
 	$(MAKE) --no-print-directory lint || status=1; \
 	$(PYTEST) -n 2 --dist loadgroup --durations 10 -rs || status=1; \
 	echo "not run here: make learn-check (minutes of training), make test-browser (Chromium)," \
-		"make test-docker and make test-slurm (as root, with a container engine and Slurm)"; \
+		"make test-gpu (an NVIDIA GPU), make test-docker and make test-slurm (as root, with a" \
+		"container engine and Slurm)"; \
 	[ $$status = 0 ] || echo "make test: FAILED" >&2; \
 	exit $$status
 
@@ -93,6 +94,9 @@ test-browser: setup  ## the report in a real browser; installs Debian's Chromium
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null \
 		|| apt-get install -y --no-install-recommends chromium chromium-driver
 	@$(PYTEST) -m browser
+
+test-gpu: setup  ## losses, acting and resumed runs on an NVIDIA GPU, as on the CPU
+	@$(PYTEST) -m gpu tests/gpu
 
 test-docker: setup  ## training in a real container engine, as root; about 10 minutes (EXPERIMENT=name)
 	@$(if $(EXPERIMENT),AMAGO2_TEST_EXPERIMENT=$(EXPERIMENT)) $(PYTEST) -m docker tests/docker

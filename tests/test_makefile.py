@@ -69,8 +69,8 @@ def test_the_browser_is_installed_only_where_it_is_missing(checkout: Path) -> No
     assert "apt-get called" in said.stdout
 
 
-@pytest.mark.parametrize("name", ["docker", "slurm"])
-def test_what_needs_root_is_a_target_of_its_own(name: str) -> None:
+@pytest.mark.parametrize("name", ["gpu", "docker", "slurm"])
+def test_what_not_every_machine_has_is_a_target_of_its_own(name: str) -> None:
     words = make(ROOT, "-n", f"test-{name}", "EXPERIMENT=popgym").stdout.split()
     assert words[-4:] == ["pytest", "-m", name, f"tests/{name}"]
     assert ("AMAGO2_TEST_EXPERIMENT=popgym" in words) == (name == "docker")

@@ -27,7 +27,8 @@ def _learner(rows: list[dict[str, Any]]) -> list[Goal]:
     best: dict[tuple[str, str], float] = {}
     for row in rows:
         key = row["size"], row["variant"]
-        best[key] = max(best.get(key, 0.0), row["tokens_per_s"] / published.LEARNER[key])
+        if known := published.LEARNER.get(key):
+            best[key] = max(best.get(key, 0.0), row["tokens_per_s"] / known)
     return [
         (
             f"learner, {size}, `{variant}`: tokens/s",

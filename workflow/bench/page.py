@@ -41,7 +41,7 @@ def learner(rows: Sequence[Row]) -> list[str]:
     lines = []
     for r in rows:
         base = _plain(r, rows, ("size", "variant"))["tokens_per_s"]
-        known = published.LEARNER[r["size"], r["variant"]]
+        known = published.LEARNER.get((r["size"], r["variant"]))
         lines.append(
             [
                 r["size"],

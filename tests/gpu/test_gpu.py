@@ -1,0 +1,110 @@
+"""What a real CUDA device must do as the CPU does: `make test-gpu`, on a machine that has one."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from amago2.agent import Agent
+from amago2.checkpoint import make_agent
+from amago2.resources import tf32
+from amago2.spaces import ActionSpec
+from amago2.train import train
+from tests.amago2.test_agent import BOXES, CONTINUOUS, DISCRETE, batch, gradients
+from tests.amago2.test_train import content, interrupted_at
+from tests.amago2.toy import small
+from workflow.bench import gpu
+
+pytestmark = pytest.mark.gpu
+DEVICE = "cuda"
+
+
+@pytest.fixture(autouse=True)
+def _device() -> None:
+    assert torch.cuda.is_available(), f"make test-gpu needs an NVIDIA GPU: {gpu.missing()}"
+
+
+def agent(device: str, spec: ActionSpec, learner: dict[str, Any], **settings: Any) -> Agent:
+    """The same weights on any device; advantages weigh smoothly, since rounding decides signs."""
+    over = {"agent": {**settings, "filter": "exponential"}, "trajectory": {"dropout": 0.05}}
+    made = make_agent(small(**over, learner=learner, device=device), BOXES, spec)
+    return made.train()
+
+
+def on(device: str, spec: ActionSpec, learner: dict[str, Any], **settings: Any) -> Any:
+    """Loss and gradients of one batch; all draws are the CPU's."""
+    made = agent(device, spec, learner, **settings)
+    loss, found = gradients(made, batch(spec, size=16).to(made.device))
+    return loss, torch.cat([g.cpu().flatten() for g in found.values()])
+
+
+@pytest.mark.parametrize("spec", [DISCRETE, CONTINUOUS], ids=["discrete", "continuous"])
+@pytest.mark.parametrize("critic", ["two_hot", "popart"])
+@pytest.mark.parametrize("actor", ["filtered_imitation", "policy_gradient"])
+def test_losses_and_gradients_are_those_of_the_cpu(
+    actor: str, critic: str, spec: ActionSpec
+) -> None:
+    there, here = (on(device, spec, {}, actor=actor, critic=critic) for device in (DEVICE, "cpu"))
+    assert there[0] == pytest.approx(here[0], rel=1e-4)
+    assert (there[1] - here[1]).norm() <= 1e-3 * here[1].norm()
+
+
+@pytest.mark.parametrize("precision", ["tfloat32", "bfloat16"])
+def test_lower_precisions_are_close(precision: str) -> None:
+    exact = on(DEVICE, DISCRETE, {})
+    with tf32(precision == "tfloat32"):
+        rounded = on(DEVICE, DISCRETE, {"precision": precision})
+    assert rounded[0] == pytest.approx(exact[0], rel=0.02)
+    assert torch.cosine_similarity(rounded[1], exact[1], 0) > 0.99
+
+
+@pytest.mark.parametrize("precision", [None, "bfloat16"])
+def test_steps_with_a_cache_are_the_whole_sequence(precision: str | None) -> None:
+    made = agent(DEVICE, DISCRETE, {"precision": precision}).eval()
+    seen = batch(DISCRETE, size=4).to(made.device)
+    memory = made.initial_memory(4)
+    half = torch.autocast(DEVICE, torch.bfloat16, enabled=precision is not None)
+    with torch.inference_mode():
+        with half:
+            whole = made.trunk(
+                made.encoder(seen.observation, seen.reward, seen.action), seen.time, None
+            )
+        for t in range(5):
+            step = {key: x[:, t] for key, x in seen.observation.items()}
+            encoded = made.encoder(step, seen.reward[:, t], seen.action[:, t])
+            state = made.trunk.step(encoded, memory)
+            tolerance = 1e-4 if precision is None else 0.05
+            assert torch.allclose(state, whole[:, t].float(), atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize(
+    "over", [{}, {"learner": {"precision": "bfloat16"}}], ids=["float32", "bfloat16"]
+)
+def test_a_run_that_was_killed_goes_on_to_the_same_bits(
+    tmp_path: Path, over: dict[str, Any]
+) -> None:
+    config = small(device=DEVICE, **over)
+    whole = train(config, tmp_path / "whole")
+    interrupted_at(config, tmp_path / "killed", epoch=3)
+    assert content(train(config, tmp_path / "killed")) == content(whole)
+
+
+def test_images_are_seen_as_on_the_cpu() -> None:
+    """Convolutions, group norms and random shifts, recomputed in the backward pass."""
+    boxes = {"image": gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)}
+    encoder = {"kind": "cnn", "depths": [4, 8], "features": 16, "output": 8, "recompute_frames": 7}
+    found = []
+    for device in (DEVICE, "cpu"):
+        config = small(device=device, encoder=encoder, agent={"filter": "exponential"})
+        made = make_agent(config, boxes, DISCRETE).train()
+        plain = batch(DISCRETE)
+        image = torch.arange(6 * 6 * 64 * 64 * 3).view(6, 6, 64, 64, 3).remainder(251).byte()
+        seen = type(plain)({"image": image}, *list(vars(plain).values())[1:])
+        loss, grads = gradients(made, seen.to(made.device))
+        found.append((loss, torch.cat([g.cpu().flatten() for g in grads.values()])))
+    there, here = found
+    assert there[0] == pytest.approx(here[0], rel=1e-4)
+    assert (there[1] - here[1]).norm() <= 1e-3 * here[1].norm()
