@@ -30,7 +30,7 @@ from workflow.files import write_atomically
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 MARKS = "<!-- measured: from here to the next mark by `make bench` -->", "<!-- end of measured -->"
 BOTH = ("dep_actor_dep_critic", "ind_actor_ind_critic")
-VARIANTS = (*BOTH, "dep_actor_ind_critic", "ind_actor_dep_critic")
+MIXED = ("dep_actor_ind_critic", "ind_actor_dep_critic")
 PAPER_BATCH = {
     "ml45": 4, "popgym": 2, "procgen_easy": 4, "procgen_memory_hard": 1, "atari": 4, "babyai": 2,
 }  # fmt: skip
@@ -48,11 +48,11 @@ NETS = (("tiny", "8"), ("tiny", "16"), ("tiny", "64"), ("medium", "16"))
 
 def jobs(part: str) -> Iterator[dict[str, str]]:
     """What a part measures: the arguments of each measurement by name, `measure` naming it."""
-    if part == "learner":
+    if part in ("learner", "variants"):
         for size in ("small", "medium", "pixels"):
-            for variant in VARIANTS:
+            for variant in BOTH if part == "learner" else MIXED:
                 for mode in ("plain", "float32", "bfloat16"):
-                    yield {"measure": part, "size": size, "variant": variant, "mode": mode}
+                    yield {"measure": "learner", "size": size, "variant": variant, "mode": mode}
     elif part == "paper":
         for size, batch in PAPER_BATCH.items():
             for mode in ("float32", "bfloat16"):

@@ -32,6 +32,10 @@ SUITED = {  # what the Ind. losses need here: see docs/learning.md
     "learner": {"learning_rate": 1e-3, "updates_per_epoch": 75},
     "collector": {"epochs": 16},
 }
+UNSATURATED = {  # what keeps its policies able to change their minds: see docs/learning.md
+    "learner": {"weight_decay": 0.5},
+    "collector": {"epochs": 45},
+}
 
 
 def tiny_config(variant: str, *over: Mapping[str, Any]) -> Config:
@@ -66,8 +70,13 @@ def config_of(row: str) -> Config:
         config = tiny_config(variant, *suited, FOUR_TASKS)
     else:
         config = cue_recall_config(variant, task.removeprefix("cue_"))
-    learner = config.learner.model_copy(update={"precision": "bfloat16"})
-    return config.model_copy(update={"learner": learner})
+        if variant == "dep_actor_ind_critic":
+            config = _changed(config, UNSATURATED)
+    return _changed(config, {"learner": {"precision": "bfloat16"}})
+
+
+def _changed(config: Config, over: Mapping[str, Any]) -> Config:
+    return build([Layer("before", config.model_dump(mode="json")), Layer("row", over)])
 
 
 ROWS: dict[str, dict[str, float]] = {

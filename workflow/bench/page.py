@@ -268,6 +268,7 @@ def _scores(row: Row) -> str:
 
 PARTS: dict[str, tuple[str, Callable[[Sequence[Row]], list[str]]]] = {
     "learner": ("Learner: one update, batch in memory, 2 threads", learner),
+    "variants": ("Learner: the variants between, for which nothing is published", learner),
     "paper": ("Learner at the paper's sizes: Ind./Ind., smaller batches, 2 threads", paper),
     "actors": ("Actors: policy, environment (RepeatPreviousEasy) and replay", actors),
     "policy": ("Actors: the policy's Transformer alone, context 128", actors),
