@@ -96,7 +96,7 @@ test-browser: setup  ## the report in a real browser; installs Debian's Chromium
 	@$(PYTEST) -m browser
 
 test-gpu: setup  ## losses, acting and resumed runs on an NVIDIA GPU, as on the CPU
-	@$(PYTEST) -m gpu tests/gpu
+	@CUBLAS_WORKSPACE_CONFIG=:4096:8 $(PYTEST) -m gpu tests/gpu
 
 test-docker: setup  ## training in a real container engine, as root; about 10 minutes (EXPERIMENT=name)
 	@$(if $(EXPERIMENT),AMAGO2_TEST_EXPERIMENT=$(EXPERIMENT)) $(PYTEST) -m docker tests/docker

@@ -23,9 +23,14 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
         return Batch(
-            {key: x.to(device, non_blocking=True) for key, x in self.observation.items()},
+            {key: _copied(x, device) for key, x in self.observation.items()},
             *(
-                x.to(device, non_blocking=True)
+                _copied(x, device)
                 for x in (self.reward, self.action, self.terminated, self.time, self.valid)
             ),
         )
+
+
+def _copied(x: Tensor, device: torch.device) -> Tensor:
+    """On another device; a copy to a GPU goes on beside the host if it is from pinned memory."""
+    return (x.pin_memory() if device.type == "cuda" else x).to(device, non_blocking=True)

@@ -111,13 +111,17 @@ def optimizer_state(
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Take over what `optimizer_state` gave."""
+    """Take over what `optimizer_state` gave.
+
+    Only a fused optimiser keeps its count of steps where the parameter is.
+    """
+    fused = bool(optimizer.defaults.get("fused"))
     for i, parameter in enumerate(parameters):
         prefix = f"optimizer.{i}."
         optimizer.state[parameter] = {
-            name.removeprefix(prefix): value.clone().to(parameter.device)
+            key: value.clone().to(parameter.device if fused or key != "step" else "cpu")
             for name, value in tensors.items()
-            if name.startswith(prefix)
+            if (key := name.removeprefix(prefix)) != name
         }
         if not optimizer.state[parameter]:
             del optimizer.state[parameter]

@@ -23,7 +23,7 @@ from amago2.config import Config
 from amago2.data_parallel import end_with_parent
 from amago2.layers import RunError
 from amago2.replay import Replay
-from amago2.resources import computing, tf32
+from amago2.resources import computing
 from amago2.spaces import Array
 from amago2.workers import PATIENCE_S, start
 
@@ -166,8 +166,7 @@ def _work(pipe: Connection, config: Config) -> None:
 
 
 def _serve(pipe: Connection, config: Config) -> None:
-    precise = tf32(config.learner.precision == "tfloat32")
-    with precise, computing(config), closing(start(config.env, config.collector.actors)) as envs:
+    with computing(config), closing(start(config.env, config.collector.actors)) as envs:
         agent, waiting = make_agent(config, envs.observations, envs.actions), _Waiting()
         worker = _Worker(Collector(config, envs, agent, waiting), agent, waiting)
         pipe.send((None, None))

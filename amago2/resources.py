@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -29,25 +30,37 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def computing(config: RunConfig) -> Iterator[None]:
-    """Thread count and deterministic algorithms, as long as training lasts.
+    """Thread count, precision and deterministic algorithms, as long as training lasts.
 
-    Raises `ConfigError` if the device is not there.
+    Raises `ConfigError` if the device is not there, or too few of them.
     """
+    agent = config.learner if isinstance(config, Config) else None
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             "device is 'cuda', but PyTorch finds no CUDA device here; use --set device=cpu"
         )
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", (agent and agent.ranks) or 1))  # of this machine
+    if config.device == "cuda" and ranks > torch.cuda.device_count():
+        raise ConfigError(
+            f"learner.ranks needs {ranks} GPUs here, and PyTorch finds {torch.cuda.device_count()}"
+        )
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     keep_freed_memory()
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    guard: Any = torch.utils.deterministic
+    filled = guard.fill_uninitialized_memory
     torch.set_num_threads(config.threads)
     # On CUDA some operations have no deterministic form: they warn instead of stopping the run.
     torch.use_deterministic_algorithms(True, warn_only=config.device == "cuda")
+    # Nothing reads memory before it is written, so it need not be filled first.
+    guard.fill_uninitialized_memory = False
     try:
-        yield
+        with tf32((agent and agent.precision) == "tfloat32"):
+            yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
+        guard.fill_uninitialized_memory = filled
 
 
 @contextmanager

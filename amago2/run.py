@@ -354,7 +354,7 @@ class Run(ABC):
 
     def _record(self, out: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
         wall = self.wall_before + time.monotonic() - self.clock
-        gpu = {"name": self.gpu.name, "joules": self.gpu.joules()} if self.gpu.name else None
+        gpu = {"name": self.gpu.name} if self.gpu.name else None
         return {
             "hash": self.config.hash,
             "training_version": self.config.training_version,

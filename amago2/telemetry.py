@@ -6,7 +6,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,28 +81,33 @@ class Gpu:
                 self.handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
             except pynvml.NVMLError:
                 self.handle = None
-        self._joules_at_start = self.joules()
-
-    def joules(self) -> float:
-        """Energy counter of the device, 0 where it has none."""
-        if self.handle is None:
-            return 0.0
-        try:
-            return float(self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle)) / 1e3
-        except self.nvml.NVMLError:
-            return 0.0
+        self._joules_at_start = self._told().get("gpu_joules", 0.0)
 
     def sample(self) -> dict[str, float]:
-        """Utilisation (share), memory (bytes), power (watts), energy since the start (joules)."""
+        """Utilisation (share), memory (bytes), power (watts), energy since the start (joules).
+
+        What the device does not tell is left out: not every card tells all.
+        """
+        found = self._told()
+        if "gpu_joules" in found:
+            found["gpu_joules"] -= self._joules_at_start
+        return found
+
+    def _told(self) -> dict[str, float]:
+        found: dict[str, float] = {}
         if self.handle is None:
-            return {}
-        rates = self.nvml.nvmlDeviceGetUtilizationRates(self.handle)
-        return {
-            "gpu_util": rates.gpu / 100,
-            "gpu_memory_bytes": float(self.nvml.nvmlDeviceGetMemoryInfo(self.handle).used),
-            "gpu_watts": self.nvml.nvmlDeviceGetPowerUsage(self.handle) / 1e3,
-            "gpu_joules": self.joules() - self._joules_at_start,
+            return found
+        nvml = self.nvml
+        asked: dict[str, Callable[[Any], float]] = {
+            "gpu_util": lambda gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu / 100,
+            "gpu_memory_bytes": lambda gpu: float(nvml.nvmlDeviceGetMemoryInfo(gpu).used),
+            "gpu_watts": lambda gpu: nvml.nvmlDeviceGetPowerUsage(gpu) / 1e3,
+            "gpu_joules": lambda gpu: nvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1e3,
         }
+        for name, ask in asked.items():
+            with suppress(nvml.NVMLError):
+                found[name] = ask(self.handle)
+        return found
 
     @property
     def name(self) -> str | None:

@@ -19,7 +19,7 @@ from amago2.learn import Learner, NotFinite
 from amago2.origin import adopt
 from amago2.overlap import Beside
 from amago2.replay import record_type
-from amago2.resources import check_resources, computing, tf32
+from amago2.resources import check_resources, computing
 from amago2.run import Epoch, Run, carry_out, default_scratch
 
 
@@ -34,10 +34,7 @@ def train(
 
     With `origin`, a finished run's folder, it begins where that one ended: see `adopt`.
     """
-    with (
-        together(config.learner.ranks, assist) as ranks,
-        tf32(config.learner.precision == "tfloat32"),
-    ):
+    with together(config.learner.ranks, assist) as ranks:
         if origin is not None and not (out / "record.json").exists():
             adopt(config, origin, scratch or default_scratch(out))
         return carry_out(partial(AgentRun, ranks=ranks), config, out, scratch, provenance)
@@ -52,7 +49,7 @@ def assist(ranks: Ranks) -> None:
         if told := ranks.told():
             about, tensors = told
             config = Config.model_validate(about["config"])
-            with tf32(config.learner.precision == "tfloat32"), computing(config):
+            with computing(config):
                 _assist(ranks, config, about, tensors)
 
 

@@ -15,6 +15,17 @@ def as_factor(x: Tensor) -> Tensor:
     return x.to(torch.get_autocast_dtype(device) if half else torch.float32)
 
 
+def unrolled(rnn: nn.RNNBase, x: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Outputs (B, L, D) and last hidden state (layers, B, D) of x (B, L, D_in).
+
+    On CUDA in float32 always: autocast would have cuDNN compute in float16, whatever it is set to.
+    """
+    if not x.is_cuda:
+        return rnn(x, hidden)
+    with torch.autocast("cuda", enabled=False):
+        return rnn(x.float(), hidden)
+
+
 LARGE = 2**15
 """Elements of a weight from which on packing it makes products with a few rows shorter."""
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amago2.config import FeedForwardTrajectory, GruTrajectory
+from amago2.nets.precision import unrolled
 from amago2.nets.transformer import dropout
 
 
@@ -44,7 +45,7 @@ class Gru(nn.Module):
 
     def unroll(self, tokens: Tensor, hidden: Tensor | None) -> Tensor:
         """Encode tokens (B, L, D_in), going on from hidden (layers, B, D) if there is one."""
-        states: Tensor = self.norm(self.project(self.gru(tokens, hidden)[0]))
+        states: Tensor = self.norm(self.project(unrolled(self.gru, tokens, hidden)[0]))
         return states
 
     def initial_memory(self, rows: int, device: torch.device) -> HiddenState:
@@ -56,7 +57,7 @@ class Gru(nn.Module):
 
     def step(self, tokens: Tensor, memory: HiddenState) -> Tensor:
         """States (N, D) of the next timestep's tokens (N, D_in); advances `memory` in place."""
-        out, hidden = self.gru(tokens.unsqueeze(1), memory.hidden)
+        out, hidden = unrolled(self.gru, tokens.unsqueeze(1), memory.hidden)
         memory.hidden.copy_(hidden)
         memory.steps += 1
         states: Tensor = self.norm(self.project(out.squeeze(1)))

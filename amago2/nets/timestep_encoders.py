@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from amago2.config import FeedForwardEncoder, GridLanguageEncoder, ImageEncoder
 from amago2.moments import Moments
 from amago2.nets import images
-from amago2.nets.precision import Affine, Fixing
+from amago2.nets.precision import Affine, Fixing, unrolled
 from amago2.spaces import ActionSpec
 from amago2.value_bins import symlog
 
@@ -277,7 +277,7 @@ class GridLanguage(Encoder):
         """See `Encoder.encode`."""
         image, tokens = (observation[key] for key in self.keys)
         seen = self.grid(images.scaled(image))
-        _, heard = self.recurrent(self.embedding(tokens.long()))
+        _, heard = unrolled(self.recurrent, self.embedding(tokens.long()))
         sentence = self.language_norm(self.language(heard[0]))
         vectors = [observation[key].float() for key in self.vectors]
         rest = self.vector(torch.cat([*previous, *vectors], -1))

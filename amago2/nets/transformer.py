@@ -97,11 +97,24 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     CPU, and those half as long again as products of blocks.
     """
     if q.is_cuda or q.dtype == torch.float32:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return _repeatable(attended) if q.is_cuda else attended
     if q.shape[2] <= LONGEST_IN_BLOCKS:
         return _attend_in_blocks(*(x.flatten(0, 1) for x in (q, k, v))).view(q.shape)
     with torch.autocast("cpu", enabled=False):
         return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), is_causal=True)
+
+
+def _repeatable(x: Tensor) -> Tensor:
+    """`x`, whose own backward operation is strictly deterministic where runs are only mostly so.
+
+    On CUDA runs are told of operations without a deterministic form, not stopped. Then the fused
+    attention sums its gradients in order of arrival, though it has such a form.
+    """
+    if x.grad_fn is not None and torch.is_deterministic_algorithms_warn_only_enabled():
+        x.grad_fn.register_prehook(lambda *_: torch.use_deterministic_algorithms(True))
+        x.grad_fn.register_hook(lambda *_: torch.use_deterministic_algorithms(True, warn_only=True))
+    return x
 
 
 def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 
 from amago2.agent import Agent
 from amago2.batch import Batch
+from amago2.learn import restore_optimizer
 from amago2.replay import shuffle_rewards
 from amago2.spaces import Array
 from amago2.train import AgentRun
@@ -70,3 +71,17 @@ def test_the_learner_shuffles_when_asked_and_otherwise_samples_the_same(
 def test_an_option_that_is_off_renames_no_run() -> None:
     assert small(learner={"shuffle_rewards": None}).hash == small().hash
     assert small(learner={"shuffle_rewards": True}).hash != small().hash
+
+
+@pytest.mark.parametrize(("fused", "count"), [(True, "meta"), (False, "cpu")])
+def test_the_count_of_steps_returns_to_where_the_optimiser_keeps_it(
+    fused: bool, count: str
+) -> None:
+    """A count on a GPU would be read by the host for each parameter and update, unless fused."""
+    parameter = torch.nn.Parameter(torch.zeros(3, device="meta"))
+    optimizer = torch.optim.Adam([parameter])
+    optimizer.defaults["fused"] = fused  # which PyTorch refuses on a device that is none
+    stored = {"optimizer.0.step": torch.tensor(7.0), "optimizer.0.exp_avg": torch.zeros(3)}
+    restore_optimizer(optimizer, [parameter], stored)
+    devices = {name: x.device.type for name, x in optimizer.state[parameter].items()}
+    assert devices == {"step": count, "exp_avg": "meta"}

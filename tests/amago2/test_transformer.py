@@ -1,4 +1,7 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from amago2.nets.transformer import (
     SigmaLinear,
     Transformer,
     _attend_in_blocks,
+    _repeatable,
     dropout,
     frequencies,
     positions,
@@ -147,3 +151,40 @@ def test_attention_in_blocks_is_attention() -> None:
     (one, its), (other, others) = found
     assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
     assert torch.allclose(its, others, rtol=1e-5, atol=1e-5)
+
+
+class Told(torch.autograd.Function):
+    """Notes in its backward pass whether algorithms are strictly deterministic then."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, strict: list[bool]) -> torch.Tensor:
+        ctx.strict = strict
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        ctx.strict.append(not torch.is_deterministic_algorithms_warn_only_enabled())
+        return gradients[0], None
+
+
+def test_only_attention_is_strictly_deterministic_where_a_run_is_only_mostly() -> None:
+    strict: dict[str, list[bool]] = {"before": [], "attention": [], "after": []}
+    x = torch.ones(3, requires_grad=True)
+    with deterministic(warn_only=True):
+        y = Told.apply(x, strict["before"])
+        y = Told.apply(_repeatable(Told.apply(y, strict["attention"])), strict["after"])
+        y.sum().backward()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    assert strict == {"before": [False], "attention": [True], "after": [False]}
+    assert x.grad is not None
+    assert x.grad.tolist() == [1, 1, 1]
+
+
+@contextmanager
+def deterministic(warn_only: bool) -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=warn_only)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

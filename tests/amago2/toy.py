@@ -24,12 +24,13 @@ class Toy(gym.Env[Observation, Any]):
         continuous: bool = False,
         nan_after: int | None = None,
         nan_reward_after: int | None = None,
+        length: int = LENGTH,
     ) -> None:
         self.observation_space = gym.spaces.Dict({"o": gym.spaces.Box(-9, 9, (3,), np.float32)})
         self.action_space = (
             gym.spaces.Box(-2, 2, (2,), np.float32) if continuous else gym.spaces.Discrete(3)
         )
-        self.continuous, self.steps = continuous, 0
+        self.continuous, self.steps, self.length = continuous, 0, length
         self.nan_after, self.nan_reward_after = nan_after, nan_reward_after
 
     def reset(
@@ -48,7 +49,7 @@ class Toy(gym.Env[Observation, Any]):
         if self.nan_reward_after is not None and self.steps > self.nan_reward_after:
             reward = float("nan")
         self.total += reward
-        over = self.time == LENGTH
+        over = self.time == self.length
         info = {"task": self.task, "split": "train", "attempt": 0}
         if over:
             info |= {"attempt_return": self.total, "success": self.total > 2}

@@ -1,5 +1,6 @@
 """What a real CUDA device must do as the CPU does: `make test-gpu`, on a machine that has one."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,11 @@ DEVICE = "cuda"
 
 
 @pytest.fixture(autouse=True)
-def _device() -> None:
+def _device() -> Iterator[None]:
+    """Float32 means float32, in convolutions too, unless a test says otherwise."""
     assert torch.cuda.is_available(), f"make test-gpu needs an NVIDIA GPU: {gpu.missing()}"
+    with tf32(False):
+        yield
 
 
 def agent(device: str, spec: ActionSpec, learner: dict[str, Any], **settings: Any) -> Agent:
@@ -80,13 +84,21 @@ def test_steps_with_a_cache_are_the_whole_sequence(precision: str | None) -> Non
             assert torch.allclose(state, whole[:, t].float(), atol=tolerance, rtol=tolerance)
 
 
-@pytest.mark.parametrize(
-    "over", [{}, {"learner": {"precision": "bfloat16"}}], ids=["float32", "bfloat16"]
-)
+LONG: dict[str, Any] = {
+    "env": {"args": {"length": 200}},
+    "trajectory": {"context": 200},
+    "collector": {"steps_per_epoch": 250},
+    "replay": {"capacity": 5000},
+}
+"""Attention sums the gradients of a query over several blocks of keys."""
+
+
+@pytest.mark.parametrize("over", [{}, LONG], ids=["short", "long"])
+@pytest.mark.parametrize("precision", [None, "bfloat16"])
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(
-    tmp_path: Path, over: dict[str, Any]
+    tmp_path: Path, over: dict[str, Any], precision: str | None
 ) -> None:
-    config = small(device=DEVICE, **over)
+    config = small(device=DEVICE, learner={"precision": precision}, **over)
     whole = train(config, tmp_path / "whole")
     interrupted_at(config, tmp_path / "killed", epoch=3)
     assert content(train(config, tmp_path / "killed")) == content(whole)

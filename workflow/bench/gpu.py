@@ -12,7 +12,7 @@ import torch
 
 from amago2.agent import Agent
 from amago2.config import Config
-from amago2.resources import tf32
+from amago2.resources import computing
 from workflow.bench import sizes
 from workflow.bench.measures import Result, actor_config, collecting, updater
 from workflow.cost import flops_per_update
@@ -47,11 +47,11 @@ def made(size: str, mode: Precision, how: str, device: str) -> tuple[Agent, Conf
     return agent, config
 
 
-def _update(size: str, mode: Precision, how: str, device: str) -> tuple[Callable[[], None], float]:
-    """An update with the paper's batch, and its floating-point operations."""
+def _update(size: str, mode: Precision, how: str, device: str) -> tuple[Callable[[], None], Config]:
+    """An update with the paper's batch, all of whose timesteps are valid, and its configuration."""
     agent, config = made(size, mode, how, device)
     batch = sizes.batch(size, config, torch.Generator().manual_seed(0)).to(agent.device)
-    return updater(agent, batch)[1], flops_per_update(config)
+    return updater(agent, batch)[1], config
 
 
 def _seconds(work: Callable[[], None], device: str) -> float:
@@ -68,9 +68,10 @@ def gpu(size: str, mode: Precision, how: str, repeats: int, device: str = "cuda"
 
     `how` is eager or compiled. Nothing if it does not fit.
     """
-    update, flops = _update(size, mode, how, device)
+    update, config = _update(size, mode, how, device)
+    flops = flops_per_update(config)
     try:
-        with tf32(mode == "tfloat32"):
+        with computing(config):
             first = _seconds(update, device)
             for _ in range(3):
                 _seconds(update, device)
@@ -97,17 +98,20 @@ def profile(
 
     `busy` is that time, as a share of the clock's.
     """
-    update, _ = _update(size, mode, "eager", device)
+    update, config = _update(size, mode, "eager", device)
     kind = torch.profiler.ProfilerActivity
-    with tf32(mode == "tfloat32"):
+    with computing(config):
         for _ in range(3):
             _seconds(update, device)
         activities = [kind.CPU, kind.CUDA] if device == "cuda" else [kind.CPU]
         with torch.profiler.profile(activities=activities) as watched:
             took = sum(_seconds(update, device) for _ in range(repeats))
+    # Operations of the host would count their kernels again, and annotations all within them.
+    events = [e for e in watched.key_averages() if e.device_type.name == device.upper()]
     spent = {
-        event.key: event.self_device_time_total if device == "cuda" else event.self_cpu_time_total
-        for event in watched.key_averages()
+        e.key: e.self_device_time_total if device == "cuda" else e.self_cpu_time_total
+        for e in events
+        if not e.is_user_annotation
     }
     total = sum(spent.values())
     named = sorted(((us / total, name) for name, us in spent.items()), reverse=True)[:LISTED]
