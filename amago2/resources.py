@@ -34,12 +34,12 @@ def computing(config: RunConfig) -> Iterator[None]:
 
     Raises `ConfigError` if the device is not there, or too few of them.
     """
-    agent = config.learner if isinstance(config, Config) else None
+    learner = config.learner if isinstance(config, Config) else None
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             "device is 'cuda', but PyTorch finds no CUDA device here; use --set device=cpu"
         )
-    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", (agent and agent.ranks) or 1))  # of this machine
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", (learner and learner.ranks) or 1))  # of this machine
     if config.device == "cuda" and ranks > torch.cuda.device_count():
         raise ConfigError(
             f"learner.ranks needs {ranks} GPUs here, and PyTorch finds {torch.cuda.device_count()}"
@@ -55,7 +55,7 @@ def computing(config: RunConfig) -> Iterator[None]:
     # Nothing reads memory before it is written, so it need not be filled first.
     guard.fill_uninitialized_memory = False
     try:
-        with tf32((agent and agent.precision) == "tfloat32"):
+        with tf32((learner and learner.precision) == "tfloat32"):
             yield
     finally:
         torch.set_num_threads(threads)
