@@ -39,7 +39,8 @@ def computing(config: RunConfig) -> Iterator[None]:
         raise ConfigError(
             "device is 'cuda', but PyTorch finds no CUDA device here; use --set device=cpu"
         )
-    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", (learner and learner.ranks) or 1))  # of this machine
+    asked = (learner and learner.ranks) or 1
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", asked))  # on this machine, says torchrun
     if config.device == "cuda" and ranks > torch.cuda.device_count():
         raise ConfigError(
             f"learner.ranks needs {ranks} GPUs here, and PyTorch finds {torch.cuda.device_count()}"
