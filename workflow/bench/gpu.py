@@ -1,6 +1,6 @@
 """The paper's sizes on a GPU: updates/s by precision, compiled or not, and what a profile shows.
 
-All arguments are text, as they come from the command line; all results are numbers.
+All arguments but `repeats` are text, as they come from the command line; all results are numbers.
 """
 
 import statistics
@@ -19,11 +19,6 @@ from workflow.cost import flops_per_update
 from workflow.hardware import Accelerator, load
 
 Precision = Literal["float32", "tfloat32", "bfloat16"]
-PRECISIONS: dict[Precision, str | None] = {
-    "float32": None,
-    "tfloat32": "tfloat32",
-    "bfloat16": "bfloat16",
-}
 BACKEND = "inductor"
 LARGEST = "procgen_memory_hard"
 LISTED = 12
