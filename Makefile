@@ -38,34 +38,34 @@ help:  ## this list
 
 setup:  ## put up .venv from the locks; does nothing when it is there
 	@command -v $(PYTHON) >/dev/null || { echo "set-up: there is no Python; install Python 3.11 (Debian: apt-get install python3.11-venv)" >&2; exit 1; }
-	@$(PYTHON) -m workflow.environment install $(if $(TORCH),--torch $(TORCH))
+	@$(PYTHON) -m workflow.setup.environment install $(if $(TORCH),--torch $(TORCH))
 
 reproduce: setup  ## train, evaluate and draw everything of a budget
-	@$(RUN) python -m workflow.reproduce $(CHOICE) $(if $(PROFILE),--profile $(PROFILE))
+	@$(RUN) python -m workflow.execute.reproduce $(CHOICE) $(if $(PROFILE),--profile $(PROFILE))
 
 plan: setup  ## what a budget would run, how long it takes, what is done already
-	@$(RUN) python -m workflow.plan $(CHOICE)
+	@$(RUN) python -m workflow.estimate.plan $(CHOICE)
 
 status: setup  ## how far each run is, how fast, and how long it still takes
-	@$(RUN) python -m workflow.progress $(CHOICE)
+	@$(RUN) python -m workflow.execute.status $(CHOICE)
 
 pull: setup  ## fetch a run's checkpoint and check it: FOLDER=results/..., REPLAY=1 for its replay
 	@test -n "$(FOLDER)" || { echo 'pull: say which run: make pull FOLDER=results/mini/runs/...' >&2; exit 2; }
-	@$(RUN) python -m workflow.pull $(FOLDER) $(if $(REPLAY),--replay)
+	@$(RUN) python -m workflow.dvc.pull $(FOLDER) $(if $(REPLAY),--replay)
 
 crate: setup  ## describe a budget's results as an RO-Crate (Workflow Run)
-	@$(RUN) python -m workflow.crate --budget $(BUDGET)
+	@$(RUN) python -m workflow.dag.crate --budget $(BUDGET)
 
 figures: setup  ## the figures alone
-	@$(RUN) python -m workflow.plan $(CHOICE) >/dev/null
+	@$(RUN) python -m workflow.estimate.plan $(CHOICE) >/dev/null
 	@$(RUN) snakemake figures $(CONFIG)
 
 tables: setup  ## the tables alone
-	@$(RUN) python -m workflow.plan $(CHOICE) >/dev/null
+	@$(RUN) python -m workflow.estimate.plan $(CHOICE) >/dev/null
 	@$(RUN) snakemake tables $(CONFIG)
 
 doctor:  ## what this machine has and lacks, with remedies
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -m workflow.doctor; else $(PYTHON) -m workflow.doctor; fi
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m workflow.setup.doctor; else $(PYTHON) -m workflow.setup.doctor; fi
 
 test: setup  ## linters, types, contracts, unit and end-to-end tests
 	@status=0; \
@@ -88,7 +88,7 @@ lint: setup  ## the linters and the type checker alone
 	exit $$status
 
 verify: setup  ## make a budget's figures, tables and report anew, compare them byte for byte
-	@$(RUN) python -m workflow.verify --budget $(BUDGET)
+	@$(RUN) python -m workflow.execute.verify --budget $(BUDGET)
 
 test-browser: setup  ## the report in a real browser; installs Debian's Chromium if it is missing
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null \
@@ -108,16 +108,16 @@ bench: setup  ## measure speed and memory into docs/performance.md (ONLY="learne
 	@$(RUN) python -m workflow.bench $(if $(ONLY),--only $(ONLY))
 
 benchmark-table: setup  ## measure how fast every benchmark steps into docs/benchmarks.md
-	@$(RUN) OMP_NUM_THREADS=1 python -m workflow.benchmark_speed --out docs/benchmarks.md
+	@$(RUN) OMP_NUM_THREADS=1 python -m workflow.bench.benchmark_speed --out docs/benchmarks.md
 
 learn-check: setup  ## train small agents for minutes and see them learn what they should
 	@$(PYTEST) -m learn -n 2 -rP
 
 licences: setup  ## docs/licences.md anew, from the locked packages
-	@$(RUN) python -m workflow.licences --out docs/licences.md
+	@$(RUN) python -m workflow.docs.licences --out docs/licences.md
 
 lock: setup  ## make the hash locks anew (UPGRADE=1: with the newest versions)
-	@$(PYTHON) -m workflow.environment lock $(if $(UPGRADE),--upgrade)
+	@$(PYTHON) -m workflow.setup.environment lock $(if $(UPGRADE),--upgrade)
 
 retro-roms: setup  ## add your own Super Mario ROMs, checked by hash: FROM=folder
 	@test -n "$(FROM)" || { echo 'retro-roms: say where your ROMs are: make retro-roms FROM=folder' >&2; exit 2; }

@@ -4,7 +4,7 @@
 #   snakemake --config budget=mini experiment=popgym benchmark=popgym seeds=1
 #   snakemake runs | figures | tables | fig05        parts of it
 #
-# What is to be made is decided by content, never by file times: see workflow/receipts.py.
+# What is to be made is decided by content, never by file times: see workflow/dag/fingerprints.py.
 import os
 import sys
 
@@ -17,10 +17,10 @@ sys.path.insert(0, workflow.basedir)
 # Jobs run the Python that runs Snakemake, whether or not its environment is activated.
 shell.prefix(f'export PATH="{os.path.dirname(sys.executable)}:$PATH"; ')
 
-from amago2.layers import ConfigError
-from workflow import cost
-from workflow.dag import plan
-from workflow.experiments import Selection
+from amago2.errors import ConfigError
+from workflow.estimate import compute as cost
+from workflow.dag.plan import COMPUTED, plan
+from workflow.config.experiments import Selection
 
 try:
     PLAN = plan(Selection.parse(config))

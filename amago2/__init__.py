@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """`amago2.load(folder)`, imported when first used."""
     if name == "load":
-        from amago2.play import load
+        from amago2.inference.player import load
 
         return load
     raise AttributeError(f"module 'amago2' has no attribute {name!r}")

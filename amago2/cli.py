@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from amago2 import __version__
-from amago2.config import TRAINING_VERSION, Config, build, load
-from amago2.layers import ConfigError, Layer, RunError, parse_override, read_yaml
+from amago2.config.layers import Layer, parse_override, read_yaml
+from amago2.config.schema import TRAINING_VERSION, Config, build, load
+from amago2.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from amago2.evaluate import Row
+    from amago2.rollout.evaluate import Row
 
 TRUSTED = "envs"
 """The package whose environments a stored configuration may name without being asked."""
@@ -83,8 +84,8 @@ def train(
 ) -> None:
     """Train a run, or go on with it if it is unfinished."""
     if os.environ.get("RANK", "0") != "0":  # torchrun started us beside the one that trains
-        from amago2.data_parallel import Ranks
-        from amago2.train import assist
+        from amago2.distributed import Ranks
+        from amago2.training.agent_trainer import assist
 
         return assist(Ranks())
     layers = [Layer(str(path), read_yaml(path)) for path in configs]
@@ -93,7 +94,9 @@ def train(
     if (ranks := int(os.environ.get("WORLD_SIZE", "1"))) > 1 and config.learner.ranks is None:
         config = build([*layers, Layer("torchrun", {"learner": {"ranks": ranks}})])
     extra = json.loads(provenance.read_text()) if provenance else {}
-    from amago2.train import train as run  # loads PyTorch: only once the parameters are right
+    from amago2.training.agent_trainer import (
+        train as run,  # loads PyTorch: only once the parameters are right
+    )
 
     if (out / "record.json").exists():
         print(f"{out} is finished; nothing to do")
@@ -123,9 +126,9 @@ def evaluate(
     config = _stored_config(run, allow_env)
     import torch
 
-    from amago2.checkpoint import load_policy
-    from amago2.evaluate import evaluate as evaluate_policy
-    from amago2.workers import start
+    from amago2.env.subprocess_env import start
+    from amago2.rollout.evaluate import evaluate as evaluate_policy
+    from amago2.training.checkpoint import load_policy
 
     agent = load_policy(run)
     torch.set_num_threads(config.threads)
@@ -138,7 +141,7 @@ def evaluate(
             envs.close()
     _print_evaluation(rows)
     if out:
-        from amago2.telemetry import EVALUATIONS, evaluation_rows
+        from amago2.training.logs import EVALUATIONS, evaluation_rows
 
         with out.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(
@@ -159,9 +162,9 @@ def play(
 ) -> None:
     """Film one rollout of a run's policy."""
     config = _stored_config(run, allow_env)
-    from amago2.play import load as load_player
-    from amago2.vector_env import make_env
-    from amago2.video import film
+    from amago2.env.vector_env import make_env
+    from amago2.inference.player import load as load_player
+    from amago2.inference.video import film
 
     player = load_player(run, seed=seed)
     env = make_env(config.env)
@@ -194,7 +197,7 @@ def info(run: RunArgument) -> None:
     for key, value in facts.items():
         table.add_row(key, "not recorded" if value is None else str(value))
     Console(width=WIDTH).print(table)
-    from amago2.checkpoint import checkpoint_folder, verify
+    from amago2.training.checkpoint import checkpoint_folder, verify
 
     if not (folder := checkpoint_folder(run)).is_dir():
         print(f"{folder}: not here; `dvc pull` fetches it if it was pushed")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from amago2.layers import ConfigError, RunError
+from amago2.errors import ConfigError, RunError
 
 
 @contextlib.contextmanager
@@ -28,10 +28,11 @@ def atomic(path: Path, durable: bool = True) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace the file's content in one step."""
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Replace the file's content in one step; its folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def sync(path: Path) -> None:

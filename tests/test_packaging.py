@@ -11,9 +11,9 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from workflow.environment import LOCKS, TORCH, pins
+from workflow.setup.environment import LOCKS, TORCH, pins
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 BASE, CPU, CUDA = (
     pins((LOCKS / f"{name}.lock").read_text()) for name in ("base", "torch-cpu", "torch-cuda")

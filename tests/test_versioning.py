@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 RUN = "results/smoke/runs/popgym/ind_actor_ind_critic/seed0-12345678"
 
 
@@ -51,8 +51,8 @@ def test_git_ignores_bulk_scratch_and_caches(repository: Path, name: str) -> Non
         "results/smoke/figures/fig05.svg",
         "results/smoke/tables/table1.csv",
         "results/mini/manifest.json",
-        "amago2/replay.py",
-        "amago2/checkpoint.py",
+        "amago2/replay/buffer.py",
+        "amago2/training/checkpoint.py",
     ],
 )
 def test_git_keeps_pointers_records_and_small_results(repository: Path, name: str) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from amago2.env.spaces import ActionSpec
 from amago2.nets.heads import CriticEnsemble
-from amago2.popart import PopArt
-from amago2.spaces import ActionSpec
-from amago2.value_bins import ValueBins
+from amago2.nets.popart import PopArt
+from amago2.nets.value_bins import ValueBins
 
 
 class TwoHotCritic(nn.Module):

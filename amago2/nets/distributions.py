@@ -1,7 +1,7 @@
 """Policies: categorical, tanh-normal and Bernoulli (algorithm of the paper, Section 3 and App. A).
 
 Each has `sample` (no gradient), `rsample` (differentiable), `log_prob` and works on any leading
-shape (...); actions are representations (..., A), see `amago2.spaces`.
+shape (...); actions are representations (..., A), see `amago2.env.spaces`.
 """
 
 import math
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from amago2.spaces import ActionSpec
+from amago2.env.spaces import ActionSpec
 
 MIN_PROBABILITY = 1e-6
 LOG_STD_RANGE = (-5.0, 2.0)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from amago2.env.spaces import ActionSpec
 from amago2.nets.distributions import Policy, make_policy, policy_outputs
 from amago2.nets.precision import as_factor
 from amago2.nets.timestep_encoders import Mlp
-from amago2.spaces import ActionSpec
-from amago2.value_bins import symlog
+from amago2.nets.value_bins import symlog
 
 
 class Actor(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amago2.config import FeedForwardTrajectory, GruTrajectory
+from amago2.config.schema import FeedForwardTrajectory, GruTrajectory
 from amago2.nets.precision import unrolled
 from amago2.nets.transformer import dropout
 

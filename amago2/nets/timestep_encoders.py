@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from amago2.config import FeedForwardEncoder, GridLanguageEncoder, ImageEncoder
-from amago2.moments import Moments
+from amago2.config.schema import FeedForwardEncoder, GridLanguageEncoder, ImageEncoder
+from amago2.env.spaces import ActionSpec
 from amago2.nets import images
+from amago2.nets.moments import Moments
 from amago2.nets.precision import Affine, Fixing, unrolled
-from amago2.spaces import ActionSpec
-from amago2.value_bins import symlog
+from amago2.nets.value_bins import symlog
 
 Observation = Mapping[str, Tensor]
 

@@ -1,6 +1,6 @@
 """The configured trajectory encoder: they all read sequences with `forward`, acting with `step`."""
 
-from amago2.config import FeedForwardTrajectory, GruTrajectory, TransformerTrajectory
+from amago2.config.schema import FeedForwardTrajectory, GruTrajectory, TransformerTrajectory
 from amago2.nets.recurrent import Gru, HiddenState, MemoryFree
 from amago2.nets.transformer import KeyValueCache, Transformer
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amago2.config import TransformerTrajectory
+from amago2.config.schema import TransformerTrajectory
 from amago2.nets.precision import Affine, Fixing
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from amago2 import __version__
-from amago2.checkpoint import read, write
 from amago2.cli import main
-from amago2.train import train
+from amago2.training.agent_trainer import train
+from amago2.training.checkpoint import read, write
 from tests.amago2.toy import small
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +74,7 @@ def run(config: Path) -> Path:
         (["--set", "learner.lr=1"], "unknown key learner.lr"),
         (["--set", "learner"], "must look like section.key=value"),
         (["--set", "env.entry=nowhere:Env"], "cannot import nowhere"),
-        (["--set", "env.entry=amago2.config:Config"], "is not a gymnasium.Env"),
+        (["--set", "env.entry=amago2.config.schema:Config"], "is not a gymnasium.Env"),
         (["--set", "env.args={wrong: 1}"], "do not fit"),
     ],
 )

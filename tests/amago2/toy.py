@@ -7,8 +7,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from amago2.config import Config, build
-from amago2.layers import Layer
+from amago2.config.layers import Layer
+from amago2.config.schema import Config, build
 
 LENGTH = 5
 Observation = dict[str, NDArray[np.float32]]

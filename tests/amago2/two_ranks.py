@@ -17,15 +17,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from amago2 import objectives
-from amago2.agent import Metrics
-from amago2.checkpoint import make_agent
-from amago2.config import Config
-from amago2.data_parallel import Alone, Ranks
-from amago2.learn import Learner
-from amago2.replay import record_type
-from amago2.spaces import Array
-from amago2.vector_env import VectorEnv
+from amago2.agent import objectives
+from amago2.agent.agent import Metrics
+from amago2.config.schema import Config
+from amago2.distributed import Alone, Ranks
+from amago2.env.spaces import Array
+from amago2.env.vector_env import VectorEnv
+from amago2.replay.buffer import record_type
+from amago2.training.checkpoint import make_agent
+from amago2.training.learner import Learner
 from tests.amago2.toy import Toy, small
 
 VARIANTS = {

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "build" / "test-docker"
 """Downloads and the base's files, for the next time; `make clean` removes them."""
 BASE = "amago2-test-base"

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from tests.workflow import project
-from workflow.container import Image, Job, run_command
-from workflow.progress import locked_files
-from workflow.receipts import read
+from workflow.container.image import Image, Job, run_command
+from workflow.dag.fingerprints import read
+from workflow.execute.status import locked_files
 
 pytestmark = pytest.mark.docker
 
@@ -155,7 +155,7 @@ def wait_until(happened: Callable[[], object], seconds: float = 120) -> None:
 def one_run(folder: Path, build_options: str) -> list[str]:
     """The command that trains one run of the experiment in a container."""
     code = (
-        "from workflow.dag import plan; from workflow.experiments import Selection;"
+        "from workflow.dag.plan import plan; from workflow.config.experiments import Selection;"
         f"dag = plan(Selection.parse(dict(experiment={EXPERIMENT!r}, runtime='docker')));"
         "dag.write(); run = dag.pending[0];"
         "print(run.settings, '--out', run.folder, '--scratch', run.scratch,"
@@ -166,7 +166,7 @@ def one_run(folder: Path, build_options: str) -> list[str]:
     return [
         str(folder / ".venv" / "bin" / "python"),
         "-m",
-        "workflow.train",
+        "workflow.execute.launch",
         *shlex.split(said.stdout),
     ]
 
@@ -201,14 +201,15 @@ def test_an_image_that_was_removed_is_noticed(trained: Path, build_options: str)
     subprocess.run(["docker", "tag", tag, KEPT], check=True)
     subprocess.run(["docker", "rmi", tag], check=True, capture_output=True)
     code = (
-        "from workflow.container import Image, forget_if_gone; image = Image.wanted('docker');"
+        "from workflow.container.image import Image, forget_if_gone\n"
+        "image = Image.wanted('docker');"
         "print(image.record.is_file()); forget_if_gone(image); print(image.record.is_file())"
     )
     said = python(trained, build_options, "-c", code)
     assert said.stdout.split() == ["True", "False"], said.stderr
     # Built again, from the engine's layers: the same content.
     before = read(records(trained)[0])["container_digest"]
-    done = python(trained, build_options, "-m", "workflow.container", "docker")
+    done = python(trained, build_options, "-m", "workflow.container.image", "docker")
     assert f"content {before}" in done.stdout, done.stdout + done.stderr
 
 
@@ -217,7 +218,7 @@ def test_the_same_inputs_give_the_same_content(trained: Path, build_options: str
     first = record_of_image(trained)
     options = f"{build_options} --no-cache"
     try:
-        done = python(trained, options, "-m", "workflow.container", "docker")
+        done = python(trained, options, "-m", "workflow.container.image", "docker")
         assert done.returncode == 0, done.stdout + done.stderr
         (path,) = (path for path in built(trained) if read(path) != first)
         again = read(path)

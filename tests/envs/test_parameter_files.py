@@ -9,13 +9,13 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from amago2.config import Environment
-from amago2.vector_env import VectorEnv, make_env
-from amago2.workers import start
+from amago2.config.schema import Environment
+from amago2.env.subprocess_env import start
+from amago2.env.vector_env import VectorEnv, make_env
 from envs.contract import MultiTaskEnv
 from tests.envs.contract_checks import rollout
-from workflow.requirements import lacking
-from workflow.resolve import Parameters
+from workflow.config.parameters import Parameters
+from workflow.config.requirements import lacking
 
 PARAMETERS = Parameters(Path(__file__).resolve().parents[2] / "params")
 

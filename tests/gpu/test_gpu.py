@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from amago2.agent import Agent
-from amago2.checkpoint import make_agent
-from amago2.resources import tf32
-from amago2.spaces import ActionSpec
-from amago2.train import train
-from tests.amago2.test_agent import BOXES, CONTINUOUS, DISCRETE, batch, gradients
-from tests.amago2.test_train import content, interrupted_at
+from amago2.agent.agent import Agent
+from amago2.env.spaces import ActionSpec
+from amago2.training.agent_trainer import train
+from amago2.training.checkpoint import make_agent
+from amago2.training.resources import tf32
+from tests.amago2.agent.test_agent import BOXES, CONTINUOUS, DISCRETE, batch, gradients
 from tests.amago2.toy import small
+from tests.amago2.training.test_train import content, interrupted_at
 from workflow.bench import gpu
 
 pytestmark = pytest.mark.gpu

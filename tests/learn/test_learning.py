@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from amago2.config import Config, build_as
-from amago2.layers import Layer, read_yaml
-from amago2.run import carry_out
-from amago2.train import train
+from amago2.config.layers import Layer, read_yaml
+from amago2.config.schema import Config, build_as
+from amago2.training.agent_trainer import train
+from amago2.training.trainer import carry_out
 from workflow.baselines.config import PpoGruConfig
 from workflow.baselines.ppo_gru import PpoRun
 from workflow.bench.learning import cue_recall_config, learning, tiny_config

@@ -75,7 +75,7 @@ def adjust(folder: Path, **settings: object) -> None:
 
 
 def start(folder: Path, *options: str, **variables: str) -> subprocess.Popen[str]:
-    command = [project.sys.executable, "-m", "workflow.reproduce", *options]
+    command = [project.sys.executable, "-m", "workflow.execute.reproduce", *options]
     command += [] if options[-1] == "here" else ["--profile", "slurm"]
     return subprocess.Popen(
         [word for word in command if word != "here"],

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from workflow import catalog, manifest, render
-from workflow.receipts import Recipe
+from tests.workflow.fake_results import ROOT, write_results
+from workflow.config import catalog
+from workflow.dag import manifest
+from workflow.dag.fingerprints import Recipe
+from workflow.render import draw as render
 from workflow.report import page
-
-from .fake_results import ROOT, write_results
 
 FIGURES = ("fig03", "fig05", "scorecard")
 TABLES = ("scorecard", "compute", "table1", "task_scores")

@@ -4,11 +4,12 @@ import csv
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from workflow import catalog, claims, hyperparameters, relative_loss, tabulate
-from workflow.experiments import Matrix, Selection, matrices
-from workflow.resolve import Parameters
-
-from .fake_runs import World, write_experiment
+from tests.workflow.fake_runs import World, write_experiment
+from workflow.analysis import hyperparameters, relative_loss
+from workflow.analysis import tidy as tabulate
+from workflow.config import catalog, claims
+from workflow.config.experiments import Matrix, Selection, matrices
+from workflow.config.parameters import Parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIANTS = (

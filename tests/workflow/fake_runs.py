@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow.tabulate import to_csv
+from workflow.analysis.tidy import to_csv
 
 Entry = dict[str, object]
 SKILL = {"ind_actor_ind_critic": 1.0, "dep_actor_ind_critic": 0.6}

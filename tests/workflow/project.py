@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from amago2.files import sums
-from workflow import catalog, receipts
-from workflow.dag import Dag, Run, plan
-from workflow.experiments import Selection
-from workflow.tabulate import to_csv
-from workflow.version import VersioningError, reason
+from workflow.analysis.tidy import to_csv
+from workflow.config import catalog
+from workflow.config.experiments import Selection
+from workflow.dag import fingerprints as receipts
+from workflow.dag.plan import Dag, Run, plan
+from workflow.dvc.add import VersioningError, reason
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("amago2", "envs", "workflow", "params", "profiles")
 FILES = ("Snakefile", "dvc.yaml", ".gitattributes", ".gitignore", ".dvcignore", "pyproject.toml")
 DRAWN = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from . import project
+from tests.workflow import project
 
 SHARES = {
     "popgym": "budgets: {micro: {seeds: 1, variants: [ind_actor_ind_critic, ppo_gru]}}",
@@ -38,7 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 
 def reproduce(folder: Path) -> list[str]:
     done: subprocess.CompletedProcess[str] = project.run(
-        folder, "workflow.reproduce", "--budget", "micro"
+        folder, "workflow.execute.reproduce", "--budget", "micro"
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()
@@ -66,7 +66,7 @@ def test_from_nothing_to_figures_and_again(made: tuple[Path, list[str]]) -> None
     assert len(list(results.glob("runs/*/*/*/checkpoint.dvc"))) == 3
     assert len(list(results.glob("runs/*/*/*/replay.dvc"))) == 2
 
-    said = project.run(checkout, "workflow.verify", "--budget", "micro")
+    said = project.run(checkout, "workflow.execute.verify", "--budget", "micro")
     assert said.returncode == 0, said.stdout + said.stderr
     assert said.stdout.splitlines()[-1] == "verified: all of it is byte for byte the same"
 

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from amago2.layers import ConfigError
-from workflow import reproduce
-from workflow.plan import arguments_parser
-
-from . import project
+from amago2.errors import ConfigError
+from tests.workflow import project
+from workflow.estimate.plan import arguments_parser
+from workflow.execute import reproduce
 
 PROFILES = project.ROOT / "profiles"
 

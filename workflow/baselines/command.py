@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from amago2.config import C, load_as
-from amago2.layers import ConfigError, RunError
-from amago2.run import Run, carry_out
+from amago2.config.schema import C, load_as
+from amago2.errors import ConfigError, RunError
+from amago2.training.trainer import Run, carry_out
 
 
 def main(

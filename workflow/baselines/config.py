@@ -2,7 +2,7 @@
 
 A variant that names a `trainer` is made by `python -m workflow.baselines.<trainer>`. Environment,
 timesteps and evaluation are those of the benchmark, so that curves can be compared step by step.
-Imports nothing heavy, as `amago2.config` does.
+Imports nothing heavy, as `amago2.config.schema` does.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from amago2.config import (
+from amago2.config.layers import Section, read_yaml
+from amago2.config.schema import (
     Config,
     FeedForwardEncoder,
     Fraction,
@@ -20,7 +21,7 @@ from amago2.config import (
     RunConfig,
     load_as,
 )
-from amago2.layers import ConfigError, Section, read_yaml
+from amago2.errors import ConfigError
 
 Discount = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(gt=0)]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amago2.spaces import Array
+from amago2.env.spaces import Array
 
 
 def advantages(

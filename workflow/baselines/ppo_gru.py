@@ -22,18 +22,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from amago2 import checkpoint as ckpt
-from amago2.collect import Finished, inputs
-from amago2.config import GruTrajectory
-from amago2.layers import ConfigError
-from amago2.learn import NotFinite, optimizer_state, restore_optimizer
+from amago2.config.schema import GruTrajectory
+from amago2.env.spaces import ActionSpec
+from amago2.errors import ConfigError
 from amago2.nets.distributions import Categorical, Policy, TanhNormal
 from amago2.nets.heads import Actor
 from amago2.nets.recurrent import Gru, HiddenState
 from amago2.nets.timestep_encoders import Mlp, make_encoder
-from amago2.run import Epoch, Run
+from amago2.rollout.collector import Finished, inputs
 from amago2.seeding import Stream, numpy_rng, seeded_init, torch_rng
-from amago2.spaces import ActionSpec
+from amago2.training import checkpoint as ckpt
+from amago2.training.learner import NotFinite, optimizer_state, restore_optimizer
+from amago2.training.trainer import Epoch, Run
 from workflow.baselines import command, ppo
 from workflow.baselines.config import PpoGruConfig
 from workflow.baselines.rollouts import Rollouts
@@ -87,7 +87,7 @@ class RecurrentAgent(nn.Module):
         memory: HiddenState,
         rng: torch.Generator,
     ) -> Tensor:
-        """Sampled actions (N, A): see `amago2.collect.Policy`."""
+        """Sampled actions (N, A): see `amago2.rollout.collector.Policy`."""
         policy, _ = self.step(observation, reward, action, memory)
         return policy.sample(rng)[:, 0]
 

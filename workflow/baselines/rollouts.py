@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amago2.collect import Finished
-from amago2.layers import RunError
+from amago2.env.spaces import Array
+from amago2.env.vector_env import VectorEnv
+from amago2.errors import RunError
+from amago2.rollout.collector import Finished
 from amago2.seeding import Stream, integer
-from amago2.spaces import Array
-from amago2.vector_env import VectorEnv
 
 
 class Rollouts:

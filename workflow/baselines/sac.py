@@ -22,14 +22,14 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from amago2 import checkpoint as ckpt
-from amago2.collect import Finished, inputs
-from amago2.layers import ConfigError
-from amago2.learn import NotFinite
+from amago2.env.spaces import Array
+from amago2.errors import ConfigError
 from amago2.nets.recurrent import HiddenState
-from amago2.run import Epoch, Run
+from amago2.rollout.collector import Finished, inputs
 from amago2.seeding import Stream, integer
-from amago2.spaces import Array
+from amago2.training import checkpoint as ckpt
+from amago2.training.learner import NotFinite
+from amago2.training.trainer import Epoch, Run
 from workflow.baselines import command
 from workflow.baselines.config import SacConfig
 from workflow.baselines.rollouts import Rollouts
@@ -136,7 +136,7 @@ class SacPolicy:
         memory: HiddenState,
         rng: torch.Generator,
     ) -> Tensor:
-        """Sampled actions (N, A): see `amago2.collect.Policy`."""
+        """Sampled actions (N, A): see `amago2.rollout.collector.Policy`."""
         actor = self.model.actor
         mean, log_std, _ = actor.get_action_dist_params(joined(observation, reward, action))
         noise = torch.randn(mean.shape, generator=rng, device=rng.device)

@@ -23,9 +23,9 @@ from typing import Any
 
 import psutil
 
+from amago2.files import write_atomically
 from workflow.bench import page, published
 from workflow.bench.axes import AXES
-from workflow.files import write_atomically
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 MARKS = "<!-- measured: from here to the next mark by `make bench` -->", "<!-- end of measured -->"
@@ -145,7 +145,7 @@ def about(part: str, repeats: int, busy: float) -> str:
     """The machine, how often was measured, and how busy it was before, in percent."""
     import torch
 
-    from amago2.resources import cpu_name
+    from amago2.training.resources import cpu_name
 
     cores = os.cpu_count() or 1
     often = ONCE.get(part, f"medians of {repeats} repeats")

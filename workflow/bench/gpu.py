@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import torch
 
-from amago2.agent import Agent
-from amago2.config import Config
-from amago2.resources import computing
+from amago2.agent.agent import Agent
+from amago2.config.schema import Config
+from amago2.training.resources import computing
 from workflow.bench import sizes
 from workflow.bench.measures import Result, actor_config, collecting, updater
-from workflow.cost import flops_per_update
-from workflow.hardware import Accelerator, load
+from workflow.estimate.compute import flops_per_update
+from workflow.estimate.hardware import Accelerator, load
 
 Precision = Literal["float32", "tfloat32", "bfloat16"]
 BACKEND = "inductor"

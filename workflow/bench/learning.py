@@ -11,13 +11,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from amago2.config import Config, build
-from amago2.layers import Layer, read_yaml
-from amago2.resources import computing
-from amago2.train import AgentRun
-from workflow.experiments import Selection, matrices
-from workflow.resolve import Parameters
-from workflow.statistics import area_under_curve
+from amago2.config.layers import Layer, read_yaml
+from amago2.config.schema import Config, build
+from amago2.training.agent_trainer import AgentRun
+from amago2.training.resources import computing
+from workflow.analysis.statistics import area_under_curve
+from workflow.config.experiments import Selection, matrices
+from workflow.config.parameters import Parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 FOUR = ["RepeatFirstEasy", "RepeatPreviousEasy", "HigherLowerEasy", "PositionOnlyCartPoleEasy"]

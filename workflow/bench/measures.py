@@ -20,19 +20,19 @@ import numpy as np
 import psutil
 import torch
 
-from amago2.agent import Agent
-from amago2.batch import Batch
-from amago2.checkpoint import make_agent
-from amago2.collect import Collector, make_replay
-from amago2.config import Config, TransformerTrajectory
+from amago2.agent.agent import Agent
+from amago2.agent.batch import Batch
+from amago2.config.schema import Config, TransformerTrajectory
+from amago2.env.spaces import ActionSpec
+from amago2.env.subprocess_env import start
 from amago2.nets.transformer import Transformer
-from amago2.replay import Replay, record_type
-from amago2.resources import keep_freed_memory
-from amago2.spaces import ActionSpec
-from amago2.workers import start
+from amago2.replay.buffer import Replay, record_type
+from amago2.rollout.collector import Collector, make_replay
+from amago2.training.checkpoint import make_agent
+from amago2.training.resources import keep_freed_memory
 from workflow.bench import plain, sizes
 from workflow.bench.learning import tiny_config, trained
-from workflow.cost import flops_per_update
+from workflow.estimate.compute import flops_per_update
 
 Result = dict[str, float]
 

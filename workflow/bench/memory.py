@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from amago2.config import Config
+from amago2.config.schema import Config
 from amago2.nets import action_values, transformer
 from workflow.bench import sizes
 from workflow.bench.measures import updater

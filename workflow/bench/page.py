@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from workflow.analysis.statistics import t_interval
 from workflow.bench import published
 from workflow.bench.axes import AXES, slope
 from workflow.bench.goals import median_s, reached
-from workflow.statistics import t_interval
 
 Row = dict[str, Any]
 GIB = 2**30

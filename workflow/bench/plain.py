@@ -13,7 +13,7 @@ from amago2.nets import action_values
 from amago2.nets.heads import CriticEnsemble
 from amago2.nets.timestep_encoders import Encoder
 from amago2.nets.transformer import Transformer
-from amago2.value_bins import ValueBins, two_hot_cross_entropy
+from amago2.nets.value_bins import ValueBins, two_hot_cross_entropy
 
 
 @contextlib.contextmanager

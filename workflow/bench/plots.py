@@ -7,9 +7,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from workflow import style
+from amago2.files import write_atomically
 from workflow.bench.axes import AXES, slope
-from workflow.files import write_atomically
+from workflow.render import style
 
 
 def draw(rows: Sequence[dict[str, Any]], facts: Sequence[str]) -> Figure:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from amago2.checkpoint import make_agent
-from amago2.collect import Collector, make_replay
-from amago2.learn import Learner
-from amago2.replay import Replay, record_type
-from amago2.resources import keep_freed_memory
-from amago2.workers import start
+from amago2.env.subprocess_env import start
+from amago2.replay.buffer import Replay, record_type
+from amago2.rollout.collector import Collector, make_replay
+from amago2.training.checkpoint import make_agent
+from amago2.training.learner import Learner
+from amago2.training.resources import keep_freed_memory
 from workflow.bench import sizes
 from workflow.bench.axes import AXES
 from workflow.bench.measures import KINDS, Result, _update_of

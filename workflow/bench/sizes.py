@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from amago2.agent import Agent
-from amago2.batch import Batch
-from amago2.checkpoint import make_agent
-from amago2.config import Config, build
-from amago2.layers import Layer
-from amago2.spaces import ActionSpec
-from workflow.resolve import Parameters
+from amago2.agent.agent import Agent
+from amago2.agent.batch import Batch
+from amago2.config.layers import Layer
+from amago2.config.schema import Config, build
+from amago2.env.spaces import ActionSpec
+from amago2.training.checkpoint import make_agent
+from workflow.config.parameters import Parameters
 
 PARAMS = Path(__file__).resolve().parents[2] / "params"
 VARIANTS = {

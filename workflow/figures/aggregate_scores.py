@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from workflow import frames, style
-from workflow.figures import panels
-from workflow.render import Params
+from workflow.analysis import frames
+from workflow.render import panels, style
+from workflow.render.draw import Params
 from workflow.tables import aggregate_scores as table
 
 ROW = 0.14  # inches an agent

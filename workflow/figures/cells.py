@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pydantic import Field
 
-from amago2.layers import Section
-from workflow import frames, style
-from workflow.figures import panels
-from workflow.render import Params
+from amago2.config.layers import Section
+from workflow.analysis import frames
+from workflow.render import panels, style
+from workflow.render.draw import Params
 
 _MARKS = "osv^DPX*"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (3, 1.5)), (0, (1, 1.2)))

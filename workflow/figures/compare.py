@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pydantic import Field
 
-from amago2.layers import Section
-from workflow import frames, style
-from workflow.figures import panels, percent
-from workflow.render import Params
+from amago2.config.layers import Section
+from workflow.analysis import frames, percent
+from workflow.render import panels, style
+from workflow.render.draw import Params
 
 DASHES = ("-", "--", ":", "-.")
 

@@ -8,10 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from amago2.layers import Section
-from workflow import frames, style
-from workflow.figures import panels
-from workflow.render import Params
+from amago2.config.layers import Section
+from workflow.analysis import frames
+from workflow.render import panels, style
+from workflow.render.draw import Params
 
 CHANCE = 25.0
 NOTE = "Score: return in % of a perfect attempt's. Dotted: chance, 25 %."

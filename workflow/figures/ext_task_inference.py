@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from amago2.layers import Section
-from workflow import frames, style
-from workflow.figures import panels
-from workflow.render import Params
+from amago2.config.layers import Section
+from workflow.analysis import frames
+from workflow.render import panels, style
+from workflow.render.draw import Params
 
 MEMORY, INPUT = "memory", "input"
 DOTTED = ":"

@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from workflow import frames, style
-from workflow.figures import panels, published_curves
-from workflow.render import Params
+from workflow.analysis import frames, published_curves
+from workflow.render import panels, style
+from workflow.render.draw import Params
 
 TASKS = 45
 SOLVED = 2 / 3

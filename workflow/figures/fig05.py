@@ -5,10 +5,10 @@ from typing import Literal
 import pandas as pd
 from matplotlib.figure import Figure
 
-from amago2.layers import Section
-from workflow import frames, style
-from workflow.figures import panels, popgym
-from workflow.render import Params
+from amago2.config.layers import Section
+from workflow.analysis import frames, popgym
+from workflow.render import panels, style
+from workflow.render.draw import Params
 
 BESIDE = 0.2
 """Below this share of the published range, our curves get a panel of their own."""

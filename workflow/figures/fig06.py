@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from workflow import frames, statistics, style
-from workflow.figures import panels
-from workflow.render import Params
+from workflow.analysis import frames, statistics
+from workflow.render import panels, style
+from workflow.render.draw import Params
 
 GAMES = ("coinrun", "leaper", "ninja", "jumper", "climber")
 AGENTS = ("dep_actor_dep_critic", "ind_actor_ind_critic")

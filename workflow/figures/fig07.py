@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from workflow import frames, style
-from workflow.figures import panels, procgen
-from workflow.render import Params
+from workflow.analysis import frames, procgen
+from workflow.render import panels, style
+from workflow.render.draw import Params
 
 II, DD = "ind_actor_ind_critic", "dep_actor_dep_critic"
 DASHES = {"default": "-", "rescaled": "--"}

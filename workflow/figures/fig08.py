@@ -6,9 +6,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from workflow import frames, style
-from workflow.figures import panels, procgen
-from workflow.render import Params
+from workflow.analysis import frames, procgen
+from workflow.render import panels, style
+from workflow.render.draw import Params
 
 AGENT = "ind_actor_ind_critic"
 WIDTH = 0.38

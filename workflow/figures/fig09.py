@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from workflow import frames, statistics, style
-from workflow.figures import panels
-from workflow.render import Params
+from workflow.analysis import frames, statistics
+from workflow.render import panels, style
+from workflow.render.draw import Params
 
 COLUMNS = 4
 NOTE = (

@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from workflow import frames, style
-from workflow.figures import panels
-from workflow.render import Params
+from workflow.analysis import frames
+from workflow.render import panels, style
+from workflow.render.draw import Params
 
 AGENT = "ind_actor_ind_critic"
 ROW = 0.118  # inches a task

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from workflow import frames, statistics, style
-from workflow.figures import panels
-from workflow.render import Params
+from workflow.analysis import frames, statistics
+from workflow.render import panels, style
+from workflow.render.draw import Params
 
 AGENTS = ("ind_actor_ind_critic", "dep_actor_dep_critic")
 STAGES = {"start": 0.0, "25 %": 0.25, "50 %": 0.5, "100 %": 1.0}

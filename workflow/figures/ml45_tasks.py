@@ -4,10 +4,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import Field
 
-from amago2.layers import Section
-from workflow import frames, style
-from workflow.figures import panels
-from workflow.render import Params
+from amago2.config.layers import Section
+from workflow.analysis import frames
+from workflow.render import panels, style
+from workflow.render.draw import Params
 
 COLUMNS = 4
 NOTE = "Return and number of successes over the three attempts of a rollout."

@@ -8,10 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from workflow import frames, normalised, statistics, style
-from workflow.figures import panels
+from workflow.analysis import frames, statistics
+from workflow.analysis import scores as normalised
 from workflow.figures.aggregate_scores import label
-from workflow.render import Params
+from workflow.render import panels, style
+from workflow.render.draw import Params
 from workflow.tables.aggregate_scores import GROUP
 
 II = "ind_actor_ind_critic"

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from workflow import frames, style, verdicts
-from workflow.figures import panels
-from workflow.render import Params
+from workflow.analysis import frames, verdicts
+from workflow.render import panels, style
+from workflow.render.draw import Params
 
 ROW = 0.17  # inches a claim
 # Marks differ too, so that colours need not be told apart.

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from amago2.config import RunConfig
-from workflow import receipts
+from amago2.config.schema import RunConfig
+from workflow.dag import fingerprints as receipts
 
 TRAINING_VERSION = int(RunConfig.model_fields["training_version"].default)
 _SHOWN = {

@@ -15,10 +15,11 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from amago2.layers import ConfigError
-from workflow import catalog, frames, verdicts
-from workflow.catalog import FigureSpec, Spec, TableSpec
-from workflow.files import write_atomically
+from amago2.errors import ConfigError
+from amago2.files import write_atomically
+from workflow.analysis import frames, verdicts
+from workflow.config import catalog
+from workflow.config.catalog import FigureSpec, Spec, TableSpec
 from workflow.report.lineage import TRAINING_VERSION, Grid, Runs, lineage
 from workflow.tables import scorecard
 

@@ -19,8 +19,8 @@ for figure in PLAN.of("figures"):
             name=figure.name,
             budget=PLAN.selection.budget,
         shell:
-            "(python -m workflow.render figure {params.name} --budget {params.budget}"
-            " && python -m workflow.receipts {input.gate}) > {log} 2>&1"
+            "(python -m workflow.render.draw figure {params.name} --budget {params.budget}"
+            " && python -m workflow.dag.fingerprints {input.gate}) > {log} 2>&1"
 
 
 rule figures:

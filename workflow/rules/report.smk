@@ -17,7 +17,7 @@ for report in PLAN.of("report"):
             budget=PLAN.selection.budget,
         shell:
             "(python -m workflow.report.page --budget {params.budget}"
-            " && python -m workflow.receipts {input.gate}) > {log} 2>&1"
+            " && python -m workflow.dag.fingerprints {input.gate}) > {log} 2>&1"
 
 
 for manifest in PLAN.of("manifest"):
@@ -35,5 +35,5 @@ for manifest in PLAN.of("manifest"):
         params:
             folder=PLAN.results,
         shell:
-            "(python -m workflow.manifest {params.folder}"
-            " && python -m workflow.receipts {input.gate}) > {log} 2>&1"
+            "(python -m workflow.dag.manifest {params.folder}"
+            " && python -m workflow.dag.fingerprints {input.gate}) > {log} 2>&1"

@@ -22,11 +22,11 @@ for data in PLAN.of("data"):
             scores=data.names_in("metrics"),
         shell:
             "(cp {input.listing} {params.results}/experiments/{params.name}.json"
-            " && python -m workflow.tabulate"
+            " && python -m workflow.analysis.tidy"
             " --experiment-file {params.results}/experiments/{params.name}.json"
             " --out {params.results}/tables/data"
-            " && python -m workflow.metrics {params.results} {params.name} {params.scores}"
-            " && python -m workflow.receipts {input.gate}) > {log} 2>&1"
+            " && python -m workflow.analysis.final_scores {params.results} {params.name} {params.scores}"
+            " && python -m workflow.dag.fingerprints {input.gate}) > {log} 2>&1"
 
 
 for data in PLAN.of("computed"):
@@ -43,10 +43,10 @@ for data in PLAN.of("computed"):
             data.log,
         localrule: True
         params:
-            module=data.name,
+            module=COMPUTED[data.name],
         shell:
             "(python -m workflow.{params.module} --out {output.table}"
-            " && python -m workflow.receipts {input.gate}) > {log} 2>&1"
+            " && python -m workflow.dag.fingerprints {input.gate}) > {log} 2>&1"
 
 
 # A table that has a figure of its name is `snakemake table_<name>`.
@@ -70,8 +70,8 @@ for table in PLAN.of("tables"):
             name=table.name,
             budget=PLAN.selection.budget,
         shell:
-            "(python -m workflow.render table {params.name} --budget {params.budget}"
-            " && python -m workflow.receipts {input.gate}) > {log} 2>&1"
+            "(python -m workflow.render.draw table {params.name} --budget {params.budget}"
+            " && python -m workflow.dag.fingerprints {input.gate}) > {log} 2>&1"
 
 
 rule tables:

@@ -18,8 +18,8 @@ for version in PLAN.of("version"):
         params:
             folder=PLAN.results,
         shell:
-            "(python -m workflow.version {params.folder} {input.gate}"
-            " && python -m workflow.receipts {input.gate})"
+            "(python -m workflow.dvc.add {params.folder} {input.gate}"
+            " && python -m workflow.dag.fingerprints {input.gate})"
             " > {log} 2>&1"
 
 
@@ -39,5 +39,5 @@ for described in PLAN.of("describe"):
             described.log,
         localrule: True
         shell:
-            "(python -m workflow.describe {input.gate} && python -m workflow.receipts {input.gate})"
+            "(python -m workflow.dvc.results_file {input.gate} && python -m workflow.dag.fingerprints {input.gate})"
             " > {log} 2>&1"

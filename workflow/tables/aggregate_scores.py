@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from workflow import frames, normalised, statistics, style
-from workflow.render import Params
+from workflow.analysis import frames, statistics
+from workflow.analysis import scores as normalised
+from workflow.render import style
+from workflow.render.draw import Params
 
 STATISTICS: dict[str, statistics.Statistic] = {
     "iqm": statistics.interquartile_mean,

@@ -2,9 +2,10 @@
 
 import pandas as pd
 
-from workflow import frames, style
-from workflow.frames import Tables
-from workflow.render import Params
+from workflow.analysis import frames
+from workflow.analysis.frames import Tables
+from workflow.render import style
+from workflow.render.draw import Params
 
 GIB = 2.0**30
 _MEANS = {

@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 from pydantic import Field
 
-from amago2.layers import ConfigError, Section
-from workflow.frames import Tables
-from workflow.render import Params
+from amago2.config.layers import Section
+from amago2.errors import ConfigError
+from workflow.analysis.frames import Tables
+from workflow.render.draw import Params
 
 Values = dict[str, Any]
 

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from workflow import frames
-from workflow.render import Params
+from workflow.analysis import frames
+from workflow.render.draw import Params
 
 _RUN = ["benchmark", "variant", "seed", "run"]
 _NAMES = {

@@ -4,11 +4,12 @@ from typing import Literal
 
 import pandas as pd
 
-from amago2.layers import Section
-from workflow import frames, style
+from amago2.config.layers import Section
+from workflow.analysis import frames
+from workflow.analysis.frames import Tables
 from workflow.figures.ext_return_scale import of_maximum, reward_scale
-from workflow.frames import Tables
-from workflow.render import Params
+from workflow.render import style
+from workflow.render.draw import Params
 
 _KEYS = ["cell", "variant", "task"]
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from workflow import frames, verdicts
-from workflow.render import Params
+from workflow.analysis import frames, verdicts
+from workflow.render.draw import Params
 
 _COLUMNS = [
     "claim", "title", "above", "below", "published", "published_from", "seeds", "value", "low",
@@ -15,7 +15,7 @@ _COLUMNS = [
 
 
 def build(tables: frames.Tables, params: Params) -> pd.DataFrame:
-    """A row per claim, in the order of `params/claims.yaml`; rules in `workflow/verdicts.py`."""
+    """A row per claim, in the order of `params/claims.yaml`, with its verdict."""
     return verdicts.findings(tables["claims"], tables, params.budget)[_COLUMNS]
 
 

@@ -1,0 +1,1 @@
+"""The agent: networks and objectives put together, and the batch that it learns from."""

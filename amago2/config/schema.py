@@ -1,0 +1,384 @@
+"""One training run's complete configuration: schema, layering, canonical hash.
+
+Imports no heavy library, so that planning a thousand runs takes moments. A configuration is the
+result of laying partial YAML mappings over each other (`amago2.config.layers`).
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+
+import yaml
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
+
+from amago2.config.layers import Layer, Section, merge, read_yaml, validate
+from amago2.errors import ConfigError
+
+TRAINING_VERSION = 1
+"""Raised whenever a change of the training code changes results."""
+Positive = Annotated[int, Field(gt=0)]
+Natural = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Environment(Section):
+    """What to train on, by import path: `module:Class`, a Gymnasium environment."""
+
+    entry: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    args: dict[str, Any] = {}
+    eval_sets: dict[str, dict[str, Any]] = {"train": {}}
+    """Evaluation sets by name: keyword arguments laid over `args` for each."""
+    processes: Positive | None = None
+    """Worker processes for the environments; without, they are stepped by the trainer itself."""
+
+
+class Agent(Section):
+    """The four variants are `actor` x `critic`; the rest is common to them (paper, Section 3)."""
+
+    actor: Literal["filtered_imitation", "policy_gradient"]
+    critic: Literal["two_hot", "popart"]
+    discounts: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.1, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999), min_length=1
+    )
+    """Learned together; the last one acts."""
+    critics: Positive = 4
+    critic_subset: Positive = 2
+    """Members drawn with replacement for each TD target."""
+    head_widths: tuple[Positive, ...] = Field((256, 256), min_length=1)
+    bins: int = Field(64, ge=2)
+    value_limit: float | tuple[float, float] = 1e5
+    symlog: bool = True
+    reward_multiplier: float = Field(10.0, gt=0)
+    reward_input: Literal["raw", "symlog"] = "raw"
+    """How the previous reward enters the timestep encoder."""
+    filter: Literal["binary", "exponential", "none"] = "binary"
+    filter_threshold: float = 0.0
+    value_samples: Positive = 3
+    """Policy actions per V(s) estimate with the two-hot critic."""
+    expectation: Literal["sampled", "exact"] = "sampled"
+    """`exact` sums over all actions of a small discrete space where the paper samples."""
+    target_rate: float = Field(0.003, gt=0, le=1)
+    critic_weight: float = Field(10.0, gt=0)
+    popart_rate: float = Field(5e-4, gt=0, lt=1)
+    n_step: Positive = 1
+
+    @model_validator(mode="after")
+    def _limits(self) -> Self:
+        if isinstance(self.value_limit, tuple) and self.value_limit[0] >= self.value_limit[1]:
+            raise ValueError("value_limit must be [low, high] with low < high")
+        if not isinstance(self.value_limit, tuple) and self.value_limit <= 0:
+            raise ValueError("value_limit must be positive")
+        return self
+
+
+def _kind(default: str) -> Callable[[Any], str]:
+    """Tells the members of a union apart by their key `kind`, which may be left out for one."""
+
+    def kind(value: Any) -> str:
+        given = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
+        return str(given or default)
+
+    return kind
+
+
+class FeedForwardEncoder(Section):
+    """Timestep encoder for vectors: normalised, MLP, LayerNorm."""
+
+    kind: Literal["ff"] = "ff"
+    hidden: tuple[Positive, ...] = Field((512, 512), min_length=1)
+    output: Positive = 256
+
+
+class ImageEncoder(Section):
+    """Timestep encoder for one image: a convolutional trunk, joined by reward and action."""
+
+    kind: Literal["cnn"]
+    trunk: Literal["impala", "nature"] = "impala"
+    depths: tuple[Annotated[int, Field(gt=0, multiple_of=4)], ...] = Field(
+        (16, 32, 32), min_length=1
+    )
+    """Channels of the IMPALA blocks; the groups of GroupNorm are 4."""
+    features: Positive = 384
+    output: Positive = 384
+    augment: bool = True
+    """Random shifts while learning."""
+    recompute_frames: Positive | None = None
+    """Frames whose activations are kept at once while learning; the backward pass computes those of
+    the others again. Without, all are kept: quicker, but they may not fit the device."""
+
+
+class GridLanguageEncoder(Section):
+    """Timestep encoder for a symbolic grid, a sentence of tokens and a vector, by key."""
+
+    kind: Literal["grid_language"]
+    image: str = "image"
+    tokens: str = "mission"
+    vector: str = "extra"
+    vocabulary: Positive = 31
+    """Tokens, the padding included."""
+    embedding: Positive = 18
+    recurrent: Positive = 96
+    language: Positive = 48
+    output: Positive = 300
+
+
+class TransformerTrajectory(Section):
+    """The causal Transformer over timesteps (paper, Table 2)."""
+
+    kind: Literal["transformer"] = "transformer"
+    context: Positive
+    """Longest sub-sequence learned from, in timesteps, and the policy's memory when it acts."""
+    width: Positive = 256
+    layers: Positive = 3
+    heads: Positive = 8
+    feedforward: Positive = 1024
+    dropout: float = Field(0.05, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.width % self.heads or self.width % 2:
+            raise ValueError(f"width {self.width} must be even and divisible by heads {self.heads}")
+        return self
+
+
+class GruTrajectory(Section):
+    """A GRU in the Transformer's place."""
+
+    kind: Literal["gru"]
+    context: Positive
+    """Longest sub-sequence learned from, in timesteps."""
+    width: Positive = 256
+    layers: Positive = 2
+
+
+class FeedForwardTrajectory(Section):
+    """No memory: residual blocks on each timestep alone."""
+
+    kind: Literal["ff"]
+    context: Positive
+    width: Positive = 256
+    layers: Positive = 2
+    feedforward: Positive = 1024
+    dropout: float = Field(0.05, ge=0, lt=1)
+
+
+Encoder = Annotated[
+    Annotated[FeedForwardEncoder, Tag("ff")]
+    | Annotated[ImageEncoder, Tag("cnn")]
+    | Annotated[GridLanguageEncoder, Tag("grid_language")],
+    Discriminator(_kind("ff")),
+]
+Trajectory = Annotated[
+    Annotated[TransformerTrajectory, Tag("transformer")]
+    | Annotated[GruTrajectory, Tag("gru")]
+    | Annotated[FeedForwardTrajectory, Tag("ff")],
+    Discriminator(_kind("transformer")),
+]
+
+
+class Learner(Section):
+    """Optimisation (paper, Table 1)."""
+
+    batch: Positive
+    """Sub-sequences per update."""
+    learning_rate: float = Field(1e-4, gt=0)
+    warmup: Natural = 500
+    """Updates over which the learning rate rises linearly to its value."""
+    weight_decay: float = Field(1e-3, ge=0)
+    clip: float = Field(1.0, gt=0)
+    updates_per_epoch: Natural
+    precision: Literal["bfloat16", "tfloat32"] | None = None
+    """Of matrix products; without, float32, as losses, targets and statistics always are. tfloat32,
+    which rounds their inputs to 10 bits of mantissa, exists on NVIDIA GPUs alone."""
+    shuffle_rewards: Literal[True] | None = None
+    """A negative control: each sampled batch's rewards are permuted, so nothing can be learned."""
+    ranks: int | None = Field(None, ge=2)
+    """Processes that share each batch, on a GPU each if `device` is cuda; other numbers give other
+    bits. Without, one learns alone."""
+
+    @model_validator(mode="after")
+    def _shared(self) -> Self:
+        if self.batch % (self.ranks or 1):
+            raise ValueError(f"batch {self.batch} must be divisible by ranks {self.ranks}")
+        return self
+
+
+class Exploration(Section):
+    """Epsilon at the first step of a rollout and, if bilevel, at its last (linear in between)."""
+
+    first_step: tuple[Fraction, Fraction] = (1.0, 0.05)
+    """From, to: annealed over `anneal_steps` steps of each actor."""
+    last_step: tuple[Fraction, Fraction] | None = None
+    horizon: Positive | None = None
+    """Steps of a whole rollout; needed with `last_step`."""
+    anneal_steps: Positive = 1_000_000
+    randomize: bool = True
+    """Scale each rollout's epsilon by a uniform draw."""
+
+    @model_validator(mode="after")
+    def _bilevel(self) -> Self:
+        if (self.last_step is None) != (self.horizon is None):
+            raise ValueError("last_step and horizon belong together: give both or neither")
+        return self
+
+
+class Collector(Section):
+    """How much is collected; an epoch is collecting, then learning."""
+
+    actors: Positive
+    steps_per_epoch: Positive
+    """Environment steps of each actor in an epoch."""
+    epochs: Positive
+    learn_after: Natural = 0
+    """Epochs of collecting before the first update."""
+    overlap: Literal[True] | None = None
+    """Collect while learning, in a process of its own (on a GPU of its own if more are visible than
+    ranks): with the weights of the epoch's beginning, for the updates of the epochs after it."""
+    exploration: Exploration = Exploration()
+
+
+class Replay(Section):
+    """First in, first out; trajectories are sampled uniformly."""
+
+    capacity: Positive
+    unit: Literal["timesteps", "trajectories"] = "timesteps"
+    piece: Positive | None = None
+    """Longest stored trajectory; longer rollouts are cut at random lengths around it."""
+    shard: Positive = 100_000
+    """Timesteps per file."""
+
+
+class Probe(Section):
+    """A linear probe of the task in the policy's hidden state, at the end of training."""
+
+    rollouts: Annotated[int, Field(gt=0, multiple_of=2)]
+    """Of each task: one half to fit on, one half to judge by."""
+    penalty: float = Field(0.01, gt=0)
+    """On the squared weights."""
+
+
+class Evaluation(Section):
+    """When and how much the policy is evaluated."""
+
+    every: Positive
+    """Epochs between evaluations during training."""
+    rollouts: Positive
+    """Rollouts per task and evaluation."""
+    final_rollouts: Positive
+    actors: Positive = 16
+    probe: Probe | None = None
+
+
+class Checkpoint(Section):
+    """Never changes a result, so it is no part of the run's hash."""
+
+    every: Positive = 10
+    """Epochs between checkpoints."""
+    keep: Positive = 2
+    with_replay: bool = True
+    """Whether the pipeline versions the finished run's replay beside its checkpoint."""
+
+
+class RunConfig(Section):
+    """What every run's configuration has, whatever trains it."""
+
+    ASIDE: ClassVar[dict[str, Any]] = {"checkpoint": True, "env": {"processes"}}
+    """Keys that change no result, so that they are no part of the run's hash."""
+
+    training_version: Positive = TRAINING_VERSION
+    """Of the training code; stored runs of other versions can be used, but not trained."""
+    benchmark: str = Field("custom", pattern=r"^[a-z0-9_]+$")
+    variant: str = Field("custom", pattern=r"^[a-z0-9_]+$")
+    budget: str = Field("custom", pattern=r"^[a-z0-9_]+$")
+    seed: Natural = 0
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: Positive = 1
+    """CPU threads of the learner; other counts give other bits."""
+    env: Environment
+    collector: Collector
+    evaluation: Evaluation
+    checkpoint: Checkpoint = Checkpoint()
+
+    @property
+    def hash(self) -> str:
+        """8 hexadecimal digits that name the run.
+
+        Keys that are None are left out, so that a new option which is off by default renames no
+        existing run.
+        """
+        content = self.model_dump(mode="json", exclude=self.ASIDE, exclude_none=True)
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @property
+    def run_name(self) -> str:
+        """Folder of the run below `results/<budget>/runs`."""
+        return f"{self.benchmark}/{self.variant}/seed{self.seed}-{self.hash}"
+
+    def to_yaml(self) -> str:
+        """The whole configuration; loading it gives an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+class Config(RunConfig):
+    """Everything that decides the result of an AMAGO-2 agent's run, and how it is kept."""
+
+    agent: Agent
+    encoder: Encoder = FeedForwardEncoder()
+    trajectory: Trajectory
+    learner: Learner
+    replay: Replay
+
+    @model_validator(mode="after")
+    def _exists(self) -> Self:
+        if self.learner.precision == "tfloat32" and self.device != "cuda":
+            raise ValueError("learner.precision tfloat32 exists on device cuda only")
+        return self
+
+
+C = TypeVar("C", bound=RunConfig)
+
+
+def build_as(kind: type[C], layers: Sequence[Layer]) -> C:
+    """Merge layers (later ones win) and validate. Raises `ConfigError`, one line per mistake."""
+    data: dict[str, Any] = {}
+    for layer in layers:
+        data = merge(data, layer.data)
+    config = validate(kind, data, layers)
+    if config.training_version != TRAINING_VERSION:
+        raise ConfigError(
+            f"{layers[-1].source}: training_version is {config.training_version}, and this code is "
+            f"version {TRAINING_VERSION}; leave the key out"
+        )
+    return config
+
+
+def load_as(kind: type[C], path: Path | str) -> C:
+    """A complete configuration from one file, as written beside every run, of any version.
+
+    Raises `ConfigError`, also for one of another kind.
+    """
+    layer = Layer(str(path), read_yaml(path))
+    if "trainer" in layer.data and "trainer" not in kind.model_fields:
+        raise ConfigError(
+            f"{path}: is a run of {layer.data['trainer']}, which is no AMAGO-2 agent; its scores "
+            "are in evaluations.csv beside it"
+        )
+    return validate(kind, layer.data, [layer])
+
+
+def build(layers: Sequence[Layer]) -> Config:
+    """An AMAGO-2 agent's configuration; see `build_as`."""
+    return build_as(Config, layers)
+
+
+def load(path: Path | str) -> Config:
+    """An AMAGO-2 agent's configuration; see `load_as`."""
+    return load_as(Config, path)

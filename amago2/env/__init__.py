@@ -1,0 +1,1 @@
+"""Environments: made from a configuration, stepped together, in this process or in workers."""

@@ -1,0 +1,27 @@
+"""What a run takes of memory, from its configuration alone. Imports no heavy library."""
+
+from amago2.config.schema import Config, FeedForwardEncoder, GridLanguageEncoder, ImageEncoder
+
+SIDE = 64
+"""Of images: the real one needs the simulator."""
+NATURE = 21_000
+"""Activations of the other convolutional trunk."""
+
+
+def learner_bytes(config: Config) -> int:
+    """Rough memory of an update in each of the ranks: float32 activations kept by the gradient."""
+    t, a = config.trajectory, config.agent
+    tokens = config.learner.batch // (config.learner.ranks or 1) * (t.context + 1)
+    trunk = t.layers * (12 * t.width + 3 * getattr(t, "feedforward", 3 * t.width))
+    heads = a.critics * len(a.discounts) * (2 * sum(a.head_widths) + 3 * a.bins)
+    return 4 * tokens * (trunk + heads + _convolutions(config.encoder)) + 2**28
+
+
+def _convolutions(e: FeedForwardEncoder | ImageEncoder | GridLanguageEncoder) -> int:
+    """Activations of an image's convolutions: one at full size, then two blocks at half of it."""
+    if not isinstance(e, ImageEncoder):
+        return 0
+    if e.trunk == "nature":
+        return NATURE
+    sides = [SIDE >> i for i in range(len(e.depths))]
+    return sum(d * (s**2 + 8 * (s // 2) ** 2) for d, s in zip(e.depths, sides, strict=True))

@@ -1,0 +1,1 @@
+"""Replay: trajectories on disk, and batches sampled from them."""

@@ -1,0 +1,1 @@
+"""Acting: collecting with exploration, evaluating, probing what the policy remembers."""

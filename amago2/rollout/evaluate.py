@@ -1,0 +1,155 @@
+"""Evaluation: a fixed number of whole rollouts of every task, sampled from the policy."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from amago2.env.spaces import Array
+from amago2.env.vector_env import VectorEnv
+from amago2.rollout.collector import Policy, act
+from amago2.seeding import Stream, integer, torch_rng
+
+WHOLE = -1
+"""Attempt number of a metric that belongs to the whole rollout."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tidy evaluation result."""
+
+    split: str
+    rollout: int
+    task: str
+    attempt: int
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True)
+class _Job:
+    number: int
+    seed: int
+    options: dict[str, Any] | None
+
+
+class Moment(NamedTuple):
+    """Where a rollout is."""
+
+    row: int
+    """Of its environment."""
+    rollout: int
+    """Its number: the task's times the rollouts per task, plus its own among them."""
+    timestep: int
+
+
+Watch = Callable[[Sequence[Moment]], None]
+
+
+def evaluate(
+    agent: Policy,
+    envs: VectorEnv,
+    split: str,
+    rollouts: int,
+    seed: int,
+    counter: int,
+    watch: Watch | None = None,
+) -> list[Row]:
+    """Run `rollouts` rollouts of each task; every one counts, however long it takes.
+
+    An environment without `tasks` counts as one task. `counter` tells evaluations of a run apart.
+    `watch` is called whenever the agent has acted.
+    """
+    tasks: tuple[str | None, ...] = envs.tasks or (None,)
+    jobs = deque(
+        _Job(
+            t * rollouts + k,
+            integer(seed, Stream.EVALUATION, counter, t, k),
+            None if task is None else {"task": task},
+        )
+        for t, task in enumerate(tasks)
+        for k in range(rollouts)
+    )
+    rng = torch_rng(seed, Stream.EVALUATION_ACTING, counter, device=agent.device)
+    rows: list[Row] = []
+    agent.eval()
+    _Rollouts(agent, envs, jobs, split, rows, watch).run(rng)
+    return sorted(rows, key=lambda row: (row.rollout, row.attempt, row.metric))
+
+
+class _Rollouts:
+    """Keeps every environment busy until no job is left."""
+
+    def __init__(
+        self,
+        agent: Policy,
+        envs: VectorEnv,
+        jobs: deque[_Job],
+        split: str,
+        rows: list[Row],
+        watch: Watch | None,
+    ) -> None:
+        self.watch = watch
+        self.agent, self.envs, self.jobs, self.split, self.rows = agent, envs, jobs, split, rows
+        n = len(envs)
+        self.memory = agent.initial_memory(n)
+        self.running: list[_Job | None] = [None] * n
+        self.reward = np.zeros(n)
+        self.action = np.stack([envs.actions.blank()] * n)
+        self.value = np.zeros(n)
+        self.time = np.zeros(n, np.int64)
+
+    def run(self, rng: torch.Generator) -> None:
+        self._next(range(len(self.envs)))
+        while any(self.running):
+            actions = act(self.agent, self.envs, self.reward, self.action, self.memory, rng)
+            busy = np.flatnonzero([job is not None for job in self.running])
+            if self.watch is not None:
+                self.watch(
+                    [
+                        Moment(row, job.number, int(self.time[row]))
+                        for row, job in enumerate(self.running)
+                        if job is not None
+                    ]
+                )
+            self._step(busy, actions[busy])
+
+    def _step(self, busy: Array, actions: Array) -> None:
+        reward, terminated, truncated = self.envs.step(actions, busy)
+        self.reward[busy], self.action[busy] = reward, actions
+        self.value[busy] += reward
+        self.time[busy] += 1
+        ended = []
+        for i, row in enumerate(busy.tolist()):
+            info = self.envs.infos[row]
+            if "attempt_return" in info:
+                attempt = int(info.get("attempt", 0))
+                self._record(row, attempt, "attempt_return", float(info["attempt_return"]))
+                if "success" in info:
+                    self._record(row, attempt, "success", float(info["success"]))
+            if terminated[i] or truncated[i]:
+                self._record(row, WHOLE, "return", float(self.value[row]))
+                ended.append(row)
+        self._next(ended)
+
+    def _record(self, row: int, attempt: int, metric: str, value: float) -> None:
+        job = self.running[row]
+        assert job is not None
+        self.rows.append(Row(self.split, job.number, self.envs.task(row), attempt, metric, value))
+
+    def _next(self, rows: Sequence[int]) -> None:
+        """Begin the next jobs, as long as there are any, in some rows."""
+        begun: dict[int, _Job] = {}
+        for row in rows:
+            job = self.running[row] = self.jobs.popleft() if self.jobs else None
+            if job is not None:
+                begun[row] = job
+                self.memory.reset(row)
+                self.reward[row] = self.value[row] = 0.0
+                self.time[row] = 0
+                self.action[row] = self.envs.actions.blank()
+        jobs = begun.values()
+        self.envs.reset(list(begun), [job.seed for job in jobs], [job.options for job in jobs])

@@ -1,0 +1,1 @@
+"""The training loop: collector, learner, checkpoints, logs, resumption, several processes."""

@@ -1,0 +1,211 @@
+"""Checkpoints: safetensors and JSON, whole or absent, with a SHA-256 of every file.
+
+A checkpoint folder holds `policy.safetensors` (what acting needs), `trainer.safetensors` (targets,
+optimiser, the actors' memory), `state.json`, `config.yaml` and, while a run is unfinished, the open
+replay shard. `manifest.json` is written last; a folder without it does not count.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from amago2.agent.agent import Agent
+from amago2.config.schema import Config, RunConfig, load_as
+from amago2.env.spaces import ActionSpec
+from amago2.errors import ConfigError, RunError
+from amago2.files import sha256, sync, write_atomically
+from amago2.seeding import seeded_init
+
+SCHEMA = 2
+"""Raised when files or keys change; a checkpoint of another schema is refused."""
+REQUIRED = {"policy.safetensors", "trainer.safetensors", "state.json", "config.yaml"}
+TARGETS = ("target_actor.", "target_critic.")
+
+
+class CheckpointError(RunError):
+    """A checkpoint is missing, damaged or of another make. Its text is a clear sentence."""
+
+
+@dataclass
+class Checkpoint:
+    """All that a run needs to go on to the same bits."""
+
+    config: RunConfig
+    spaces: dict[str, Any]
+    policy: dict[str, Tensor]
+    trainer: dict[str, Tensor]
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+def describe_spaces(
+    observations: Mapping[str, gym.spaces.Box], actions: ActionSpec
+) -> dict[str, Any]:
+    """JSON description of the spaces that an agent was made for."""
+    bounds = [None if b is None else b.tolist() for b in (actions.low, actions.high)]
+    return {
+        "observations": {
+            key: {"shape": list(box.shape), "dtype": str(box.dtype)}
+            for key, box in observations.items()
+        },
+        "actions": {
+            "kind": actions.kind,
+            "size": actions.size,
+            "low": bounds[0],
+            "high": bounds[1],
+        },
+    }
+
+
+def read_spaces(described: Mapping[str, Any]) -> tuple[dict[str, gym.spaces.Box], ActionSpec]:
+    """Inverse of `describe_spaces`; the Boxes' limits, which no network needs, are infinite."""
+    boxes = {
+        key: _box(tuple(box["shape"]), np.dtype(box["dtype"]))
+        for key, box in described["observations"].items()
+    }
+    a = described["actions"]
+    low, high = (None if a[k] is None else np.array(a[k], np.float32) for k in ("low", "high"))
+    return boxes, ActionSpec(a["kind"], a["size"], low, high)
+
+
+def _box(shape: tuple[int, ...], dtype: np.dtype[Any]) -> gym.spaces.Box:
+    if dtype == np.uint8:
+        return gym.spaces.Box(0, 255, shape, np.uint8)
+    return gym.spaces.Box(-np.inf, np.inf, shape, dtype.type)
+
+
+def split_state(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """An agent's tensors: those that acting and learning share, and the target networks'."""
+    state = agent.state_dict()
+    targets = {key: value for key, value in state.items() if key.startswith(TARGETS)}
+    return {key: value for key, value in state.items() if key not in targets}, targets
+
+
+def write(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write into `folder`, the manifest last, covering whatever else lies there too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, tensors in (("policy", checkpoint.policy), ("trainer", checkpoint.trainer)):
+        copied = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        save_file(copied, folder / f"{name}.safetensors")
+        sync(folder / f"{name}.safetensors")
+    write_atomically(folder / "config.yaml", checkpoint.config.to_yaml())
+    state = {"schema": SCHEMA, "spaces": checkpoint.spaces, **checkpoint.state}
+    write_atomically(folder / "state.json", json.dumps(state, indent=1, sort_keys=True) + "\n")
+    names = sorted(p.name for p in folder.iterdir() if p.name != "manifest.json")
+    sums = {name: sha256(folder / name) for name in names}
+    write_atomically(folder / "manifest.json", json.dumps(sums, indent=1) + "\n")
+
+
+def publish(folder: Path, final: Path) -> None:
+    """Give a written file or folder its final name, replacing an older one of that name."""
+    if final.is_dir():
+        shutil.rmtree(final)
+    os.replace(folder, final)
+    sync(final.parent)
+
+
+def verify(folder: Path) -> None:
+    """Check every file against the manifest. Raises `CheckpointError`."""
+    for name, expected in _manifest(folder).items():
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder}: {name} is missing")
+        if sha256(folder / name) != expected:
+            raise CheckpointError(
+                f"{folder}: {name} is damaged (its SHA-256 is not the recorded one)"
+            )
+
+
+def _manifest(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file, by name."""
+    path = folder / "manifest.json"
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: no checkpoint here")
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: manifest.json is missing, so the checkpoint is not whole")
+    if (known := _recorded(folder)) and sha256(path) != known:
+        raise CheckpointError(
+            f"{folder}: manifest.json is damaged (its SHA-256 is not the recorded one)"
+        )
+    try:
+        content = json.loads(path.read_text())
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or not all(isinstance(v, str) for v in content.values()):
+        raise CheckpointError(f"{folder}: manifest.json is damaged (no list of SHA-256)")
+    if not REQUIRED <= content.keys():
+        missing = sorted(REQUIRED - content.keys())[0]
+        raise CheckpointError(f"{folder}: manifest.json is damaged (it does not list {missing})")
+    return content
+
+
+def _recorded(folder: Path) -> str | None:
+    """The manifest's own SHA-256, as the record of the run around it says."""
+    try:
+        record = json.loads((folder.parent / "record.json").read_text())
+        return str(record["checkpoint_sha256"]["manifest.json"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read(folder: Path, trainer: bool = True, config: type[RunConfig] = Config) -> Checkpoint:
+    """Load a verified checkpoint, without the trainer's part if that is not wanted.
+
+    `config` is the kind of its configuration.
+    """
+    verify(folder)
+    state = json.loads((folder / "state.json").read_text())
+    if (schema := state.pop("schema", None)) != SCHEMA:
+        raise CheckpointError(
+            f"{folder}: is of checkpoint schema {schema}, and this version reads schema {SCHEMA} "
+            "alone; use the version that made it (a run's record.json names the commit)"
+        )
+    try:
+        configured = load_as(config, folder / "config.yaml")
+        policy = load_file(folder / "policy.safetensors")
+        rest = load_file(folder / "trainer.safetensors") if trainer else {}
+    except (SafetensorError, ConfigError, OSError) as error:
+        raise CheckpointError(f"{folder}: cannot be read: {error}") from None
+    return Checkpoint(configured, state.pop("spaces"), policy, rest, state)
+
+
+def make_agent(
+    config: Config, observations: Mapping[str, gym.spaces.Box], actions: ActionSpec
+) -> Agent:
+    """A fresh agent whose weights depend on the seed alone, on the configured device."""
+    try:
+        with seeded_init(config.seed):
+            return Agent(config, observations, actions).to(torch.device(config.device))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def checkpoint_folder(run: Path) -> Path:
+    """The checkpoint of a run's folder; a checkpoint's own folder is returned as it is."""
+    return run if (run / "manifest.json").exists() else run / "checkpoint"
+
+
+def load_policy(folder: Path | str, device: str = "cpu") -> Agent:
+    """The agent of a checkpoint folder (or of a run's folder), ready to act.
+
+    Raises `CheckpointError` if it is missing or damaged.
+    """
+    folder = checkpoint_folder(Path(folder))
+    checkpoint = read(folder, trainer=False)
+    observations, actions = read_spaces(checkpoint.spaces)
+    assert isinstance(checkpoint.config, Config)
+    config = checkpoint.config.model_copy(update={"device": device})
+    agent = make_agent(config, observations, actions)
+    missing = agent.load_state_dict(checkpoint.policy, strict=False)
+    if missing.unexpected_keys or any(not k.startswith(TARGETS) for k in missing.missing_keys):
+        raise CheckpointError(f"{folder}: its weights do not fit its configuration")
+    return agent.eval()

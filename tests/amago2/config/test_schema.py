@@ -1,0 +1,142 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amago2.config.layers import Layer, merge, parse_override, read_yaml
+from amago2.config.schema import build, load
+from amago2.errors import ConfigError
+from tests.amago2.toy import SMALL, small
+
+
+@pytest.mark.parametrize(
+    ("over", "sentence"),
+    [
+        ({"learner": {"lr": 1}}, "unknown key learner.lr; allowed are batch, learning_rate"),
+        ({"learner": {"learning_rat": 1}}, "did you mean learning_rate?"),
+        ({"learner": {"learning_rate": -1}}, "learner.learning_rate is -1: must be greater than 0"),
+        (
+            {"encoder": {"kind": "cnn", "hidden": [3]}},
+            "unknown key encoder.hidden; allowed are kind",
+        ),
+        ({"encoder": {"hiden": [3]}}, "did you mean hidden?"),
+        ({"encoder": {"kind": "rnn"}}, "encoder"),
+        (
+            {"trajectory": {"kind": "gru", "contxt": 3}},
+            "unknown key trajectory.contxt; did you mean",
+        ),
+        ({"agent": {"actor": "foo"}}, "'filtered_imitation' or 'policy_gradient'"),
+        ({"agent": {"value_limit": -3}}, "agent: value_limit must be positive"),
+        ({"agent": {"value_limit": [3, 1]}}, "low < high"),
+        ({"encoder": {"hidden": [3, -1]}}, "encoder.hidden.1 is -1: must be greater than 0"),
+        ({"trajectory": {"heads": 3}}, "width 16 must be even and divisible by heads 3"),
+        ({"agent": 3}, "agent is 3: must be"),
+        ({"seed": 1.5}, "seed is 1.5: must be a valid integer"),
+        ({"learner": {"learning_rate": float("nan")}}, "learner.learning_rate is nan"),
+        ({"collector": {"exploration": {"horizon": 5}}}, "last_step and horizon belong together"),
+        ({"env": {"entry": "envs.popgym"}}, "env.entry is 'envs.popgym'"),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_its_file(over: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        build([Layer("base.yaml", SMALL), Layer("over.yaml", over)])
+    text = str(error.value)
+    assert text.startswith("over.yaml: ")
+    assert sentence in text
+    assert "\n" not in text
+
+
+def test_the_layer_that_sets_the_key_is_named() -> None:
+    layers = [
+        Layer("base.yaml", SMALL),
+        Layer("first.yaml", {"learner": {"learning_rate": -1}}),
+        Layer("second.yaml", {"learner": {"batch": 3}}),
+    ]
+    with pytest.raises(ConfigError, match=r"^first.yaml: learner.learning_rate"):
+        build(layers)
+
+
+def test_layers_merge_mappings_and_replace_the_rest() -> None:
+    base = {"a": {"b": 1, "c": [1, 2]}, "d": 1}
+    assert merge(base, {"a": {"c": [3]}, "d": {"e": 1}}) == {"a": {"b": 1, "c": [3]}, "d": {"e": 1}}
+    assert base == {"a": {"b": 1, "c": [1, 2]}, "d": 1}
+
+
+def test_another_kind_replaces_the_section() -> None:
+    assert merge({"e": {"kind": "a", "x": 1}}, {"e": {"kind": "b", "y": 2}}) == {
+        "e": {"kind": "b", "y": 2}
+    }
+    assert merge({"e": {"kind": "a", "x": 1}}, {"e": {"y": 2}})["e"] == {
+        "kind": "a",
+        "x": 1,
+        "y": 2,
+    }
+
+
+def test_the_hash_names_what_decides_the_result() -> None:
+    assert small().hash == small().hash
+    assert small(seed=1).hash != small().hash
+    assert small(threads=2).hash != small().hash
+    assert small(checkpoint={"every": 7}).hash == small().hash
+    assert small(learner={"learning_rate": "1e-3"}).hash == small().hash
+    assert len(small().hash) == 8
+
+
+def test_yaml_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(small().to_yaml())
+    assert load(path) == small()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "is empty"),
+        ("# only a comment\n", "is empty"),
+        ("- 1\n", "must hold a mapping"),
+        ("a: [1\n", "line 2: not valid YAML"),
+        ("a: 1\na: 2\n", "key a is given twice"),
+        ("a: !!python/object/apply:os.system [ls]\n", "not valid YAML"),
+    ],
+)
+def test_files_that_are_no_configuration(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        read_yaml(path)
+    assert str(path) in str(error.value)
+    assert sentence in str(error.value)
+
+
+def test_a_missing_file() -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such file"):
+        read_yaml("nowhere.yaml")
+
+
+def test_overrides() -> None:
+    assert parse_override("learner.batch=32").data == {"learner": {"batch": 32}}
+    assert parse_override("env.args={a: [1, 2]}").data == {"env": {"args": {"a": [1, 2]}}}
+    for text in ("learner.batch", "a..b=1", "=1", "a=[1"):
+        with pytest.raises(ConfigError, match="--set"):
+            parse_override(text)
+
+
+def test_planning_loads_no_pytorch() -> None:
+    code = "import sys, amago2.config.schema\nsys.exit(bool({'torch', 'numpy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_another_trainers_run_is_no_agents(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("trainer: sac\n")
+    with pytest.raises(ConfigError, match=r"is a run of sac, which is no AMAGO-2 agent"):
+        load(path)
+
+
+def test_tensor_float_needs_a_gpu() -> None:
+    data = merge(SMALL, {"learner": {"precision": "tfloat32"}})
+    with pytest.raises(ConfigError, match=r"all.yaml: .*tfloat32 exists on device cuda only"):
+        build([Layer("all.yaml", data)])
+    assert build([Layer("all.yaml", data), Layer("gpu.yaml", {"device": "cuda"})]).device == "cuda"

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+import torch
+
+from amago2.env.spaces import ActionSpec
+from amago2.nets.distributions import Bernoulli, Categorical, TanhNormal, make_policy
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_categorical_keeps_probabilities_off_zero() -> None:
+    policy = Categorical.of(torch.tensor([100.0, 0.0, 0.0]))
+    assert policy.probabilities.min().item() == pytest.approx(1e-6, rel=1e-3)
+    assert policy.probabilities.sum().item() == pytest.approx(1)
+    assert policy.log_prob(torch.tensor([0.0, 1.0, 0.0])).item() == pytest.approx(
+        np.log(1e-6), rel=1e-3
+    )
+
+
+def test_categorical_samples_by_its_probabilities() -> None:
+    policy = Categorical.of(torch.tensor([0.1, 0.2, 0.7]).log().expand(20_000, 3))
+    for samples in (policy.sample(rng()), policy.rsample(rng(1))):
+        assert torch.allclose(samples.mean(0), torch.tensor([0.1, 0.2, 0.7]), atol=0.015)
+        assert torch.allclose(samples.sum(-1), torch.ones(20_000))
+
+
+def test_tanh_normal_density_is_torchs() -> None:
+    outputs = torch.randn(50, 6, generator=rng())
+    policy = TanhNormal.of(outputs)
+    action = torch.rand(50, 3, generator=rng(1)) * 1.8 - 0.9
+    reference = torch.distributions.TransformedDistribution(
+        torch.distributions.Normal(policy.mean, policy.log_std.exp()),
+        [torch.distributions.TanhTransform()],
+    )
+    expected = reference.log_prob(action).sum(-1).clamp(-1e3, 1e3)
+    assert torch.allclose(policy.log_prob(action), expected, rtol=1e-4, atol=1e-3)
+    assert policy.log_prob(torch.ones(50, 3)).isfinite().all()
+    assert -5 <= policy.log_std.min()
+    assert policy.log_std.max() <= 2
+
+
+def test_tanh_normal_rsample_carries_gradients() -> None:
+    outputs = torch.zeros(4, 2, requires_grad=True)
+    TanhNormal.of(outputs).rsample(rng()).sum().backward()
+    assert outputs.grad is not None
+    assert (outputs.grad[:, 0] > 0).all()
+
+
+def test_bernoulli_by_hand() -> None:
+    policy = Bernoulli.of(torch.tensor([0.0, np.log(3.0)]))
+    expected = (np.log(0.5) + np.log(0.25)) / 2  # the mean over buttons
+    assert policy.log_prob(torch.tensor([1.0, 0.0])).item() == pytest.approx(expected)
+    with pytest.raises(ValueError, match="MultiBinary"):
+        policy.rsample(rng())
+
+
+@pytest.mark.parametrize("kind", ["discrete", "continuous", "multibinary"])
+def test_same_generator_same_actions(kind: str) -> None:
+    spec = ActionSpec(kind, 4, -np.ones(4), np.ones(4))  # type: ignore[arg-type]
+    policy = make_policy(spec, torch.randn(5, 7, 8 if kind == "continuous" else 4, generator=rng()))
+    assert torch.equal(policy.sample(rng(3)), policy.sample(rng(3)))
+    assert policy.sample(rng(3)).shape == (5, 7, 4)
+    assert policy.log_prob(policy.sample(rng(3))).shape == (5, 7)

@@ -1,0 +1,190 @@
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from amago2.agent.batch import Batch
+from amago2.config.schema import GridLanguageEncoder, ImageEncoder
+from amago2.env.spaces import ActionSpec
+from amago2.nets import images
+from amago2.nets.timestep_encoders import InputNorm, make_encoder
+from amago2.seeding import seeded_init
+from amago2.training.checkpoint import make_agent
+from tests.amago2.toy import small
+
+SPEC = ActionSpec("discrete", 3)
+IMAGE = {"image": gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)}
+GRID = {
+    "extra": gym.spaces.Box(0, 1, (5,), np.float32),
+    "image": gym.spaces.Box(0, 255, (7, 7, 3), np.uint8),
+    "mission": gym.spaces.Box(0, 30, (9,), np.int32),
+}
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def observation(boxes: dict[str, gym.spaces.Box], *shape: int) -> dict[str, torch.Tensor]:
+    chance = np.random.default_rng(0)
+    return {
+        key: torch.from_numpy(
+            chance.integers(0, int(box.high.max()) + 1, (*shape, *box.shape)).astype(box.dtype)
+        )
+        for key, box in boxes.items()
+    }
+
+
+def test_input_norm_that_learns_does_not_keep_an_earlier_scale() -> None:
+    """As where a policy learns and acts in evaluation mode."""
+    norm = InputNorm(2).eval()
+    x = torch.tensor([[1.0, 5.0], [3.0, 9.0]])
+    norm(x, learning=True)
+    assert torch.equal(norm(x), norm.train()(x))
+    assert torch.equal(norm(x), norm.eval()(x))
+
+
+def test_input_norm_by_hand() -> None:
+    norm = InputNorm(2)
+    x = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
+    for _ in range(400):
+        norm.update(x)
+    normed = norm(x)
+    assert torch.allclose(normed[:, 0], torch.tensor([-1.0, 1.0]), atol=0.05)
+    assert normed[:, 1].abs().max() < 0.5  # a constant is centred, not blown up
+    assert norm(torch.full((1, 2), 1e30)).isfinite().all()
+
+
+@pytest.mark.parametrize(("side", "flat"), [(64, 1568), (84, 2592)])
+def test_impala_sizes(side: int, flat: int) -> None:
+    assert images.features(images.impala(3, (16, 32, 32)), (side, side, 3)) == flat
+
+
+@pytest.mark.parametrize(("side", "flat"), [(64, 1024), (84, 3136)])
+def test_nature_sizes(side: int, flat: int) -> None:
+    assert images.features(images.nature(3), (side, side, 3)) == flat
+
+
+def test_grid_size() -> None:
+    assert images.features(images.grid(3), (7, 7, 3)) == 768
+
+
+def test_shift_is_a_crop_of_the_padded_image() -> None:
+    frames = torch.randint(0, 256, (20, 12, 12, 3), generator=rng(), dtype=torch.uint8)
+    drawn = torch.randint(-4, 5, (2, 20), generator=rng(1))
+    shifted = images.shifted(frames, drawn)
+    padded = F.pad(frames.permute(0, 3, 1, 2).float(), (4, 4, 4, 4), mode="replicate")
+    for frame, whole, (y, x) in zip(shifted, padded, (drawn.T + 4).tolist(), strict=True):
+        crop = whole[:, y : y + 12, x : x + 12]
+        assert torch.equal(crop, frame.permute(2, 0, 1).float())
+
+
+def test_a_quarter_of_the_sub_sequences_stays_clean() -> None:
+    frames = torch.randint(0, 256, (40, 12, 12, 3), generator=rng(), dtype=torch.uint8)
+    sequence = torch.arange(8).repeat_interleave(5)
+    seen = images.augment(frames, sequence, 8, rng(1))
+    assert torch.equal(seen[:10], frames[:10])
+    assert sum(not torch.equal(a, b) for a, b in zip(seen[10:], frames[10:], strict=True)) > 25
+
+
+def test_bfloat16_holds_bytes_and_changes_residuals_by_rounding_only() -> None:
+    """Also their gradients, whose layout in memory takes another way there."""
+    every = torch.arange(256, dtype=torch.uint8).view(1, 16, 16, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = images.scaled(every)
+    assert rounded.dtype == torch.bfloat16
+    assert torch.equal(rounded.float(), images.scaled(every))
+    with seeded_init(0):
+        unit = images.Residual(16)
+    found = []
+    for half in (False, True):
+        x = torch.randn(8, 16, 9, 9, generator=rng()).contiguous(memory_format=torch.channels_last)
+        x.requires_grad_()
+        unit.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            out = unit(F.conv2d(x, torch.eye(16)[:, :, None, None]))
+        out.float().pow(3).sum().backward()
+        assert x.grad is not None
+        grads = [x.grad, *(p.grad for p in unit.parameters() if p.grad is not None)]
+        found.append(torch.cat([out.float().flatten(), *(g.flatten() for g in grads)]))
+    assert F.cosine_similarity(*found, dim=0) > 0.999
+
+
+@pytest.mark.parametrize(
+    ("config", "boxes"),
+    [
+        (ImageEncoder(kind="cnn", features=32, output=24), IMAGE),
+        (ImageEncoder(kind="cnn", trunk="nature", features=32, output=24), IMAGE),
+        (GridLanguageEncoder(kind="grid_language", output=24), GRID),
+    ],
+)
+def test_padding_is_left_out(config: Any, boxes: dict[str, gym.spaces.Box]) -> None:
+    encoder = make_encoder(config, boxes, SPEC, False)
+    seen = observation(boxes, 4, 5)
+    reward, action = torch.randn(4, 5, generator=rng()), torch.zeros(4, 5, 3)
+    valid = torch.ones(4, 5, dtype=torch.bool)
+    valid[1:, 3:] = False
+    other = {key: torch.where(_like(valid, x), x, torch.zeros_like(x)) for key, x in seen.items()}
+    state = {key: value.clone() for key, value in encoder.state_dict().items()}
+    one = encoder(seen, reward, action, valid, rng(3))
+    encoder.load_state_dict(state)
+    two = encoder(other, torch.where(valid, reward, 99.0), action, valid, rng(3))
+    assert one.shape == (4, 5, 24)
+    assert torch.equal(one[valid], two[valid])
+    assert torch.equal(one[~valid], torch.zeros_like(one[~valid]))
+
+
+def _like(valid: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return valid.view(*valid.shape, *[1] * (x.ndim - 2))
+
+
+@pytest.mark.parametrize("kind", ["discrete", "multibinary"])
+@pytest.mark.parametrize("encoder", ["cnn", "grid_language"])
+def test_an_agent_acts_and_learns_from_it(encoder: str, kind: str) -> None:
+    boxes = IMAGE if encoder == "cnn" else GRID
+    spec = ActionSpec(kind, 3)  # type: ignore[arg-type]
+    agent = make_agent(small(encoder={"kind": encoder, "output": 24}), boxes, spec)
+    memory = agent.trunk.initial_memory(2, torch.device("cpu"))
+    agent.eval()
+    acted = agent.act(observation(boxes, 2), torch.zeros(2), torch.zeros(2, 3), memory, rng())
+    assert acted.shape == (2, 3)
+    agent.train()
+    batch = Batch(
+        observation(boxes, 4, 6),
+        torch.randn(4, 6, generator=rng()),
+        torch.eye(3)[torch.randint(3, (4, 6), generator=rng())],
+        torch.zeros(4, 6, dtype=torch.bool),
+        torch.arange(6).expand(4, 6),
+        torch.ones(4, 6, dtype=torch.bool),
+    )
+    loss, _ = agent.loss(batch, rng())
+    loss.backward()
+    unused = [n for n, p in agent.named_parameters() if p.requires_grad and p.grad is None]
+    assert not unused
+
+
+@pytest.mark.parametrize("boxes", [IMAGE, GRID], ids=["cnn", "grid_language"])
+def test_a_vector_beside_the_image_is_read(boxes: dict[str, gym.spaces.Box]) -> None:
+    kind = "cnn" if boxes is IMAGE else "grid_language"
+    more = {**boxes, "task_label": gym.spaces.Box(0, 1, (4,), np.float32)}
+    config = small(encoder={"kind": kind, "output": 24}).encoder
+    encoder = make_encoder(config, more, SPEC, False).eval()
+    seen = observation(boxes, 4)
+    reward, action = torch.zeros(4), torch.zeros(4, 3)
+    one, other = (
+        encoder(seen | {"task_label": label.expand(4, 4)}, reward, action)
+        for label in torch.eye(4)[:2]
+    )
+    assert (one - other).abs().max() > 1e-3
+
+
+def test_an_encoder_that_does_not_suit_says_so() -> None:
+    with pytest.raises(ValueError, match=r"observation image has shape .*; use cnn"):
+        make_encoder(small().encoder, IMAGE, SPEC, False)
+    with pytest.raises(ValueError, match="reads one image"):
+        make_encoder(ImageEncoder(kind="cnn"), GRID, SPEC, False)
+    with pytest.raises(ValueError, match="there is no observation extra"):
+        make_encoder(GridLanguageEncoder(kind="grid_language"), IMAGE, SPEC, False)

@@ -1,0 +1,93 @@
+"""Collecting beside learning: the same bits whatever takes longer, and errors as sentences."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amago2.env.vector_env import VectorEnv
+from amago2.errors import RunError
+from amago2.training.agent_trainer import train
+from amago2.training.async_collector import Beside, own_gpu
+from amago2.training.checkpoint import make_agent
+from amago2.training.learner import Learner
+from tests.amago2.toy import Toy, small
+from tests.amago2.training.test_train import content, interrupted_at, table
+
+BESIDE: dict[str, Any] = {"overlap": True, "epochs": 5}
+RESULTS = ("metrics.csv", "evaluations.csv", "checkpoint/policy.safetensors")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(small(collector=BESIDE), tmp_path_factory.mktemp("finished") / "run")
+
+
+def slowly(out: Path, step_s: float, update_s: float) -> dict[str, bytes]:
+    """The results of the same run with delays."""
+    full = Learner.step
+
+    def late(self: Learner, *share: Any) -> Any:
+        time.sleep(update_s)
+        return full(self, *share)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "step", late)
+        delayed = {"entry": "tests.amago2.toy:Late", "args": {"seconds": step_s}}
+        return content(train(small(collector=BESIDE, env=delayed), out))
+
+
+def test_results_do_not_depend_on_which_takes_longer(finished: Path, tmp_path: Path) -> None:
+    collecting_is_slow = slowly(tmp_path / "a", 0.01, 0.0)
+    learning_is_slow = slowly(tmp_path / "b", 0.0, 0.1)
+    for name in RESULTS:
+        assert collecting_is_slow[name] == learning_is_slow[name] == content(finished)[name]
+
+
+def test_resuming_gives_the_same_bits(finished: Path, tmp_path: Path) -> None:
+    interrupted_at(small(collector=BESIDE), tmp_path / "run", 3)
+    assert content(train(small(collector=BESIDE), tmp_path / "run")) == content(finished)
+
+
+def test_updates_see_what_earlier_epochs_collected(finished: Path, tmp_path: Path) -> None:
+    alone = table(train(small(), tmp_path / "alone") / "metrics.csv")
+    beside = table(finished / "metrics.csv")
+    per_epoch = 3 * 12
+
+    def returns(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        """Of rollouts that finished in the first epoch, before any update."""
+        return [r for r in rows if r["name"] == "train_return" and int(r["step"]) <= per_epoch]
+
+    def updates(rows: list[dict[str, str]]) -> list[float]:
+        return [float(row["value"]) for row in rows if row["name"] == "updates"]
+
+    assert returns(beside) == returns(alone)
+    assert updates(alone)[:5] == [4, 8, 12, 16, 20]
+    assert updates(beside) == [0, 4, 8, 12, 16]
+
+
+def test_what_goes_wrong_there_is_said_here() -> None:
+    config = small(collector={"overlap": True}, env={"args": {"nan_reward_after": 5}})
+    beside = Beside(config)
+    try:
+        beside.begin()
+        envs = VectorEnv(lambda _: Toy(), 1)
+        beside.collect(0, make_agent(config, envs.observations, envs.actions))
+        with pytest.raises(RunError, match=r"toy:Toy gave a reward of nan"):
+            beside.state()
+        with pytest.raises(RunError, match="the collector's process died with exit code 0"):
+            beside.state()
+    finally:
+        beside.close()
+
+
+def test_its_gpu_is_the_one_after_the_ranks() -> None:
+    config = small(learner={"ranks": 2}, collector={"overlap": True})
+    assert [own_gpu(config, visible) for visible in (1, 2, 3, 8)] == [0, 0, 2, 2]
+    assert [own_gpu(small(), visible) for visible in (1, 2)] == [0, 1]
+
+
+def test_an_option_that_is_off_renames_no_run() -> None:
+    assert small(collector={"overlap": None}).hash == small().hash
+    assert small(collector={"overlap": True}).hash != small().hash

@@ -1,0 +1,78 @@
+"""What GPUs are asked for and about, with a mock of the driver: no machine here has one."""
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from amago2.errors import ConfigError
+from amago2.training.logs import Gpu
+from amago2.training.resources import computing
+from tests.amago2.toy import small
+
+
+class NVMLError(Exception):
+    pass
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """A mock of NVML whose card does not tell its power, and what it tells of its energy."""
+    told = {"millijoules": 5e6}
+
+    def power(_: Any) -> None:
+        raise NVMLError
+
+    nvml = SimpleNamespace(
+        NVMLError=NVMLError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
+        nvmlDeviceGetUtilizationRates=lambda _: SimpleNamespace(gpu=50),
+        nvmlDeviceGetMemoryInfo=lambda _: SimpleNamespace(used=3),
+        nvmlDeviceGetPowerUsage=power,
+        nvmlDeviceGetTotalEnergyConsumption=lambda _: told["millijoules"],
+        nvmlDeviceGetName=lambda _: "card",
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="0-1"))
+    return told
+
+
+def test_a_card_tells_what_it_can_and_the_rest_is_left_out(driver: dict[str, float]) -> None:
+    gpu = Gpu(wanted=True)
+    driver["millijoules"] += 2000
+    assert gpu.sample() == {"gpu_util": 0.5, "gpu_memory_bytes": 3.0, "gpu_joules": 2.0}
+    assert gpu.name == "card"
+    assert Gpu(wanted=False).sample() == {}
+
+
+def test_more_ranks_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    config = small(device="cuda", learner={"ranks": 2})
+    said = r"learner\.ranks needs 2 GPUs here, and PyTorch finds 1"
+    with pytest.raises(ConfigError, match=said), computing(config):
+        pass
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")  # torchrun started the other on another machine
+    with computing(config):
+        pass
+
+
+def test_what_computing_changes_is_as_before_afterwards() -> None:
+    def now() -> tuple[Any, ...]:
+        return (
+            torch.get_num_threads(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.utils.deterministic.fill_uninitialized_memory,
+            torch.backends.cuda.matmul.allow_tf32,
+            torch.backends.cudnn.allow_tf32,
+        )
+
+    before = now()
+    with computing(small(threads=3)):
+        assert now() == (3, True, False, False, False)
+    with computing(small(device="cpu")), pytest.raises(ValueError, match="inside"):
+        raise ValueError("inside")
+    assert now() == before

@@ -1,0 +1,125 @@
+"""Which runs a grid means, and what a budget leaves out or changes of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from amago2.config.schema import Config
+from amago2.errors import ConfigError
+from workflow.config.experiments import Matrix, Selection, matrices
+from workflow.config.parameters import Parameters
+
+BENCHMARK = """\
+env: {{entry: 'm:{name}'}}
+learner: {{batch: 2, updates_per_epoch: 1}}
+collector: {{actors: 1, steps_per_epoch: 1, epochs: 8}}
+replay: {{capacity: 9}}
+evaluation: {{every: 1, rollouts: 1, final_rollouts: 1}}
+trajectory: {{context: {context}, width: 16, layers: 1, heads: 1}}
+"""
+EXPERIMENT = """\
+title: Contexts
+runs:
+  - {benchmark: [a, b], variants: [v, w], cell: quarter, times: {trajectory.context: 0.25}}
+  - {benchmark: [a, b], variants: [v], cell: default}
+  - benchmark: a
+    variants: [v]
+    cell: gru
+    set: {trajectory: {kind: gru, layers: 3}, learner: {batch: 5}}
+    times: {trajectory.context: 2, trajectory.width: 1}
+budgets:
+"""
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Matrix]:
+    """The one experiment, under the budget `small` with the given share."""
+    files = {
+        "benchmarks/a": BENCHMARK.format(name="A", context=10),
+        "benchmarks/b": BENCHMARK.format(name="B", context=100),
+        "variants/v": "agent: {actor: policy_gradient, critic: popart}\n",
+        "variants/w": "agent: {actor: filtered_imitation, critic: popart}\n",
+        "budgets/small": "title: small\nbenchmarks: {b: {trajectory: {context: 40}}}\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / "params" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.chdir(tmp_path)
+
+    def matrix(share: str) -> Matrix:
+        path = tmp_path / "params" / "experiments" / "e.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{EXPERIMENT}  small: {share}\n")
+        (found,) = matrices(Parameters(), Selection("small"))
+        return found
+
+    return matrix
+
+
+def configs(matrix: Matrix) -> dict[tuple[str, str, str], Config]:
+    return {(m.config.benchmark, m.config.variant, m.cell): m.config for m in matrix.members}
+
+
+def test_a_grid_of_several_benchmarks_is_a_grid_of_each(plan: Callable[[str], Matrix]) -> None:
+    found = configs(plan("{seeds: 1}"))
+    assert set(found) == {
+        *((benchmark, variant, "quarter") for benchmark in "ab" for variant in "vw"),
+        *((benchmark, "v", "default") for benchmark in "ab"),
+        ("a", "v", "gru"),
+    }
+
+
+def test_multiples_are_of_what_the_benchmark_has_under_the_budget(
+    plan: Callable[[str], Matrix],
+) -> None:
+    found = configs(plan("{seeds: 1}"))
+    assert found["b", "v", "quarter"].trajectory.context == 10  # of the budget's 40
+    assert found["a", "v", "quarter"].trajectory.context == 2  # 2.5, rounded
+    gru = found["a", "v", "gru"]
+    assert gru.trajectory.model_dump() == {"kind": "gru", "context": 20, "width": 16, "layers": 3}
+    assert gru.learner.batch == 5
+
+
+def test_a_budget_leaves_out_benchmarks_cells_and_variants(plan: Callable[[str], Matrix]) -> None:
+    found = configs(plan("{seeds: 1, benchmarks: [a], cells: [quarter, gru], variants: [v]}"))
+    assert set(found) == {("a", "v", "quarter"), ("a", "v", "gru")}
+
+
+def test_a_budget_lays_its_settings_under_the_cells(plan: Callable[[str], Matrix]) -> None:
+    over = "{a: {collector: {epochs: 3}, learner: {batch: 9}, trajectory: {context: 80}}}"
+    found = configs(plan(f"{{seeds: 1, set: {over}}}"))
+    assert [found[b, "v", "default"].collector.epochs for b in "ab"] == [3, 8]
+    assert found["a", "v", "default"].learner.batch == 9
+    assert found["a", "v", "gru"].learner.batch == 5
+    assert found["a", "v", "quarter"].trajectory.context == 20
+
+
+@pytest.mark.parametrize(
+    ("share", "sentence"),
+    [
+        ("{seeds: 1, benchmarks: [c]}", "budgets.small: unknown benchmark c; allowed are a, b"),
+        ("{seeds: 1, set: {c: {}}}", "budgets.small: unknown benchmark c; allowed are a, b"),
+        (
+            "{seeds: 1, set: {a: {learner: {batch: 0}}}}",
+            "params/experiments/e.yaml, budgets.small.set.a: learner.batch is 0",
+        ),
+    ],
+)
+def test_a_mistake_in_a_share_is_one_sentence(
+    plan: Callable[[str], Matrix], share: str, sentence: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        plan(share)
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["trajectory.contxt", "trajectory", "learner.learning_rate"])
+def test_only_whole_numbers_have_multiples(
+    plan: Callable[[str], Matrix], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = EXPERIMENT.replace("trajectory.context: 0.25", f"{key}: 0.25")
+    monkeypatch.setitem(globals(), "EXPERIMENT", wrong)
+    with pytest.raises(ConfigError, match=rf"cell quarter: times: {key} is no whole number of a"):
+        plan("{seeds: 1}")

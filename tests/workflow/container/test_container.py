@@ -1,0 +1,152 @@
+"""The exact commands that build images and run jobs in them, and the digest of what is in one."""
+
+import hashlib
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from amago2.errors import ConfigError
+from workflow.config.experiments import Selection
+from workflow.container import image as container
+from workflow.container.image import ROOT, Image, Job
+
+IMAGE = Image("docker", "cpu")
+USER = f"{os.getuid()}:{os.getgid()}"
+TRAIN = ("-m", "amago2.cli", "train", "a.yaml")
+
+
+def built(runtime: str) -> dict[str, str]:
+    return {"runtime": runtime, "image": "sha256:12", "sif": "containers/built/a.sif"}
+
+
+def command(runtime: str, **job: object) -> str:
+    return " ".join(container.run_command(built(runtime), Job("amago2-1-2", TRAIN, **job)))  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*Job("", ()).variables, container.OPTIONS):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert command("docker", folders=(tmp_path, ROOT / "results")) == (
+        f"docker run --rm --init --name amago2-1-2 --network none --user {USER} --workdir {ROOT} "
+        f"--volume {ROOT}:{ROOT} --volume {tmp_path}:{tmp_path} --env OMP_NUM_THREADS "
+        "--env NVIDIA_VISIBLE_DEVICES=void sha256:12 /opt/venv/bin/python "
+        "-m amago2.cli train a.yaml"
+    )
+    assert '--label amago2.gpu.GPU-7 --gpus "device=GPU-7" sha256:12' in command(
+        "docker", gpus=("GPU-7",)
+    )
+    assert (
+        '--label amago2.gpu.GPU-7 --label amago2.gpu.GPU-9 --gpus "device=GPU-7,GPU-9" sha256:12'
+    ) in command("docker", gpus=("GPU-7", "GPU-9"))
+
+
+def test_podman(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    root = command("podman", gpus=("GPU-7", "GPU-9"))
+    assert root.startswith("podman run --rm --init --name amago2-1-2 --network none --user ")
+    assert "--security-opt label=disable --volume " in root
+    for gpu in ("GPU-7", "GPU-9"):
+        assert f"--label amago2.gpu.{gpu} --device nvidia.com/gpu={gpu} " in root
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    assert "--security-opt label=disable --userns keep-id --volume " in command("podman")
+
+
+def test_apptainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command("apptainer") == (
+        f"apptainer exec --cleanenv --contain --no-home --pwd {ROOT} --bind {ROOT}:{ROOT} "
+        f"{ROOT}/containers/built/a.sif /opt/venv/bin/python -m amago2.cli train a.yaml"
+    )
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert "--nv --env OMP_NUM_THREADS=1 --env CUDA_VISIBLE_DEVICES=GPU-7,GPU-9 " in command(
+        "apptainer", gpus=("GPU-7", "GPU-9")
+    )
+
+
+def test_building() -> None:
+    lock = hashlib.sha256(b"".join(path.read_bytes() for path in IMAGE.locks)).hexdigest()
+    rest = (
+        f"--build-arg TORCH=cpu --build-arg COMMIT=abc --build-arg LOCK_SHA256={lock} "
+        f"--tag {IMAGE.tag} --file containers/Containerfile containers"
+    )
+    assert " ".join(container.build_command("docker", IMAGE, "abc")) == f"docker build {rest}"
+    podman = " ".join(container.build_command("podman", Image("podman", "cpu"), "abc"))
+    assert podman == f"podman build --timestamp 315532800 {rest}"
+    image = Image("apptainer", "cpu")
+    steps = container.convert_commands("podman", image, Path("image.tar"))
+    assert [" ".join(step) for step in steps] == [
+        f"podman save --format docker-archive --output image.tar {image.tag}",
+        f"apptainer build --force {image.sif.with_suffix('.part')} docker-archive:image.tar",
+    ]
+
+
+def test_an_image_is_named_by_what_decides_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Image("docker", "cpu").tag == Image("podman", "cpu").tag
+    monkeypatch.setenv(container.OPTIONS, "--build-arg BASE=mine")
+    others = [Image("docker", "cuda"), Image.wanted("docker")]
+    assert others[1].options == ("--build-arg", "BASE=mine")
+    assert len({image.digest for image in (IMAGE, *others)}) == 3
+
+
+def test_a_job_ends_what_was_left_behind() -> None:
+    job = Job("amago2-1-2", TRAIN, gpus=("GPU-7",))
+    assert container.leftovers(built("docker"), job) == [
+        ["docker", "ps", "--all", "--quiet", "--filter", "name=^amago2-1-2$"],
+        ["docker", "ps", "--all", "--quiet", "--filter", "label=amago2.gpu.GPU-7"],
+    ]
+    assert container.leftovers(built("apptainer"), job) == []
+
+
+def test_runtimes_that_do_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="unknown runtime dokcer; did you mean docker"):
+        Selection.parse({"runtime": "dokcer"})
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ConfigError, match="there is no podman here; install it, or take"):
+        container.require("podman")
+    container.require("host")
+    with pytest.raises(ConfigError, match="podman or docker must build the image"):
+        container.builder("apptainer")
+
+
+# --- the digest ----------------------------------------------------------------------------------
+
+
+def archive(*members: tuple[str, bytes, str, str], time: int = 0, mode: int = 0o644) -> int:
+    """Digest of a tar of (name, type, content, link)."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name, kind, content, link in members:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname, member.mtime, member.mode = kind, link, time, mode
+            member.size = len(content) if kind == tarfile.REGTYPE else 0
+            tar.addfile(member, io.BytesIO(content.encode()))
+    stream.seek(0)
+    return int(container.tar_digest(stream), 16)
+
+
+A = ("etc/a", tarfile.REGTYPE, "text", "")
+B = ("etc/b", tarfile.SYMTYPE, "", "a")
+
+
+def test_the_digest_is_of_files_and_not_of_time_or_order() -> None:
+    digest = archive(A, B)
+    assert digest == archive(B, A, time=5)
+    assert digest == archive(A, B, ("etc/hosts", tarfile.REGTYPE, "engine's", ""))
+    assert digest == archive(A, B, ("etc/mtab", tarfile.SYMTYPE, "", "/proc/mounts"))  # Docker's
+    assert digest != archive(A)
+    assert digest != archive(A, B, mode=0o600)
+    assert digest != archive((*A[:2], "Text", ""), B)
+    assert digest != archive(A, (*B[:3], "c"))
+
+
+def test_a_hard_link_is_a_file_whichever_name_comes_first() -> None:
+    twin = ("etc/b", tarfile.REGTYPE, "text", "")
+    links = [("etc/b", tarfile.LNKTYPE, "", "etc/a"), ("etc/a", tarfile.LNKTYPE, "", "etc/b")]
+    assert len({archive(A, twin), archive(A, links[0]), archive(twin, links[1])}) == 1

@@ -1,0 +1,145 @@
+"""The page, its lineage, the manifest, and what `make verify` notices."""
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.workflow import fake_report
+from tests.workflow.fake_results import ROOT
+from workflow.config import catalog
+from workflow.execute import verify
+from workflow.report import page
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with made-up results."""
+    folder = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        fake_report.make(folder)
+    return folder
+
+
+@pytest.fixture
+def checkout(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, and the working directory."""
+    shutil.copytree(made / "results", tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class Elements(HTMLParser):
+    """Ids, links, images of a page, and that every element is closed."""
+
+    VOID = {"meta", "link", "img", "br"}
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.images: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        own = {key: value or "" for key, value in attrs}
+        self.ids += [own["id"]] if "id" in own else []
+        self.links += [own["href"]] if tag == "a" else []
+        self.images += [own["src"]] if tag == "img" else []
+        self.open += [] if tag in self.VOID else [tag]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_has_everything_and_needs_nothing(made: Path) -> None:
+    path = made / "results" / "mini" / "report" / "index.html"
+    html = path.read_text(encoding="utf-8")
+    elements = Elements(html)
+    assert not elements.open
+    assert len(set(elements.ids)) == len(elements.ids)
+    for name in (*catalog.figures(ROOT / "params"), *catalog.tables(ROOT / "params")):
+        assert name in elements.ids
+    for link in elements.links:
+        if link.startswith("#"):
+            assert link[1:] in elements.ids
+        else:
+            assert (path.parent / link).is_file(), link
+    assert len(elements.images) == len(fake_report.FIGURES)
+    assert all(source.startswith("data:image/png;base64,") for source in elements.images)
+    assert "http" not in re.sub(r"base64,[^\"]+", "", html)
+    assert "<script" not in html
+    assert {"figure_scorecard", "table_scorecard"} <= set(elements.ids)
+    assert html.index('id="scorecard"') < html.index('id="fig03"')
+    assert html.count("Not made yet.") > 10  # what is not there is said
+
+
+def test_lineage_marks_dirty_trees_and_other_training_versions(made: Path) -> None:
+    html = (made / "results" / "mini" / "report" / "index.html").read_text(encoding="utf-8")
+    figure = html[html.index('id="fig05"') : html.index('id="fig06"')]
+    marks = "1 of 9 runs: ⚠ another training version; 1 of 9 runs: ⚠ uncommitted changes"
+    assert marks in figure
+    assert 'of <a href="#runs-popgym">9 runs of popgym</a>' in figure
+    assert "results/mini/tables/data/popgym.evaluations.csv" in figure
+    assert "cccccccc" in figure
+    assert "⚠" not in html[html.index('id="fig03"') : html.index('id="fig04"')]
+    assert re.search(r"Numbers: .*?<td>ind_actor_ind_critic</td>", figure, re.DOTALL)
+
+
+def test_text_is_escaped(checkout: Path) -> None:
+    path = checkout / "results" / "mini" / "tables" / "compute.md"
+    path.write_text(path.read_text().replace("| popgym |", "| <b>&amp; |", 1))
+    html = page.page("mini", Path("results"), ROOT / "params")
+    assert "&lt;b&gt;&amp;amp;" in html
+
+
+def test_smoke_says_that_nothing_is_a_result(tmp_path: Path) -> None:
+    html = page.page("smoke", tmp_path, ROOT / "params")
+    assert "Nothing here is a result; only ext_return_scale (no seeds)" in html.replace("\n", " ")
+    assert "No run is there yet." in html
+
+
+def check(checkout: Path) -> list[str]:
+    return verify.verify("mini", Path("results"), ROOT / "params", say=lambda _: None)
+
+
+def test_verify_finds_nothing_to_object_to(checkout: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in checkout.rglob("*")}
+    assert check(checkout) == []
+    assert {path: path.stat().st_mtime_ns for path in checkout.rglob("*")} == before
+
+
+def test_verify_names_a_changed_picture(checkout: Path) -> None:
+    path = Path("results/mini/figures/fig03.svg")
+    path.write_text(path.read_text().replace("</svg>", "<!-- better --></svg>"))
+    Path("results/mini/tables/table1.tex").unlink()
+    assert check(checkout) == [
+        f"{path}: is not what the manifest says",
+        "results/mini/tables/table1.tex: is missing",
+    ]
+
+
+def test_verify_names_what_a_changed_number_changes(checkout: Path) -> None:
+    path = Path("results/mini/tables/data/popgym.evaluations.csv")
+    head, *lines = path.read_text().splitlines()
+    column = head.split(",").index("value")
+    changed = [line.split(",") for line in lines]
+    for cells in changed:
+        cells[column] = "0.125"
+    path.write_text("\n".join([head, *(",".join(cells) for cells in changed)]) + "\n")
+    named = {sentence.split(":")[0] for sentence in check(checkout)}
+    assert {f"results/mini/figures/fig05.{end}" for end in ("pdf", "svg", "png")} <= named
+    assert "results/mini/tables/task_scores.csv" in named
+    assert not any("fig03" in name or "table1" in name or "compute" in name for name in named)
+
+
+def test_verify_without_a_manifest_says_how_to_get_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert verify.main(["--budget", "mini"]) == 2
+    assert "`make reproduce BUDGET=mini` makes it" in capsys.readouterr().err

@@ -1,0 +1,163 @@
+"""Set-up: what it does when, and the sentences it stops with. Nothing is really installed here."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workflow.setup import environment
+
+ROOT = Path(__file__).resolve().parents[3]
+LOCK = "# made\nuv==1.0 \\\n    --hash=sha256:aa\nsetuptools==2 \\\n    --hash=sha256:bb\n"
+STEPS = ["venv", "pip", "base.lock", "torch-cpu.lock", "bytecode", "editable"]
+
+
+class Checkout:
+    """A checkout in a temporary folder, and what set-up ran on it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.steps: list[str] = []
+        self.failing: set[str] = set()
+        (root / "containers").mkdir()
+        (root / "pyproject.toml").write_text("[project]\n")
+        for name in ("base", "torch-cpu", "torch-cuda"):
+            (root / "containers" / f"{name}.lock").write_text(f"# {name}\n{LOCK}")
+
+    def subprocess_run(self, command: list[Any], **_: Any) -> subprocess.CompletedProcess[str]:
+        words = " ".join(map(str, command))
+        names = ["config", "venv --clear", "base.lock", "torch-cpu.lock", "torch-cuda.lock"]
+        step = next((name for name in names if name in words), "pip")
+        step = "editable" if "--editable" in words else step.removesuffix(" --clear")
+        step = "bytecode" if "compileall" in words else step
+        if environment.CPU_INDEX in words:
+            step = "official index"
+        if step == "config":
+            return subprocess.CompletedProcess(command, 0, stdout="")
+        if step == "venv":
+            (self.root / ".venv" / "bin").mkdir(parents=True, exist_ok=True)
+            (self.root / ".venv" / "bin" / "python").touch()
+        self.steps.append(step)
+        return subprocess.CompletedProcess(command, int(step in self.failing))
+
+    def install(self, torch: str = "cpu") -> list[str]:
+        """The steps that set-up takes now."""
+        self.steps.clear()
+        environment.install(torch)
+        return list(self.steps)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    checkout = Checkout(tmp_path)
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setattr(environment, "LOCKS", tmp_path / "containers")
+    monkeypatch.setattr(environment, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(environment, "PYTHON", tmp_path / ".venv" / "bin" / "python")
+    monkeypatch.setattr(environment, "STAMP", tmp_path / ".venv" / "installed")
+    monkeypatch.setattr(environment.subprocess, "run", checkout.subprocess_run)
+    environment.pip_configuration.cache_clear()
+    return checkout
+
+
+def test_a_second_set_up_does_nothing(checkout: Checkout) -> None:
+    assert checkout.install() == STEPS
+    assert checkout.install() == []
+
+
+def test_file_times_mean_nothing(checkout: Checkout) -> None:
+    checkout.install()
+    for path in checkout.root.rglob("*.lock"):
+        os.utime(path, (0, 2**31))
+    assert checkout.install() == []
+
+
+def test_an_edited_pyproject_reinstalls_our_own_packages_only(checkout: Checkout) -> None:
+    checkout.install()
+    (checkout.root / "pyproject.toml").write_text("[project]\n# edited\n")
+    assert checkout.install() == ["editable"]
+
+
+def test_another_lock_makes_the_environment_anew(checkout: Checkout) -> None:
+    checkout.install()
+    (checkout.root / "containers" / "base.lock").write_text(LOCK + "x==1\n")
+    assert checkout.install() == STEPS
+    assert "torch-cuda.lock" in checkout.install("cuda")
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if step != "bytecode"])
+def test_what_failed_or_was_interrupted_is_done_again(checkout: Checkout, step: str) -> None:
+    checkout.failing = {step, "official index"}
+    with pytest.raises(SystemExit, match=r"set-up: .*make setup"):
+        checkout.install()
+    checkout.failing.clear()
+    assert checkout.install() == STEPS
+
+
+def test_a_vanished_python_makes_the_environment_anew(checkout: Checkout) -> None:
+    checkout.install()
+    environment.PYTHON.unlink()
+    assert checkout.install() == STEPS
+
+
+def test_the_official_index_is_asked_only_where_the_wheel_is_nowhere_else(
+    checkout: Checkout,
+) -> None:
+    checkout.failing = {"torch-cpu.lock"}
+    assert checkout.install() == [*STEPS[:4], "official index", "bytecode", "editable"]
+
+
+def test_a_missing_lock_is_named(checkout: Checkout) -> None:
+    (checkout.root / "containers" / "torch-cpu.lock").unlink()
+    with pytest.raises(SystemExit, match=r"containers/torch-cpu\.lock is missing"):
+        checkout.install()
+
+
+def test_a_lock_is_read_by_package() -> None:
+    text = LOCK + "torch===2.13.0 \\\n    --hash=sha256:cc\n"
+    assert environment.pins(text) == {"uv": "1.0", "setuptools": "2", "torch": "2.13.0"}
+    assert environment.blocks(text)["uv"] == "uv==1.0 \\\n    --hash=sha256:aa\n"
+
+
+def test_cuda_is_chosen_where_the_kernel_has_the_driver(tmp_path: Path) -> None:
+    sign = tmp_path / "nvidiactl"
+    assert environment.torch_for_this_machine([str(sign)]) == "cpu"
+    sign.touch()
+    assert environment.torch_for_this_machine([str(sign)]) == "cuda"
+
+
+def test_pips_configuration_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "pip.conf"
+    config.write_text(
+        "[global]\nfind-links = a\ncert = c\nextra-index-url = file:///x file:///y\n"
+        "[install]\nno-index = true\n"
+    )
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
+    monkeypatch.setenv("PIP_FIND_LINKS", "b")
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    found = environment.pip_configuration.__wrapped__(Path(sys.executable))
+    options = environment.uv_options(found)
+    assert options[: options.index("--no-index")] == [
+        "--index", "file:///x", "--index", "file:///y", "--find-links", "b",
+    ]  # fmt: skip
+    assert environment.uv_environment(found)["SSL_CERT_FILE"] == "c"
+
+
+def test_another_python_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment.sys, "version_info", (3, 9, 2))
+    with pytest.raises(SystemExit, match=r"this is Python 3\.9\.2.*Python 3\.11.*PYTHON="):
+        environment.main(["install"])
+
+
+@pytest.mark.parametrize("name", ["environment", "doctor"])
+def test_what_runs_before_set_up_needs_no_package_and_no_new_python(name: str) -> None:
+    path = ROOT / "workflow" / "setup" / f"{name}.py"
+    ast.parse(path.read_text(), feature_version=(3, 9))
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import workflow.{name}"
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)

@@ -1,0 +1,1 @@
+"""From run folders to numbers: tidy tables, statistics, normalised scores, verdicts."""

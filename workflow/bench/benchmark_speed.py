@@ -1,0 +1,325 @@
+"""What each benchmark is, and how fast it steps: its simulator alone and our environments.
+
+    python -m workflow.bench.benchmark_speed --out docs/benchmarks.md        (make benchmark-table)
+
+Both sides play the same rollouts: tasks, variants, random actions, resets, one process or several.
+They take turns, and the turn with the median loss counts. Time is CPU time, which other load on the
+machine disturbs little. Where environments live in worker processes, a step takes the time of our
+own process plus that of the slowest worker, as if each worker had a core of its own: that workers
+wait for each other counts, as it would by the clock on a free machine.
+
+Exit codes: 0 if nothing but ROMs is missing, else 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from amago2.config.schema import Environment
+from amago2.env.spaces import ActionSpec, Array
+from amago2.env.subprocess_env import start
+from amago2.env.vector_env import VectorEnv, make_env
+from amago2.errors import ConfigError, RunError
+from workflow.bench.raw_simulators import PLAYERS, Play
+from workflow.config.parameters import Parameters
+from workflow.config.requirements import lacking
+from workflow.docs.marked_section import around, machine, publish
+
+LIMIT = 500
+"""Agent steps after which both sides leave a rollout."""
+ENVS = 8
+"""Environments of a process, where its simulator allows several."""
+PROCESSES = (1, 2)
+REPEATS = 5
+SECONDS = 0.5
+"""The least that the simulator's turn takes."""
+APART = 1_000_000
+"""Numbers of rollouts between those of two processes."""
+SAME_BUT_REWARDS = {"procgen_easy_rescaled": "procgen_easy", "atari_clipped": "atari"}
+NEEDS = {"retro": "mario_roms"}
+COMMAND = "make benchmark-table"
+
+
+@dataclass(frozen=True)
+class Work:
+    """The rollouts 0, 1, 2, ... of a benchmark, one task after the other."""
+
+    config: Environment
+    tasks: tuple[str, ...]
+    actions: ActionSpec
+    limit: int = LIMIT
+
+    def rollout(self, number: int) -> tuple[str, int, Array]:
+        """Task, seed, and actions (limit, ...) as replay stores them."""
+        rng, blank = np.random.default_rng(number), self.actions.blank()
+        size = (self.limit, *blank.shape)
+        if self.actions.kind == "continuous":
+            drawn: Array = rng.uniform(-1, 1, size)
+        else:
+            drawn = rng.integers(self.actions.size if blank.ndim == 0 else 2, size=size)
+        return self.tasks[number % len(self.tasks)], number, drawn.astype(blank.dtype)
+
+
+def envs_each(config: Environment) -> int:
+    """Environments of a process: one where the parameter file asks for worker processes."""
+    return ENVS if config.processes is None else 1
+
+
+class Timed(NamedTuple):
+    """Rollouts begun, steps made, seconds that they took."""
+
+    rollouts: int
+    steps: int
+    seconds: float
+
+
+class Speed(NamedTuple):
+    """Steps a second and core of the simulator alone, if there is one, and of ours; share lost."""
+
+    alone: float | None
+    ours: float
+    lost: float | None
+
+
+# --- the simulator alone -------------------------------------------------------------------------
+
+
+@cache
+def player(entry: str, args: str) -> Play:
+    """This process's simulators of a benchmark."""
+    return PLAYERS[entry](json.loads(args))
+
+
+def play_alone(work: Work, first: int, least: int, seconds: float) -> Timed:
+    """Play whole rollouts from the `first` on: `least` of them, then until time is over.
+
+    Their number is one that our environments can play side by side.
+    """
+    play, steps = player(work.config.entry, json.dumps(work.config.args)), 0
+    began = time.process_time()
+    for begun, number in enumerate(count(first), 1):
+        for _ in play(*work.rollout(number)):
+            steps += 1
+        seconds_so_far = time.process_time() - began
+        if begun >= least and begun % envs_each(work.config) == 0 and seconds_so_far >= seconds:
+            return Timed(begun, steps, seconds_so_far)
+    raise AssertionError("there is always a next rollout")
+
+
+# --- through our environments --------------------------------------------------------------------
+
+
+class Clock:
+    """CPU seconds of this process, plus those of its slowest worker at every lap."""
+
+    def __init__(self, workers: Sequence[int]) -> None:
+        """Start, given the workers' process numbers."""
+        # The system's numbers of other processes' CPU clocks: clock_getcpuclockid(3).
+        self._clocks = [(~worker << 3) | 2 for worker in workers]
+        self._waited = 0.0
+        self._workers, self._began = self._read(), time.process_time()
+
+    def _read(self) -> list[float]:
+        return [time.clock_gettime(clock) for clock in self._clocks]
+
+    def lap(self) -> None:
+        """What was asked of the workers since the last lap has been answered."""
+        before, self._workers = self._workers, self._read()
+        spent = (now - then for now, then in zip(self._workers, before, strict=True))
+        self._waited += max(spent, default=0.0)
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.process_time() - self._began + self._waited
+
+
+def play_ours(envs: VectorEnv, clock: Clock, work: Work, numbers: Iterator[int]) -> Timed:
+    """Play rollouts until one ends and there are no more to begin."""
+    steps, begun, rows = 0, 0, np.arange(len(envs))
+    at, ended = np.zeros(len(envs), int), rows
+    plan = np.stack([work.rollout(0)[2]] * len(envs))
+    while True:
+        jobs = [work.rollout(number) for number in islice(numbers, len(ended))]
+        if len(jobs) < len(ended):
+            return Timed(begun, steps, clock.seconds)
+        if jobs:
+            tasks, seeds, plan[ended] = zip(*jobs, strict=True)
+            envs.reset(ended.tolist(), seeds, [{"task": task} for task in tasks])
+            clock.lap()
+            at[ended], begun = 0, begun + len(jobs)
+        _, terminated, truncated = envs.step(plan[rows, at])
+        clock.lap()
+        at, steps = at + 1, steps + len(rows)
+        ended = np.flatnonzero(terminated | truncated | (at == work.limit))
+
+
+def until(seconds: float, first: int) -> Iterator[int]:
+    """Numbers from `first` on, for a time."""
+    began, numbers = time.process_time(), count(first)
+    while time.process_time() - began < seconds:
+        yield next(numbers)
+
+
+# --- both ----------------------------------------------------------------------------------------
+
+
+class Race:
+    """A simulator in processes of its own, and our environments in as many."""
+
+    def __init__(self, stack: ExitStack, config: Environment, processes: int) -> None:
+        self._processes, others = processes, set(multiprocessing.active_children())
+        ours = config.model_copy(update={"processes": processes if processes > 1 else None})
+        self.envs = stack.enter_context(closing(start(ours, processes * envs_each(config))))
+        self._workers = [
+            worker.pid or 0 for worker in multiprocessing.active_children() if worker not in others
+        ]
+        context = multiprocessing.get_context("spawn")
+        self._simulators = [
+            stack.enter_context(ProcessPoolExecutor(1, context))
+            for _ in range(processes if config.entry in PLAYERS else 0)
+        ]
+
+    def run(self, work: Work, first: int, least: int, seconds: float) -> tuple[int, Speed]:
+        """(next rollout, speeds) from rollout `first` on, the simulator's turn first."""
+        starts = [first + APART * i for i in range(len(self._simulators))]
+        shares = [
+            simulator.submit(play_alone, work, begin, least, seconds)
+            for simulator, begin in zip(self._simulators, starts, strict=True)
+        ]
+        alone = [share.result() for share in shares]
+        played = [range(i, i + timed.rollouts) for i, timed in zip(starts, alone, strict=True)]
+        numbers = chain(*played) if played else until(seconds, first)
+        ours = play_ours(self.envs, Clock(self._workers), work, numbers)
+        rate = ours.steps / ours.seconds / self._processes
+        if not alone:
+            return first + ours.rollouts, Speed(None, rate, None)
+        yardstick = sum(timed.steps for timed in alone) / sum(timed.seconds for timed in alone)
+        following = max(len(each) for each in played) + first
+        return following, Speed(yardstick, rate, 1 - rate / yardstick)
+
+
+def measure(
+    config: Environment, tasks: Sequence[str], processes: int, seconds: float = SECONDS
+) -> Speed:
+    """The speeds of the turn with the median loss; of the median speed without a simulator."""
+    with ExitStack() as stack:
+        race = Race(stack, config, processes)
+        work = Work(config, tuple(tasks), race.envs.actions)
+        # What is built once is not timed.
+        first, _ = race.run(replace(work, limit=2), 0, least=len(tasks), seconds=0.1)
+        turns = []
+        for _ in range(REPEATS):
+            first, speed = race.run(work, first, least=1, seconds=seconds)
+            turns.append(speed)
+    turns.sort(key=lambda turn: turn.ours if turn.lost is None else turn.lost)
+    return turns[REPEATS // 2]
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+HEADER = (
+    "| benchmark | tasks | observation | actions | attempts | horizon "
+    + "".join(f"| alone, {n} | ours, {n} | lost " for n in PROCESSES)
+    + "|\n|---|---:|---|---|---:|---:"
+    + "|---:|---:|---:" * len(PROCESSES)
+    + "|"
+)
+
+
+def row(name: str, config: Environment) -> str:
+    """A benchmark's line. Raises `RunError` if its simulator is missing."""
+    env: Any = make_env(config)
+    tasks, cells = env.tasks, [str(len(env.tasks)), _observation(env), _actions(env)]
+    cells += [str(env.attempts), f"{env.horizon:,}" if env.horizon else "-"]
+    env.close()
+    for processes in PROCESSES:
+        speed = measure(config, tasks, processes)
+        print(f"{name}, {processes} at once: {speed}", file=sys.stderr, flush=True)
+        cells += [_rate(speed.alone), _rate(speed.ours), _share(speed.lost)]
+    names = [name, *(alike for alike, of in SAME_BUT_REWARDS.items() if of == name)]
+    return f"| {', '.join(f'`{each}`' for each in names)} | {' | '.join(cells)} |"
+
+
+def _observation(env: Any) -> str:
+    boxes = env.observation_space.spaces
+    return ", ".join(f"{key} {'x'.join(map(str, box.shape))}" for key, box in boxes.items())
+
+
+def _actions(env: Any) -> str:
+    size, space = ActionSpec.of(env.action_space).size, type(env.action_space).__name__
+    return f"{space}({size})"
+
+
+def _rate(steps_per_s: float | None) -> str:
+    """With the three digits that a measurement on a shared machine deserves."""
+    return "-" if steps_per_s is None else f"{float(f'{steps_per_s:.3g}'):,.0f}"
+
+
+def _share(lost: float | None) -> str:
+    return "-" if lost is None else f"{lost:.0%}"
+
+
+def report(configs: Mapping[str, Environment]) -> tuple[str, list[str], list[str]]:
+    """(Markdown, what was left out for want of ROMs, what could not run); the rest is measured."""
+    rows, left_out, failed = [], [], []
+    for name, config in configs.items():
+        if name in NEEDS and (sentence := lacking("mario_roms")):
+            left_out.append(f"{name}: {sentence}")
+            continue
+        try:
+            rows.append(row(name, config))
+        except RunError as error:
+            failed.append(f"{name}: {error}")
+    lines = [HEADER, *rows, "", f"Measured on {machine()}, turns in {REPEATS} pairs."]
+    lines += [f"\nNot measured: {sentence}." for sentence in left_out + failed]
+    return "\n".join(lines), left_out, failed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow.bench.benchmark_speed", description=__doc__
+    )
+    parser.add_argument("--out", type=Path, help="page with the two marks to write between")
+    parser.add_argument("--benchmark", default="", help="names, with commas between; else all")
+    given = parser.parse_args(arguments)
+    parameters = Parameters()
+    names = [name for name in given.benchmark.split(",") if name] or [
+        name for name in parameters.names("benchmarks") if name not in SAME_BUT_REWARDS
+    ]
+    try:
+        if given.out:
+            around(given.out, COMMAND)  # before minutes of measuring
+        configs = {
+            name: parameters.resolve(name, "ind_actor_ind_critic", "paper").env for name in names
+        }
+        text, _, failed = report(configs)
+        if given.out:
+            publish(given.out, COMMAND, text)
+        else:
+            print(text)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for sentence in failed:
+        print(sentence, file=sys.stderr)
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What `params/` says: runs of experiments, figures, tables, claims; checked and resolved."""

@@ -1,0 +1,139 @@
+"""Which figures and tables there are, and which files each is made from.
+
+Read from `params/figures/*.yaml` and `params/tables/*.yaml`. Imports nothing heavy: the DAG asks it
+for every figure's inputs each time it plans.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import Field, StringConstraints
+
+from amago2.config.layers import Layer, Section, read_yaml, validate
+from amago2.errors import ConfigError
+
+REFERENCE = Path(__file__).parents[1] / "reference"
+"""The published numbers; `SOURCES.yaml` there says where each comes from."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
+Kind = Literal["evaluations", "metrics", "probe", "compute"]
+
+
+class Spec(Section):
+    """What a figure and a table have in common: the content of their parameter file."""
+
+    kind: ClassVar[str]
+    """Of the parameter files, the modules and the results."""
+    name: Name
+    """Of the file; never written in it."""
+    title: str = Field(min_length=1)
+    caption: str = Field(min_length=1)
+    """What is shown. Budget, seeds, bars and missing runs are added where it is drawn."""
+    module: Name
+    """Python module that makes it; by default the one with its name."""
+    experiments: tuple[Name, ...] | Literal["all"] = ()
+    reads: tuple[Kind, ...] = ()
+    """Which tidy tables of each experiment."""
+    data: tuple[Name, ...] = ()
+    """Tidy tables that no experiment makes, such as `relative_loss`."""
+    reference: dict[Name, str] = {}
+    """Files of published numbers, by the name under which the module asks for them."""
+    options: dict[str, Any] = {}
+    """The module's own parameters, validated by its `Options`."""
+
+    def of(self, known: Sequence[str]) -> tuple[str, ...]:
+        """Names of its experiments, those of them that are `known`."""
+        if self.experiments == "all":
+            return tuple(known)
+        return tuple(name for name in self.experiments if name in known)
+
+    def drawable(self, known: Sequence[str]) -> bool:
+        """Whether it needs no experiment, or at least one of its own is `known`."""
+        return not self.experiments or bool(self.of(known))
+
+    def sources(self, folder: Path, known: Sequence[str]) -> dict[str, Path]:
+        """Every file read, by table name; `folder` has a budget's results."""
+        tidy = folder / "tables" / "data"
+        kinds = ("runs", *self.reads)
+        tables = [f"{name}.{kind}" for name in self.of(known) for kind in kinds] + list(self.data)
+        published = {f"reference.{key}": REFERENCE / file for key, file in self.reference.items()}
+        return {table: tidy / f"{table}.csv" for table in tables} | published
+
+    def inputs(self, folder: Path, known: Sequence[str]) -> list[Path]:
+        """The files read, for the DAG."""
+        return list(self.sources(folder, known).values())
+
+
+class FigureSpec(Spec):
+    """A figure's parameter file."""
+
+    kind: ClassVar[str] = "figures"
+    show_reference: bool = True
+    """Draw the published values in grey where there are any."""
+
+    def outputs(self, folder: Path) -> list[Path]:
+        """The files written."""
+        return [folder / "figures" / f"{self.name}.{ending}" for ending in ("pdf", "svg", "png")]
+
+
+class TableSpec(Spec):
+    """A table's parameter file."""
+
+    kind: ClassVar[str] = "tables"
+
+    def outputs(self, folder: Path) -> list[Path]:
+        """The files written."""
+        return [folder / "tables" / f"{self.name}.{ending}" for ending in ("csv", "md", "tex")]
+
+
+def experiments(params: Path) -> list[str]:
+    """Names of all experiments that are described."""
+    return [path.stem for path in _files(params / "experiments")]
+
+
+S = TypeVar("S", bound=Spec)
+
+
+def figures(params: Path) -> dict[str, FigureSpec]:
+    """All figures by name, in order of their names; `params` is the project's parameter folder."""
+    return {path.stem: _read(FigureSpec, path) for path in _files(params / "figures")}
+
+
+def tables(params: Path) -> dict[str, TableSpec]:
+    """All tables by name, in order of their names."""
+    return {path.stem: _read(TableSpec, path) for path in _files(params / "tables")}
+
+
+def figure(params: Path, name: str) -> FigureSpec:
+    """One figure; `ConfigError` if its file is missing or wrong."""
+    return _read(FigureSpec, _existing(params / "figures", name))
+
+
+def table(params: Path, name: str) -> TableSpec:
+    """One table; `ConfigError` if its file is missing or wrong."""
+    return _read(TableSpec, _existing(params / "tables", name))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.yaml"))
+
+
+def _existing(folder: Path, name: str) -> Path:
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(file.stem for file in _files(folder)) or "none"
+        raise ConfigError(f"{path}: no such file; {folder} has {known}")
+    return path
+
+
+def _read(kind: type[S], path: Path) -> S:
+    given = read_yaml(path)
+    if "name" in given:
+        raise ConfigError(f"{path}: unknown key name; the file's own name is used")
+    data: Mapping[str, Any] = {"name": path.stem, "module": path.stem, **given}
+    spec = validate(kind, data, [Layer(str(path), data)])
+    for file in spec.reference.values():
+        if not (REFERENCE / file).is_file() or Path(file).name != file:
+            raise ConfigError(f"{path}: reference {file} is no file of {REFERENCE.name}/")
+    return spec

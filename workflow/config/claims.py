@@ -1,0 +1,155 @@
+"""The paper's claims as `params/claims.yaml` states them, before any run is made.
+
+    python -m workflow.config.claims --out results/<budget>/tables/data/claims.csv
+
+A claim is a sum of scores of some agents less that of others, and what it must be to hold.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from amago2.config.layers import Layer, Section, merge, read_yaml, validate
+from amago2.errors import ConfigError
+from amago2.files import write_atomically
+from workflow.analysis.tidy import to_csv
+from workflow.config.catalog import REFERENCE
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+COLUMNS = (
+    "claim", "title", "statistic", "plus", "minus", "above", "below", "published",
+    "published_from", "decided_at", "control",
+)  # fmt: skip
+
+
+class Arm(Section):
+    """Whose score: an agent's, on tasks and at an attempt of its rollouts."""
+
+    experiment: Name
+    benchmark: Name
+    variant: Name
+    cell: Name = "default"
+    split: Name | None = None
+    tasks: tuple[str, ...] = ()
+    """All of them if none is named."""
+    attempt: int | None = Field(None, ge=0)
+    """All of them if none is named."""
+
+
+class Holds(Section):
+    """What the number must be: above, below, or `within` so much of the published one."""
+
+    above: float | None = None
+    below: float | None = None
+    within: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        bounds = self.above is not None or self.below is not None
+        if bounds == (self.within is not None):
+            raise ValueError("give `above` and `below` or one of them, or `within` alone")
+        return self
+
+
+class Published(Section):
+    """The paper's own number."""
+
+    value: float
+    source: str
+    """A file of `workflow/reference`."""
+
+
+class Claim(Section):
+    """One claim."""
+
+    title: str = Field(min_length=1)
+    statistic: Literal["mean", "median", "solved"] = "mean"
+    """Over tasks, of scores in percent; `solved` counts tasks of which 2/3 of attempts succeed."""
+    plus: tuple[Arm, ...] = Field(min_length=1)
+    minus: tuple[Arm, ...] = ()
+    holds: Holds
+    published: Published | None = None
+    decided_at: tuple[Name, ...] = ("paper",)
+    """Budgets that are large enough to decide it; others show what they found, without verdict."""
+    control: bool = False
+    """Made to come out as not reproduced; if it does not, no verdict can be trusted."""
+
+    @model_validator(mode="after")
+    def _has_what_it_is_compared_with(self) -> Self:
+        if self.holds.within is not None and self.published is None:
+            raise ValueError("`within` needs a published value")
+        return self
+
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Between which numbers the claim holds."""
+        if self.holds.within is None or self.published is None:
+            return self.holds.above, self.holds.below
+        return self.published.value - self.holds.within, self.published.value + self.holds.within
+
+
+def read(params: Path) -> dict[str, Claim]:
+    """All claims by name, in the file's order. Raises `ConfigError`."""
+    path = params / "claims.yaml"
+    found = {}
+    for name, given in read_yaml(path).items():
+        source = f"{path}, {name}"
+        if not isinstance(given, dict):
+            raise ConfigError(f"{source}: must be a mapping, not {given!r}")
+        data = _with_common(given)
+        claim = validate(Claim, data, [Layer(source, data)])
+        if claim.published and not (REFERENCE / claim.published.source).is_file():
+            raise ConfigError(f"{source}: {claim.published.source} is no file of {REFERENCE.name}/")
+        found[name] = claim
+    return found
+
+
+def _with_common(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The claim with its `of`, what its arms have in common, in each arm."""
+    data = {key: value for key, value in given.items() if key != "of"}
+    for side in ("plus", "minus"):
+        if isinstance(data.get(side), list):
+            data[side] = [merge(given.get("of", {}), arm) for arm in data[side]]
+    return data
+
+
+def rows(params: Path) -> Iterator[dict[str, Any]]:
+    """The claims as rows of their tidy table."""
+    for name, claim in read(params).items():
+        above, below = claim.bounds()
+        published = claim.published
+        yield {
+            "claim": name,
+            "title": claim.title,
+            "statistic": claim.statistic,
+            "plus": json.dumps([arm.model_dump(exclude_defaults=True) for arm in claim.plus]),
+            "minus": json.dumps([arm.model_dump(exclude_defaults=True) for arm in claim.minus]),
+            "above": above,
+            "below": below,
+            "published": published.value if published else None,
+            "published_from": published.source if published else None,
+            "decided_at": " ".join(claim.decided_at),
+            "control": int(claim.control),
+        }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.config.claims", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--params", type=Path, default=Path("params"))
+    given = parser.parse_args(arguments)
+    try:
+        write_atomically(given.out, to_csv(COLUMNS, rows(given.params)))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

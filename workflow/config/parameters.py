@@ -1,0 +1,135 @@
+"""A benchmark, a variant, a budget and a seed resolved to one complete configuration.
+
+    python -m workflow.config.parameters --benchmark popgym --variant ind_actor_ind_critic
+
+prints it as YAML, ready for `amago2 train`, or for the trainer that it names. Partial
+configurations are laid over each other, later ones win: benchmark, variant, budget (for all
+benchmarks, then for this one), the experiment's cell, the command line.
+"""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from amago2.config.layers import Layer, Section, parse_override, read_yaml, validate
+from amago2.config.schema import Config, RunConfig, build_as
+from amago2.errors import ConfigError
+from workflow.baselines.config import TRAINERS, kind_of
+
+
+class Budget(Section):
+    """How much is spent: `params/budgets/<name>.yaml`."""
+
+    title: str = Field(min_length=1)
+    all: dict[str, Any] = {}
+    """Laid over every benchmark's configuration."""
+    benchmarks: dict[str, dict[str, Any]] = {}
+    """Laid over that benchmark's configuration."""
+
+
+class Parameters:
+    """The project's parameter folder; each file is read once."""
+
+    def __init__(self, folder: Path = Path("params")) -> None:
+        self.folder = folder
+        self._read = cache(read_yaml)
+        self.budget = cache(self._budget)
+
+    def names(self, kind: str) -> list[str]:
+        """All parameter files of a kind, such as `variants`."""
+        return sorted(path.stem for path in (self.folder / kind).glob("*.yaml"))
+
+    def choose(self, kind: str, name: str, asked_by: str = "") -> Path:
+        """The file of `name`; a `ConfigError` that lists what there is if it is unknown."""
+        known = self.names(kind)
+        if name not in known:
+            raise ConfigError(unknown(f"{kind.removesuffix('s')} {name}", name, known, asked_by))
+        return self.folder / kind / f"{name}.yaml"
+
+    def layer(self, kind: str, name: str, asked_by: str = "") -> Layer:
+        """The partial configuration in the file of `name`."""
+        path = self.choose(kind, name, asked_by)
+        return Layer(str(path), self._read(path))
+
+    def _budget(self, name: str) -> Budget:
+        layer = self.layer("budgets", name)
+        budget = validate(Budget, layer.data, [layer])
+        for benchmark in budget.benchmarks:
+            self.choose("benchmarks", benchmark, asked_by=layer.source)
+        return budget
+
+    def budget_layers(self, name: str, benchmark: str) -> list[Layer]:
+        """What the budget lays over the configuration of `benchmark`."""
+        budget, path = self.budget(name), self.folder / "budgets" / f"{name}.yaml"
+        special = Layer(f"{path}, benchmarks.{benchmark}", budget.benchmarks.get(benchmark, {}))
+        return [Layer(f"{path}, all", budget.all), special]
+
+    def resolve(
+        self,
+        benchmark: str,
+        variant: str,
+        budget: str,
+        seed: int = 0,
+        over: Sequence[Layer] = (),
+        asked_by: str = "",
+    ) -> RunConfig:
+        """The complete, validated configuration; `over` wins over all files.
+
+        Benchmarks and budgets have sections for every trainer: those of others are left aside.
+        """
+        names = {"benchmark": benchmark, "variant": variant, "budget": budget, "seed": seed}
+        chosen = self.layer("variants", variant, asked_by)
+        kind = kind_of(chosen.data, chosen.source)
+        benchmark_layer = self.layer("benchmarks", benchmark, asked_by)
+        budget_layers = [own_sections(kind, x) for x in self.budget_layers(budget, benchmark)]
+        layers = [own_sections(kind, benchmark_layer), chosen, *budget_layers]
+        return build_as(kind, [*layers, *over, Layer("command line", names)])
+
+
+def own_sections(kind: type[RunConfig], layer: Layer) -> Layer:
+    """The layer without the sections that only other trainers have."""
+    kinds: list[type[RunConfig]] = [Config, *TRAINERS.values()]
+    known = {key for each in kinds for key in each.model_fields}
+    others = known - set(kind.model_fields)
+    return Layer(layer.source, {k: v for k, v in layer.data.items() if k not in others})
+
+
+def unknown(what: str, name: str, known: Sequence[str], asked_by: str = "") -> str:
+    """One sentence for an unknown `name`: the nearest known one, and all of them."""
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    source = f"{asked_by}: " if asked_by else ""
+    return f"{source}unknown {what}; {hint}allowed are {', '.join(known) or 'none'}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow.config.parameters", description=__doc__
+    )
+    parser.add_argument("--benchmark", required=True)
+    parser.add_argument("--variant", required=True)
+    parser.add_argument("--budget", default="smoke")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--params", type=Path, default=Path("params"))
+    given = parser.parse_args(arguments)
+    try:
+        over = [parse_override(text) for text in given.set]
+        parameters = Parameters(given.params)
+        config = parameters.resolve(given.benchmark, given.variant, given.budget, given.seed, over)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(config.to_yaml(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""A finished reproduction as an RO-Crate (Workflow Run profile), described by one file beside it.
+
+    python -m workflow.dag.crate --budget mini
+
+Describes what lies in `results/<budget>` and how it was made: the workflow, one action that made
+the figures and tables from the parameters, and of each run its records, pointers and commit. Times
+are those of the runs, so the same results give the same file. Bulk that DVC keeps is named by its
+pointers and need not be here.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from amago2.errors import ConfigError
+from amago2.files import write_atomically
+from workflow.dag.fingerprints import file_digest, read
+
+NAME = "ro-crate-metadata.json"
+PROFILES = [
+    "https://w3id.org/ro/wfrun/process/0.5",
+    "https://w3id.org/ro/wfrun/workflow/0.5",
+    "https://w3id.org/workflowhub/workflow-ro-crate/1.0",
+]
+TYPES = {
+    ".json": "application/json", ".csv": "text/csv", ".svg": "image/svg+xml", ".png": "image/png",
+    ".pdf": "application/pdf", ".md": "text/markdown", ".tex": "application/x-tex",
+    ".yaml": "application/yaml", ".dvc": "application/yaml", ".html": "text/html",
+}  # fmt: skip
+Entity = dict[str, Any]
+
+
+def crate(results: Path, snakefile: Path = Path("Snakefile")) -> Entity:
+    """The metadata. Raises `ConfigError` if nothing is finished there."""
+    records = [read(path) for path in sorted(results.glob("runs/*/*/*/record.json"))]
+    if not records:
+        raise ConfigError(f"{results}: no finished run here; `make reproduce` first")
+    write_atomically(results / snakefile.name, snakefile.read_bytes())
+    made = [path for path in _files(results) if path.name not in (NAME, snakefile.name)]
+    drawn = [path for path in made if path.relative_to(results).parts[0] in ("figures", "tables")]
+    used = [path for path in made if path.relative_to(results).parts[0] == "runs"]
+    ended = max(record["ended"] for record in records)
+    entities = [
+        {
+            "@id": NAME,
+            "@type": "CreativeWork",
+            "about": {"@id": "./"},
+            "conformsTo": [{"@id": "https://w3id.org/ro/crate/1.1"}, _ref(PROFILES[-1])],
+        },
+        {
+            "@id": "./",
+            "@type": "Dataset",
+            "name": f"AMAGO-2, reproduced: budget {results.name}",
+            "description": "Figures and tables of AMAGO-2 (NeurIPS 2024), and the runs they show.",
+            "datePublished": ended,
+            "license": _ref("https://spdx.org/licenses/MIT"),
+            "conformsTo": [_ref(profile) for profile in PROFILES],
+            "hasPart": [_ref(snakefile.name), *(_ref(_name(path, results)) for path in made)],
+            "mainEntity": _ref(snakefile.name),
+            "mentions": [_ref("#reproduction")],
+        },
+        *(
+            {
+                "@id": profile,
+                "@type": "CreativeWork",
+                "name": profile,
+                "version": profile.split("/")[-1],
+            }
+            for profile in PROFILES
+        ),
+        {"@id": "https://spdx.org/licenses/MIT", "@type": "CreativeWork", "name": "MIT License"},
+        {
+            "@id": snakefile.name,
+            "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"],
+            "name": "The whole pipeline",
+            "programmingLanguage": _ref("#snakemake"),
+            "version": records[-1].get("git_commit") or "not recorded",
+            "license": _ref("https://spdx.org/licenses/MIT"),
+        },
+        {
+            "@id": "#snakemake",
+            "@type": "ComputerLanguage",
+            "name": "Snakemake",
+            "identifier": _ref("https://snakemake.github.io"),
+            "url": _ref("https://snakemake.github.io"),
+        },
+        {
+            "@id": "#reproduction",
+            "@type": "CreateAction",
+            "name": f"Reproduction with budget {results.name}",
+            "description": _description(records),
+            "instrument": _ref(snakefile.name),
+            "startTime": min(record.get("started", record["ended"]) for record in records),
+            "endTime": ended,
+            "actionStatus": _ref("http://schema.org/CompletedActionStatus"),
+            "object": [_ref(_name(path, results)) for path in used],
+            "result": [_ref(_name(path, results)) for path in drawn],
+        },
+        *(_file(path, results) for path in made),
+    ]
+    return {
+        "@context": [
+            "https://w3id.org/ro/crate/1.1/context",
+            "https://w3id.org/ro/terms/workflow-run/context",
+        ],
+        "@graph": entities,
+    }
+
+
+def _description(records: Sequence[Entity]) -> str:
+    def different(key: str) -> str:
+        return ", ".join(sorted({str(record.get(key) or "not recorded") for record in records}))
+
+    dirty = sum(bool(record.get("git_dirty")) for record in records)
+    return (
+        f"{len(records)} training runs, {dirty} of them from a tree with changes that were not "
+        f"committed. Commits: {different('git_commit')}. Training versions: "
+        f"{different('training_version')}. Locks (SHA-256): {different('lock_sha256')}. "
+        f"Containers: {different('container_digest')}."
+    )
+
+
+def _files(results: Path) -> Iterator[Path]:
+    """Everything that git keeps there."""
+    for path in sorted(results.rglob("*")):
+        inner = path.relative_to(results).parts
+        hidden = any(part.startswith(".") for part in inner)
+        bulk = inner[0] == "runs" and len(inner) > 5
+        if path.is_file() and not hidden and not bulk:
+            yield path
+
+
+def _file(path: Path, results: Path) -> Entity:
+    return {
+        "@id": _name(path, results),
+        "@type": "File",
+        "name": path.name,
+        "encodingFormat": TYPES.get(path.suffix, "application/octet-stream"),
+        "contentSize": str(path.stat().st_size),
+        "sha256": file_digest(path),
+    }
+
+
+def _name(path: Path, results: Path) -> str:
+    return path.relative_to(results).as_posix()
+
+
+def _ref(identifier: str) -> Entity:
+    return {"@id": identifier}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.dag.crate", description=__doc__)
+    parser.add_argument("--budget", default="smoke")
+    results = Path("results") / parser.parse_args(arguments).budget
+    try:
+        content = crate(results)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    write_atomically(results / NAME, json.dumps(content, indent=1) + "\n")
+    print(f"{results / NAME}: {len(content['@graph'])} entities")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Checkpoints and replay as DVC versions them: added, pushed, pulled, described."""

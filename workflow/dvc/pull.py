@@ -1,0 +1,147 @@
+"""Fetch what runs of this project left, and check it before anything uses it.
+
+    python -m workflow.dvc.pull RUN... [--replay]      (a run's folder below results/<budget>/runs)
+
+Plain `dvc pull` does the same but for the check: DVC hands out a damaged object without a word.
+Here every file is compared with the SHA-256 that git keeps in the run's record. What does not agree
+is removed, from the run's folder and from DVC's cache, and fetched once more.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from amago2.config.layers import read_yaml
+from amago2.errors import ConfigError, RunError
+from amago2.files import check_part
+from workflow.dag.fingerprints import read
+from workflow.dvc.add import BULK, VersioningError, default_remote, dvc, require_repository
+
+ABSENT = ("Checkout failed", "No such file", "Not Found")
+"""What DVC says of objects that the remote has not got."""
+
+
+def pull(runs: Sequence[Path], parts: Sequence[str]) -> None:
+    """Bring these parts of the runs here, whole.
+
+    Raises `ConfigError` for what is no versioned run, `VersioningError` if DVC cannot fetch it, and
+    `RunError` if what it fetched is damaged. Then nothing half-written is left.
+    """
+    require_repository()
+    folders = [run / part for run in runs for part in parts]
+    for folder in folders:
+        if not pointer(folder).is_file():
+            raise ConfigError(f"{pointer(folder)}: no such pointer; was this run versioned?")
+    try:
+        _discard_damaged(folders)
+        _fetch(folders)
+        if damaged := _discard_damaged(folders):
+            _fetch(damaged)
+            for folder in damaged:
+                check_part(folder.parent, folder.name, read(folder.parent / "record.json"))
+    except (VersioningError, RunError):
+        _discard_damaged(folders)
+        raise
+
+
+def pointer(folder: Path) -> Path:
+    """What git keeps of a folder that DVC versions."""
+    return folder.with_name(f"{folder.name}.dvc")
+
+
+def _fetch(folders: Sequence[Path]) -> None:
+    try:
+        dvc("pull", *(str(pointer(folder)) for folder in folders))
+    except VersioningError as error:
+        _discard_unfinished(time.time())
+        missing = [folder for folder in folders if not folder.exists()]
+        if not (missing and _absent(error)):
+            raise
+        try:
+            # Only so does DVC say why it could not write what it has.
+            dvc("checkout", "-v", *(str(pointer(folder)) for folder in missing))
+        except VersioningError as cause:
+            if not _absent(cause):
+                raise
+            raise VersioningError(
+                f"{missing[0]}: is not in the remote {default_remote() or '(none is set)'}; who "
+                "trained it must `dvc push`, or name the right remote with `dvc remote add -d`"
+            ) from None
+
+
+def _absent(error: VersioningError) -> bool:
+    return any(sign in str(error) for sign in ABSENT)
+
+
+def _discard_unfinished(ended: float) -> None:
+    """Remove what a failed fetch left in DVC's cache, but nothing that another writes since."""
+    for path in _cache().glob("*/.*.tmp"):
+        if path.stat().st_mtime <= ended:
+            path.unlink()
+
+
+def _discard_damaged(folders: Sequence[Path]) -> list[Path]:
+    damaged = [folder for folder in folders if folder.exists() and not _whole(folder)]
+    for folder in damaged:
+        _discard(folder)
+    return damaged
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        check_part(folder.parent, folder.name, read(folder.parent / "record.json"))
+    except RunError:
+        return False
+    return True
+
+
+def _discard(folder: Path) -> None:
+    """Remove a folder, and what is damaged of it in DVC's cache."""
+    shutil.rmtree(folder, ignore_errors=True)
+    cache = _cache()
+    listing = _object(cache, str(read_yaml(pointer(folder))["outs"][0]["md5"]))
+    try:
+        names = [str(entry["md5"]) for entry in json.loads(listing.read_bytes())]
+    except (OSError, ValueError, TypeError, KeyError):
+        names = []
+    for path in (listing, *(_object(cache, name) for name in names)):
+        if path.is_file():
+            content = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+            if content != path.parent.name + path.name.removesuffix(".dir"):
+                path.unlink()
+
+
+def _cache() -> Path:
+    return Path(dvc("cache", "dir", check=False)) / "files" / "md5"
+
+
+def _object(cache: Path, name: str) -> Path:
+    return cache / name[:2] / name[2:]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.dvc.pull", description=__doc__)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument("--replay", action="store_true", help="its replay too")
+    given = parser.parse_args(arguments)
+    try:
+        pull(given.runs, BULK if given.replay else BULK[:1])
+    except ConfigError as error:
+        print(f"pull: {error}", file=sys.stderr)
+        return 2
+    except (VersioningError, RunError) as error:
+        print(f"pull: {error}", file=sys.stderr)
+        return 1
+    for run in given.runs:
+        print(f"{run}: here, every SHA-256 as recorded")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

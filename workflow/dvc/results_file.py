@@ -1,0 +1,58 @@
+"""What DVC is told of a budget's results: `results/<budget>/dvc.yaml`.
+
+    python -m workflow.dvc.results_file RECIPE
+
+Metrics, plots and one artifact for each versioned checkpoint. It lies beside the results, so that
+DVC sees budgets that have results and misses none that have not.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from amago2.files import write_atomically
+from workflow.dag.fingerprints import Recipe, read
+
+
+def describe(results: Path, plots: Sequence[Path], versions: Mapping[str, Any]) -> dict[str, Any]:
+    """The content, with paths relative to `results`."""
+    content: dict[str, Any] = {}
+    if (results / "metrics").is_dir():
+        content["metrics"] = ["metrics"]
+    drawn = [str(path.relative_to(results)) for path in plots if path.is_file()]
+    if drawn:
+        content["plots"] = sorted(drawn)
+    content["artifacts"] = {
+        artifact(run): {"path": f"runs/{run}/checkpoint", "type": "model"}
+        for run, pointers in sorted(versions.items())
+        if pointers["checkpoint"]
+    }
+    return content
+
+
+def artifact(run: str) -> str:
+    """A run's name in the letters that DVC allows for artifacts."""
+    return run.replace("_", "-").replace("/", "-")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow.dvc.results_file", description=__doc__
+    )
+    parser.add_argument("recipe", type=Path)
+    recipe = Recipe.load(parser.parse_args(arguments).recipe)
+    listing, *plots = map(Path, recipe.inputs)
+    (target,) = map(Path, recipe.outputs)
+    content = describe(target.parent, plots, read(listing))
+    head = "# Made by workflow/dvc/results_file.py; not edited by hand.\n"
+    write_atomically(target, head + yaml.safe_dump(content, sort_keys=False, width=1000))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

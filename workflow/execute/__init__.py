@@ -1,0 +1,1 @@
+"""Making it: the DAG run by Snakemake, runs launched, watched and verified."""

@@ -1,0 +1,135 @@
+"""Train one run of the DAG: say what it is made with, take its GPUs, then become its trainer.
+
+    python -m workflow.execute.launch SETTINGS.yaml --out RUN --scratch SCRATCH [--image RECORD]
+
+With an image's record, the trainer runs in a container of it.
+"""
+
+import argparse
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from amago2.errors import ConfigError, RunError
+from amago2.files import write_atomically
+from workflow.baselines.config import load_run, trainer
+from workflow.container import image as container
+from workflow.dag.fingerprints import read
+from workflow.estimate import compute as cost
+from workflow.execute import gpus as devices
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = ("amago2", "envs", "workflow", "params", "containers", "Snakefile", "pyproject.toml")
+"""What can change a run; anything else may be edited while it trains."""
+
+
+def provenance(settings: Path, image: Mapping[str, Any]) -> dict[str, Any]:
+    """Where code, environment and parameters come from, and the time that was planned for it.
+
+    `image` is the record of the image that it is trained in, empty on the host. None is unknown.
+    """
+    return {
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": bool(status)
+        if (status := _git("status", "--porcelain", *CODE)) is not None
+        else None,
+        "lock_sha256": image.get("lock_sha256")
+        or os.environ.get("AMAGO2_LOCK_SHA256")
+        or locks_digest(),
+        "container_digest": image.get("content_sha256")
+        or os.environ.get("AMAGO2_CONTAINER_DIGEST")
+        or None,
+        "parameters_sha256": hashlib.sha256(settings.read_bytes()).hexdigest(),
+        "planned_s": round(cost.guess_s(load_run(settings)), 1),
+    }
+
+
+def locks_digest() -> str | None:
+    """SHA-256 of the locks that this Python was installed from; None for any other environment."""
+    if Path(sys.prefix) != ROOT / ".venv":
+        return None
+    torch = "cpu" if importlib.metadata.version("torch").endswith("+cpu") else "cuda"
+    locks = [ROOT / "containers" / name for name in ("base.lock", f"torch-{torch}.lock")]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in locks)).hexdigest()
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "--no-optional-locks", "-C", str(ROOT), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -> None:
+    """Become the trainer. Its locks, of the run and of its GPUs, end with it, however it ends.
+
+    Raises `ConfigError` or `RunError`.
+    """
+    config = load_run(settings)
+    lock = _lock(settings.with_suffix(".lock"))
+    image = read(image_record) if image_record else {}
+    if image_record and not image:
+        raise RunError(f"{image_record}: there is no such image; `make reproduce` builds it")
+    notes = settings.with_suffix(".provenance.json")
+    write_atomically(notes, json.dumps(provenance(settings, image), indent=1) + "\n")
+    arguments = ["-m", *trainer(config), str(settings), "--out", str(out)]
+    arguments += ["--scratch", str(scratch), "--provenance", str(notes)]
+    claim = None
+    if config.device == "cuda":
+        claim = devices.claim(cost.gpu_bytes(config) / cost.gpus(config), count=cost.gpus(config))
+    gpus = claim.gpus if claim else ()
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    command = [sys.executable, *arguments]
+    if image:
+        folders = [path for path in (Path("results"), out.parent, scratch.parent) if path.exists()]
+        job = container.Job(container_name(config.hash), tuple(arguments), gpus, tuple(folders))
+        container.end_leftovers(image, job)
+        command = container.run_command(image, job)
+    sys.stdout.flush()
+    os.set_inheritable(lock.fileno(), True)
+    os.execvp(command[0], command)
+
+
+def container_name(run: str) -> str:
+    """The same for the same run of the same checkout, so that a leftover of it is found."""
+    return f"amago2-{hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:8]}-{run}"
+
+
+def _lock(path: Path) -> IO[Any]:
+    """The job's lock: two on one run would end each other's container."""
+    file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunError(f"{path}: another process is training this run") from None
+    return file
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code if it could not become the trainer."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.execute.launch", description=__doc__)
+    parser.add_argument("settings", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--scratch", type=Path, required=True)
+    parser.add_argument("--image", type=Path)
+    given = parser.parse_args(arguments)
+    try:
+        start(given.settings, given.out, given.scratch, given.image)
+    except (ConfigError, RunError, OSError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

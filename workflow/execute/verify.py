@@ -1,0 +1,103 @@
+"""Check a budget's results: every digest of its manifest, and every picture and table anew.
+
+    python -m workflow.execute.verify --budget mini
+
+Renders all figures, tables and the report in an empty folder from the tidy tables and parameters
+that are here, and compares them with the manifest, byte for byte. Changes nothing.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from amago2.errors import ConfigError
+from workflow.dag.fingerprints import file_digest, read
+
+DRAWN = ("tables", "figures", "report")
+"""Kinds that are made anew, in the order in which they can be."""
+Say = Callable[[str], None]
+
+
+def verify(budget: str, results: Path, params: Path, say: Say = print) -> list[str]:
+    """Sentences on what differs; none if nothing does. Raises `ConfigError` without a manifest."""
+    path = results / budget / "manifest.json"
+    made = read(path).get("made")
+    if not isinstance(made, dict):
+        raise ConfigError(f"{path}: no such manifest; `make reproduce BUDGET={budget}` makes it")
+    outputs = {file: sha for entry in made.values() for file, sha in entry["outputs"].items()}
+    say(f"{len(outputs)} files of {path}: comparing digests")
+    wrong = list(_changed(outputs, results, budget))
+    drawn = {name: entry for kind in DRAWN for name, entry in made.items()
+             if name.split("/")[0] == kind}  # fmt: skip
+    say(f"{len(drawn)} figures, tables and pages: making them anew")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "results"
+        _copy_sources(results / budget, folder / budget)
+        for name, entry in drawn.items():
+            wrong += _make_anew(name, entry["outputs"], budget, folder, params)
+    return wrong
+
+
+def _changed(outputs: Mapping[str, str], results: Path, budget: str) -> Iterator[str]:
+    for file, expected in outputs.items():
+        found = file_digest(_below(file, results, budget))
+        if found != expected:
+            yield f"{file}: {'is missing' if found is None else 'is not what the manifest says'}"
+
+
+def _below(file: str, results: Path, budget: str) -> Path:
+    """The file of a manifest, which says `results/<budget>/...`, below another results folder."""
+    return results / budget / file.partition(f"/{budget}/")[2]
+
+
+def _copy_sources(source: Path, target: Path) -> None:
+    """What pictures, tables and the page are made from: tidy tables, and receipts as lineage."""
+    for part in ("tables/data", "receipts"):
+        if (source / part).is_dir():
+            shutil.copytree(source / part, target / part)
+
+
+def _make_anew(
+    name: str, outputs: Mapping[str, str], budget: str, results: Path, params: Path
+) -> Iterator[str]:
+    from workflow.render import draw as render
+    from workflow.report import page
+
+    kind, _, own = name.partition("/")
+    try:
+        if kind == "report":
+            given = ["--budget", budget, "--results", str(results), "--params", str(params)]
+            page.main(given)
+        else:
+            render.render(kind.removesuffix("s"), own, budget, results, params)
+    except ConfigError as error:
+        yield f"{name}: cannot be made anew: {error}"
+        return
+    for file, expected in outputs.items():
+        if file_digest(_below(file, results, budget)) != expected:
+            yield f"{file}: made anew, it has other bytes"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.execute.verify", description=__doc__)
+    parser.add_argument("--budget", default="smoke")
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--params", type=Path, default=Path("params"))
+    given = parser.parse_args(arguments)
+    try:
+        wrong = verify(given.budget, given.results, given.params)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for sentence in wrong:
+        print(f"DIFFERS: {sentence}")
+    print(f"{len(wrong)} differ" if wrong else "verified: all of it is byte for byte the same")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

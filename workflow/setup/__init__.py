@@ -1,0 +1,1 @@
+"""The locked environment and what the machine has. Standard library only."""
