@@ -159,5 +159,5 @@ def test_another_python_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch
 def test_what_runs_before_set_up_needs_no_package_and_no_new_python(name: str) -> None:
     path = ROOT / "workflow" / "setup" / f"{name}.py"
     ast.parse(path.read_text(), feature_version=(3, 9))
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import workflow.{name}"
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import workflow.setup.{name}"
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
