@@ -14,7 +14,7 @@ from rich.table import Table
 
 from amago2 import __version__
 from amago2.config.layers import Layer, parse_override, read_yaml
-from amago2.config.schema import TRAINING_VERSION, Config, build, load
+from amago2.config.schema import TRAINING_VERSION, AmagoConfig, build, load
 from amago2.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def _config_file(run: Path) -> Path:
     raise ConfigError(f"{run}: no run or checkpoint here (no config.yaml)")
 
 
-def _stored_config(run: Path, allowed: str | None) -> Config:
+def _stored_config(run: Path, allowed: str | None) -> AmagoConfig:
     """Configuration of a stored run, whose environment must come from a trusted module."""
     config = load(_config_file(run))
     module = config.env.entry.partition(":")[0]

@@ -1,6 +1,11 @@
 """What a run takes of memory, from its configuration alone. Imports no heavy library."""
 
-from amago2.config.schema import Config, FeedForwardEncoder, GridLanguageEncoder, ImageEncoder
+from amago2.config.schema import (
+    AmagoConfig,
+    FeedForwardEncoderConfig,
+    GridLanguageEncoderConfig,
+    ImageEncoderConfig,
+)
 
 SIDE = 64
 """Of images: the real one needs the simulator."""
@@ -8,7 +13,7 @@ NATURE = 21_000
 """Activations of the other convolutional trunk."""
 
 
-def learner_bytes(config: Config) -> int:
+def learner_bytes(config: AmagoConfig) -> int:
     """Rough memory of an update in each of the ranks: float32 activations kept by the gradient."""
     t, a = config.trajectory, config.agent
     tokens = config.learner.batch // (config.learner.ranks or 1) * (t.context + 1)
@@ -17,9 +22,11 @@ def learner_bytes(config: Config) -> int:
     return 4 * tokens * (trunk + heads + _convolutions(config.encoder)) + 2**28
 
 
-def _convolutions(e: FeedForwardEncoder | ImageEncoder | GridLanguageEncoder) -> int:
+def _convolutions(
+    e: FeedForwardEncoderConfig | ImageEncoderConfig | GridLanguageEncoderConfig,
+) -> int:
     """Activations of an image's convolutions: one at full size, then two blocks at half of it."""
-    if not isinstance(e, ImageEncoder):
+    if not isinstance(e, ImageEncoderConfig):
         return 0
     if e.trunk == "nature":
         return NATURE

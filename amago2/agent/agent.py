@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from amago2.agent import objectives
 from amago2.agent.batch import Batch
-from amago2.config.schema import Config
+from amago2.config.schema import AmagoConfig
 from amago2.distributed import Alone
 from amago2.env.spaces import ActionSpec
 from amago2.nets import action_values
@@ -33,7 +33,7 @@ class Agent(nn.Module):
     discounts: Tensor  # (G,)
 
     def __init__(
-        self, config: Config, observations: Mapping[str, gym.spaces.Box], actions: ActionSpec
+        self, config: AmagoConfig, observations: Mapping[str, gym.spaces.Box], actions: ActionSpec
     ) -> None:
         """Build for the given spaces. Raises `ValueError` for pairs that are not defined."""
         super().__init__()

@@ -28,7 +28,7 @@ Natural = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class Environment(Section):
+class EnvironmentConfig(Section):
     """What to train on, by import path: `module:Class`, a Gymnasium environment."""
 
     entry: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
@@ -39,7 +39,7 @@ class Environment(Section):
     """Worker processes for the environments; without, they are stepped by the trainer itself."""
 
 
-class Agent(Section):
+class AgentConfig(Section):
     """The four variants are `actor` x `critic`; the rest is common to them (paper, Section 3)."""
 
     actor: Literal["filtered_imitation", "policy_gradient"]
@@ -88,7 +88,7 @@ def _kind(default: str) -> Callable[[Any], str]:
     return kind
 
 
-class FeedForwardEncoder(Section):
+class FeedForwardEncoderConfig(Section):
     """Timestep encoder for vectors: normalised, MLP, LayerNorm."""
 
     kind: Literal["ff"] = "ff"
@@ -96,7 +96,7 @@ class FeedForwardEncoder(Section):
     output: Positive = 256
 
 
-class ImageEncoder(Section):
+class ImageEncoderConfig(Section):
     """Timestep encoder for one image: a convolutional trunk, joined by reward and action."""
 
     kind: Literal["cnn"]
@@ -114,7 +114,7 @@ class ImageEncoder(Section):
     the others again. Without, all are kept: quicker, but they may not fit the device."""
 
 
-class GridLanguageEncoder(Section):
+class GridLanguageEncoderConfig(Section):
     """Timestep encoder for a symbolic grid, a sentence of tokens and a vector, by key."""
 
     kind: Literal["grid_language"]
@@ -129,7 +129,7 @@ class GridLanguageEncoder(Section):
     output: Positive = 300
 
 
-class TransformerTrajectory(Section):
+class TransformerConfig(Section):
     """The causal Transformer over timesteps (paper, Table 2)."""
 
     kind: Literal["transformer"] = "transformer"
@@ -148,7 +148,7 @@ class TransformerTrajectory(Section):
         return self
 
 
-class GruTrajectory(Section):
+class GruConfig(Section):
     """A GRU in the Transformer's place."""
 
     kind: Literal["gru"]
@@ -158,7 +158,7 @@ class GruTrajectory(Section):
     layers: Positive = 2
 
 
-class FeedForwardTrajectory(Section):
+class FeedForwardConfig(Section):
     """No memory: residual blocks on each timestep alone."""
 
     kind: Literal["ff"]
@@ -169,21 +169,21 @@ class FeedForwardTrajectory(Section):
     dropout: float = Field(0.05, ge=0, lt=1)
 
 
-Encoder = Annotated[
-    Annotated[FeedForwardEncoder, Tag("ff")]
-    | Annotated[ImageEncoder, Tag("cnn")]
-    | Annotated[GridLanguageEncoder, Tag("grid_language")],
+TimestepEncoderConfig = Annotated[
+    Annotated[FeedForwardEncoderConfig, Tag("ff")]
+    | Annotated[ImageEncoderConfig, Tag("cnn")]
+    | Annotated[GridLanguageEncoderConfig, Tag("grid_language")],
     Discriminator(_kind("ff")),
 ]
-Trajectory = Annotated[
-    Annotated[TransformerTrajectory, Tag("transformer")]
-    | Annotated[GruTrajectory, Tag("gru")]
-    | Annotated[FeedForwardTrajectory, Tag("ff")],
+TrajectoryEncoderConfig = Annotated[
+    Annotated[TransformerConfig, Tag("transformer")]
+    | Annotated[GruConfig, Tag("gru")]
+    | Annotated[FeedForwardConfig, Tag("ff")],
     Discriminator(_kind("transformer")),
 ]
 
 
-class Learner(Section):
+class LearnerConfig(Section):
     """Optimisation (paper, Table 1)."""
 
     batch: Positive
@@ -210,7 +210,7 @@ class Learner(Section):
         return self
 
 
-class Exploration(Section):
+class ExplorationConfig(Section):
     """Epsilon at the first step of a rollout and, if bilevel, at its last (linear in between)."""
 
     first_step: tuple[Fraction, Fraction] = (1.0, 0.05)
@@ -229,7 +229,7 @@ class Exploration(Section):
         return self
 
 
-class Collector(Section):
+class CollectorConfig(Section):
     """How much is collected; an epoch is collecting, then learning."""
 
     actors: Positive
@@ -241,10 +241,10 @@ class Collector(Section):
     overlap: Literal[True] | None = None
     """Collect while learning, in a process of its own (on a GPU of its own if more are visible than
     ranks): with the weights of the epoch's beginning, for the updates of the epochs after it."""
-    exploration: Exploration = Exploration()
+    exploration: ExplorationConfig = ExplorationConfig()
 
 
-class Replay(Section):
+class ReplayConfig(Section):
     """First in, first out; trajectories are sampled uniformly."""
 
     capacity: Positive
@@ -255,7 +255,7 @@ class Replay(Section):
     """Timesteps per file."""
 
 
-class Probe(Section):
+class ProbeConfig(Section):
     """A linear probe of the task in the policy's hidden state, at the end of training."""
 
     rollouts: Annotated[int, Field(gt=0, multiple_of=2)]
@@ -264,7 +264,7 @@ class Probe(Section):
     """On the squared weights."""
 
 
-class Evaluation(Section):
+class EvaluationConfig(Section):
     """When and how much the policy is evaluated."""
 
     every: Positive
@@ -273,10 +273,10 @@ class Evaluation(Section):
     """Rollouts per task and evaluation."""
     final_rollouts: Positive
     actors: Positive = 16
-    probe: Probe | None = None
+    probe: ProbeConfig | None = None
 
 
-class Checkpoint(Section):
+class CheckpointConfig(Section):
     """Never changes a result, so it is no part of the run's hash."""
 
     every: Positive = 10
@@ -301,10 +301,10 @@ class RunConfig(Section):
     device: Literal["cpu", "cuda"] = "cpu"
     threads: Positive = 1
     """CPU threads of the learner; other counts give other bits."""
-    env: Environment
-    collector: Collector
-    evaluation: Evaluation
-    checkpoint: Checkpoint = Checkpoint()
+    env: EnvironmentConfig
+    collector: CollectorConfig
+    evaluation: EvaluationConfig
+    checkpoint: CheckpointConfig = CheckpointConfig()
 
     @property
     def hash(self) -> str:
@@ -327,14 +327,14 @@ class RunConfig(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-class Config(RunConfig):
+class AmagoConfig(RunConfig):
     """Everything that decides the result of an AMAGO-2 agent's run, and how it is kept."""
 
-    agent: Agent
-    encoder: Encoder = FeedForwardEncoder()
-    trajectory: Trajectory
-    learner: Learner
-    replay: Replay
+    agent: AgentConfig
+    encoder: TimestepEncoderConfig = FeedForwardEncoderConfig()
+    trajectory: TrajectoryEncoderConfig
+    learner: LearnerConfig
+    replay: ReplayConfig
 
     @model_validator(mode="after")
     def _exists(self) -> Self:
@@ -343,10 +343,10 @@ class Config(RunConfig):
         return self
 
 
-C = TypeVar("C", bound=RunConfig)
+RunConfigT = TypeVar("RunConfigT", bound=RunConfig)
 
 
-def build_as(kind: type[C], layers: Sequence[Layer]) -> C:
+def build_as(kind: type[RunConfigT], layers: Sequence[Layer]) -> RunConfigT:
     """Merge layers (later ones win) and validate. Raises `ConfigError`, one line per mistake."""
     data: dict[str, Any] = {}
     for layer in layers:
@@ -360,7 +360,7 @@ def build_as(kind: type[C], layers: Sequence[Layer]) -> C:
     return config
 
 
-def load_as(kind: type[C], path: Path | str) -> C:
+def load_as(kind: type[RunConfigT], path: Path | str) -> RunConfigT:
     """A complete configuration from one file, as written beside every run, of any version.
 
     Raises `ConfigError`, also for one of another kind.
@@ -374,11 +374,11 @@ def load_as(kind: type[C], path: Path | str) -> C:
     return validate(kind, layer.data, [layer])
 
 
-def build(layers: Sequence[Layer]) -> Config:
+def build(layers: Sequence[Layer]) -> AmagoConfig:
     """An AMAGO-2 agent's configuration; see `build_as`."""
-    return build_as(Config, layers)
+    return build_as(AmagoConfig, layers)
 
 
-def load(path: Path | str) -> Config:
+def load(path: Path | str) -> AmagoConfig:
     """An AMAGO-2 agent's configuration; see `load_as`."""
-    return load_as(Config, path)
+    return load_as(AmagoConfig, path)

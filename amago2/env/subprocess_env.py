@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import gymnasium as gym
 import numpy as np
 
-from amago2.config.schema import Environment
+from amago2.config.schema import EnvironmentConfig
 from amago2.env.spaces import ActionSpec, Array
 from amago2.env.vector_env import Info, VectorEnv, make_env
 from amago2.errors import RunError
@@ -231,7 +231,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else str(value)
 
 
-def start(config: Environment, count: int, eval_set: str | None = None) -> VectorEnv:
+def start(config: EnvironmentConfig, count: int, eval_set: str | None = None) -> VectorEnv:
     """`count` environments as configured, of an evaluation set if one is named."""
     make = partial(_make, config, eval_set)
     if config.processes is None:
@@ -239,5 +239,5 @@ def start(config: Environment, count: int, eval_set: str | None = None) -> Vecto
     return ParallelVectorEnv(make, count, config.processes)
 
 
-def _make(config: Environment, eval_set: str | None, row: int) -> gym.Env[Any, Any]:
+def _make(config: EnvironmentConfig, eval_set: str | None, row: int) -> gym.Env[Any, Any]:
     return make_env(config, eval_set, row)

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from amago2.config.schema import Environment
+from amago2.config.schema import EnvironmentConfig
 from amago2.env.spaces import ActionSpec, Array, as_dict, observation_space
 from amago2.errors import ConfigError, RunError
 
@@ -30,7 +30,9 @@ def environment_class(entry: str) -> Callable[..., gym.Env[Any, Any]]:
     return found
 
 
-def make_env(config: Environment, eval_set: str | None = None, row: int = 0) -> gym.Env[Any, Any]:
+def make_env(
+    config: EnvironmentConfig, eval_set: str | None = None, row: int = 0
+) -> gym.Env[Any, Any]:
     """One environment; of an evaluation set if one is named.
 
     A class that takes a `slot` is told its place among the environments stepped together, so that

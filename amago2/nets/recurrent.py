@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amago2.config.schema import FeedForwardTrajectory, GruTrajectory
+from amago2.config.schema import FeedForwardConfig, GruConfig
 from amago2.nets.precision import unrolled
 from amago2.nets.transformer import dropout
 
@@ -31,7 +31,7 @@ class HiddenState:
 class Gru(nn.Module):
     """Timestep vectors (B, L, D_in) -> GRU -> Linear -> LayerNorm (B, L, D)."""
 
-    def __init__(self, inputs: int, config: GruTrajectory) -> None:
+    def __init__(self, inputs: int, config: GruConfig) -> None:
         super().__init__()
         self.output = config.width
         self.layers = config.layers
@@ -67,7 +67,7 @@ class Gru(nn.Module):
 class MemoryFree(nn.Module):
     """Residual feed-forward blocks on each timestep alone: what the agent is without memory."""
 
-    def __init__(self, inputs: int, config: FeedForwardTrajectory) -> None:
+    def __init__(self, inputs: int, config: FeedForwardConfig) -> None:
         super().__init__()
         self.output, self.rate = config.width, config.dropout
         self.input = nn.Linear(inputs, config.width)

@@ -9,7 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from amago2.config.schema import FeedForwardEncoder, GridLanguageEncoder, ImageEncoder
+from amago2.config.schema import (
+    FeedForwardEncoderConfig,
+    GridLanguageEncoderConfig,
+    ImageEncoderConfig,
+)
 from amago2.env.spaces import ActionSpec
 from amago2.nets import images
 from amago2.nets.moments import Moments
@@ -121,7 +125,7 @@ class FeedForward(Encoder):
 
     def __init__(
         self,
-        config: FeedForwardEncoder,
+        config: FeedForwardEncoderConfig,
         observations: Mapping[str, gym.spaces.Box],
         actions: ActionSpec,
         symlog_reward: bool,
@@ -170,7 +174,7 @@ class Convolutional(Encoder):
 
     def __init__(
         self,
-        config: ImageEncoder,
+        config: ImageEncoderConfig,
         observations: Mapping[str, gym.spaces.Box],
         actions: ActionSpec,
     ) -> None:
@@ -240,7 +244,7 @@ class GridLanguage(Encoder):
 
     def __init__(
         self,
-        config: GridLanguageEncoder,
+        config: GridLanguageEncoderConfig,
         observations: Mapping[str, gym.spaces.Box],
         actions: ActionSpec,
     ) -> None:
@@ -286,14 +290,14 @@ class GridLanguage(Encoder):
 
 
 def make_encoder(
-    config: FeedForwardEncoder | ImageEncoder | GridLanguageEncoder,
+    config: FeedForwardEncoderConfig | ImageEncoderConfig | GridLanguageEncoderConfig,
     observations: Mapping[str, gym.spaces.Box],
     actions: ActionSpec,
     symlog_reward: bool,
 ) -> Encoder:
     """The configured encoder. Raises `ValueError` if the observation does not suit it."""
-    if isinstance(config, ImageEncoder):
+    if isinstance(config, ImageEncoderConfig):
         return Convolutional(config, observations, actions)
-    if isinstance(config, GridLanguageEncoder):
+    if isinstance(config, GridLanguageEncoderConfig):
         return GridLanguage(config, observations, actions)
     return FeedForward(config, observations, actions, symlog_reward)

@@ -1,6 +1,6 @@
 """The configured trajectory encoder: they all read sequences with `forward`, acting with `step`."""
 
-from amago2.config.schema import FeedForwardTrajectory, GruTrajectory, TransformerTrajectory
+from amago2.config.schema import FeedForwardConfig, GruConfig, TransformerConfig
 from amago2.nets.recurrent import Gru, HiddenState, MemoryFree
 from amago2.nets.transformer import KeyValueCache, Transformer
 
@@ -8,12 +8,10 @@ Memory = KeyValueCache | HiddenState
 Trunk = Transformer | Gru | MemoryFree
 
 
-def make_trunk(
-    inputs: int, config: TransformerTrajectory | GruTrajectory | FeedForwardTrajectory
-) -> Trunk:
+def make_trunk(inputs: int, config: TransformerConfig | GruConfig | FeedForwardConfig) -> Trunk:
     """A trajectory encoder for timestep vectors of size `inputs`."""
-    if isinstance(config, GruTrajectory):
+    if isinstance(config, GruConfig):
         return Gru(inputs, config)
-    if isinstance(config, FeedForwardTrajectory):
+    if isinstance(config, FeedForwardConfig):
         return MemoryFree(inputs, config)
     return Transformer(inputs, config)

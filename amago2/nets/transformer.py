@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amago2.config.schema import TransformerTrajectory
+from amago2.config.schema import TransformerConfig
 from amago2.nets.precision import Affine, Fixing
 
 
@@ -216,7 +216,7 @@ class Weights(NamedTuple):
 class Block(nn.Module):
     """One Transformer block."""
 
-    def __init__(self, config: TransformerTrajectory) -> None:
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         width, hidden = config.width, config.feedforward
         self.heads, self.rate = config.heads, config.dropout
@@ -273,7 +273,7 @@ class Transformer(Fixing):
 
     frequencies: Tensor
 
-    def __init__(self, inputs: int, config: TransformerTrajectory) -> None:
+    def __init__(self, inputs: int, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
         self.output = config.width

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from amago2.agent.agent import Agent
-from amago2.config.schema import Config
+from amago2.config.schema import AmagoConfig
 from amago2.env.spaces import Array
 from amago2.env.vector_env import VectorEnv
 from amago2.errors import RunError
@@ -70,7 +70,7 @@ class Collector:
     as its number (hence seed) and actions, and stepped again when a run resumes.
     """
 
-    def __init__(self, config: Config, envs: VectorEnv, agent: Agent, replay: Store) -> None:
+    def __init__(self, config: AmagoConfig, envs: VectorEnv, agent: Agent, replay: Store) -> None:
         self.config, self.envs, self.agent, self.replay = config, envs, agent, replay
         self.device = agent.device
         n = len(envs)
@@ -239,7 +239,7 @@ def inputs(
     return observation, previous, represented
 
 
-def make_replay(config: Config, envs: VectorEnv, folder: Path) -> Replay:
+def make_replay(config: AmagoConfig, envs: VectorEnv, folder: Path) -> Replay:
     """Empty replay for the environments' records."""
     record = record_type(envs.observations, envs.actions)
     r = config.replay

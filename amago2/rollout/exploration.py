@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from amago2.config.schema import Exploration
+from amago2.config.schema import ExplorationConfig
 from amago2.env.spaces import ActionSpec, Array
 
 FLIP = 0.15
@@ -14,7 +14,7 @@ def _annealed(ends: tuple[float, float], progress: float) -> float:
     return start + (end - start) * min(1.0, progress)
 
 
-def epsilon(config: Exploration, steps: int, time: Array, scale: Array) -> Array:
+def epsilon(config: ExplorationConfig, steps: int, time: Array, scale: Array) -> Array:
     """Epsilon (N,) of actors that took `steps` steps each and are at `time` (N,) of a rollout.
 
     `scale` (N,) is each rollout's uniform draw (1 where the schedule is not randomised).

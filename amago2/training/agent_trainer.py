@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, zeros_like
 
 from amago2.agent.agent import Agent
-from amago2.config.schema import Config
+from amago2.config.schema import AmagoConfig
 from amago2.distributed import Alone, Ranks, together
 from amago2.replay.buffer import record_type
 from amago2.rollout.collector import Collector, make_replay
@@ -24,7 +24,7 @@ from amago2.training.trainer import Epoch, Run, carry_out, default_scratch
 
 
 def train(
-    config: Config,
+    config: AmagoConfig,
     out: Path,
     scratch: Path | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -48,13 +48,13 @@ def assist(ranks: Ranks) -> None:
     with closing(ranks):
         if told := ranks.told():
             about, tensors = told
-            config = Config.model_validate(about["config"])
+            config = AmagoConfig.model_validate(about["config"])
             with computing(config):
                 _assist(ranks, config, about, tensors)
 
 
 def _assist(
-    ranks: Ranks, config: Config, about: Mapping[str, Any], tensors: dict[str, Tensor]
+    ranks: Ranks, config: AmagoConfig, about: Mapping[str, Any], tensors: dict[str, Tensor]
 ) -> None:
     observations, actions = ckpt.read_spaces(about["spaces"])
     ranks.compute_on(config.device)
@@ -72,10 +72,10 @@ class AgentRun(Run):
     """Off-policy: a collector fills the replay that the learner samples."""
 
     BULK = ("checkpoint", "replay")
-    config: Config
+    config: AmagoConfig
     agent: Agent
 
-    def __init__(self, config: Config, scratch: Path, ranks: Alone | None = None) -> None:
+    def __init__(self, config: AmagoConfig, scratch: Path, ranks: Alone | None = None) -> None:
         # Where another process steps the actors, one is here to say its spaces.
         super().__init__(config, scratch, 1 if config.collector.overlap else None)
         self.ranks = ranks or Alone()

@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from amago2.agent.agent import Agent
-from amago2.config.schema import Config
+from amago2.config.schema import AmagoConfig
 from amago2.distributed import end_with_parent
 from amago2.env.spaces import Array
 from amago2.env.subprocess_env import PATIENCE_S, start
@@ -40,7 +40,7 @@ class Collected(NamedTuple):
 class Beside:
     """A `Collector` in another process, which computes while this one does something else."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: AmagoConfig) -> None:
         """Start it. Raises `RunError`, as all its methods do, if an environment fails there."""
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -147,7 +147,7 @@ class _Worker:
         self.collector.restore(load(tensors), values)
 
 
-def _work(pipe: Connection, config: Config) -> None:
+def _work(pipe: Connection, config: AmagoConfig) -> None:
     """Answer until the pipe closes."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer, which then closes us
@@ -165,7 +165,7 @@ def _work(pipe: Connection, config: Config) -> None:
             pipe.send((f"collecting failed: {type(error).__name__}: {error}", None))
 
 
-def _serve(pipe: Connection, config: Config) -> None:
+def _serve(pipe: Connection, config: AmagoConfig) -> None:
     with computing(config), closing(start(config.env, config.collector.actors)) as envs:
         agent, waiting = make_agent(config, envs.observations, envs.actions), _Waiting()
         worker = _Worker(Collector(config, envs, agent, waiting), agent, waiting)
@@ -175,7 +175,7 @@ def _serve(pipe: Connection, config: Config) -> None:
             pipe.send((None, getattr(worker, name)(*arguments)))
 
 
-def own_gpu(config: Config, visible: int) -> int:
+def own_gpu(config: AmagoConfig, visible: int) -> int:
     """The device after those of the ranks, if there is one; else the first."""
     ranks = config.learner.ranks or 1
     return ranks if visible > ranks else 0

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from amago2.agent.agent import Agent
-from amago2.config.schema import Config, RunConfig, load_as
+from amago2.config.schema import AmagoConfig, RunConfig, load_as
 from amago2.env.spaces import ActionSpec
 from amago2.errors import ConfigError, RunError
 from amago2.files import sha256, sync, write_atomically
@@ -157,7 +157,7 @@ def _recorded(folder: Path) -> str | None:
         return None
 
 
-def read(folder: Path, trainer: bool = True, config: type[RunConfig] = Config) -> Checkpoint:
+def read(folder: Path, trainer: bool = True, config: type[RunConfig] = AmagoConfig) -> Checkpoint:
     """Load a verified checkpoint, without the trainer's part if that is not wanted.
 
     `config` is the kind of its configuration.
@@ -179,7 +179,7 @@ def read(folder: Path, trainer: bool = True, config: type[RunConfig] = Config) -
 
 
 def make_agent(
-    config: Config, observations: Mapping[str, gym.spaces.Box], actions: ActionSpec
+    config: AmagoConfig, observations: Mapping[str, gym.spaces.Box], actions: ActionSpec
 ) -> Agent:
     """A fresh agent whose weights depend on the seed alone, on the configured device."""
     try:
@@ -202,7 +202,7 @@ def load_policy(folder: Path | str, device: str = "cpu") -> Agent:
     folder = checkpoint_folder(Path(folder))
     checkpoint = read(folder, trainer=False)
     observations, actions = read_spaces(checkpoint.spaces)
-    assert isinstance(checkpoint.config, Config)
+    assert isinstance(checkpoint.config, AmagoConfig)
     config = checkpoint.config.model_copy(update={"device": device})
     agent = make_agent(config, observations, actions)
     missing = agent.load_state_dict(checkpoint.policy, strict=False)

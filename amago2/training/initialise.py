@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from amago2.config.schema import Config, load
+from amago2.config.schema import AmagoConfig, load
 from amago2.errors import ConfigError
 from amago2.files import check_part, sha256, write_atomically
 from amago2.replay.buffer import unpack
@@ -19,7 +19,7 @@ MAY_DIFFER = "budget, device, threads, collector.epochs, evaluation, checkpoint"
 """Parameters that a continued run may change."""
 
 
-def adopt(config: Config, origin: Path, scratch: Path) -> None:
+def adopt(config: AmagoConfig, origin: Path, scratch: Path) -> None:
     """Make `scratch` that of a run of `config` which has got as far as `origin` did.
 
     Does nothing if `scratch` is there: then that run goes on. Raises `ConfigError` if `config` is
@@ -60,7 +60,7 @@ def _record(run: Path) -> dict[str, Any]:
     return content
 
 
-def _check_config(config: Config, origin: Path) -> None:
+def _check_config(config: AmagoConfig, origin: Path) -> None:
     before = load(origin / "config.yaml")
     one, other = _must_agree(before), _must_agree(config)
     for key in one:
@@ -75,7 +75,7 @@ def _check_config(config: Config, origin: Path) -> None:
         )
 
 
-def _must_agree(config: Config) -> dict[str, Any]:
+def _must_agree(config: AmagoConfig) -> dict[str, Any]:
     aside: Any = {"budget", "device", "threads", "evaluation", "checkpoint"}
     content = config.model_dump(
         mode="json", exclude={**dict.fromkeys(aside, True), "collector": {"epochs"}}

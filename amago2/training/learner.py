@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from amago2.agent.agent import Agent, Metrics
-from amago2.config.schema import Config
+from amago2.config.schema import AmagoConfig
 from amago2.distributed import Alone
 from amago2.env.spaces import Array
 from amago2.errors import RunError
@@ -23,7 +23,7 @@ class Learner:
     """AdamW with linear warm-up over everything but the target networks."""
 
     def __init__(
-        self, config: Config, agent: Agent, replay: Replay | None, ranks: Alone | None = None
+        self, config: AmagoConfig, agent: Agent, replay: Replay | None, ranks: Alone | None = None
     ) -> None:
         """`replay` is rank 0's; the other ranks of `ranks` learn from what it deals them."""
         self.config, self.agent, self.replay = config, agent, replay

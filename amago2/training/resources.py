@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import torch
 
-from amago2.config.schema import Config, RunConfig
+from amago2.config.schema import AmagoConfig, RunConfig
 from amago2.env.vector_env import VectorEnv
 from amago2.errors import ConfigError, RunError
 from amago2.memory import learner_bytes
@@ -34,7 +34,7 @@ def computing(config: RunConfig) -> Iterator[None]:
 
     Raises `ConfigError` if the device is not there, or too few of them.
     """
-    learner = config.learner if isinstance(config, Config) else None
+    learner = config.learner if isinstance(config, AmagoConfig) else None
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             "device is 'cuda', but PyTorch finds no CUDA device here; use --set device=cpu"
@@ -90,7 +90,7 @@ def cpu_name() -> str:
     return f"{facts['model name']}, family {facts.get('cpu family')} model {facts.get('model')}"
 
 
-def check_resources(config: Config, envs: VectorEnv, folder: Path) -> None:
+def check_resources(config: AmagoConfig, envs: VectorEnv, folder: Path) -> None:
     """Refuse a run that would fill the disk or the memory. Raises `RunError`."""
     record = record_type(envs.observations, envs.actions).itemsize
     r, horizon = config.replay, config.replay.piece or config.trajectory.context

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amago2.config.schema import C, Probe, RunConfig, load_as
+from amago2.config.schema import ProbeConfig, RunConfig, RunConfigT, load_as
 from amago2.env.subprocess_env import start
 from amago2.env.vector_env import VectorEnv
 from amago2.errors import ConfigError, RunError
@@ -38,8 +38,8 @@ from amago2.training.resources import computing, cpu_name
 
 
 def carry_out(
-    make: Callable[[C, Path], "Run"],
-    config: C,
+    make: Callable[[RunConfigT, Path], "Run"],
+    config: RunConfigT,
     out: Path,
     scratch: Path | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -225,7 +225,7 @@ class Run(ABC):
                 self.eval_envs[name] = start(self.config.env, actors, name)
             yield name, self.eval_envs[name], evaluation * len(self.config.env.eval_sets) + i
 
-    def _probe(self, settings: Probe) -> None:
+    def _probe(self, settings: ProbeConfig) -> None:
         if not isinstance(self.agent, torch.nn.Module):
             return  # nothing that could be remembered: another library's policy
         for name, envs, counter in self._eval_sets(self.epoch + 1):

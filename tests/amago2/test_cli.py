@@ -74,7 +74,7 @@ def run(config: Path) -> Path:
         (["--set", "learner.lr=1"], "unknown key learner.lr"),
         (["--set", "learner"], "must look like section.key=value"),
         (["--set", "env.entry=nowhere:Env"], "cannot import nowhere"),
-        (["--set", "env.entry=amago2.config.schema:Config"], "is not a gymnasium.Env"),
+        (["--set", "env.entry=amago2.config.schema:AmagoConfig"], "is not a gymnasium.Env"),
         (["--set", "env.args={wrong: 1}"], "do not fit"),
     ],
 )

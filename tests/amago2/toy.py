@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amago2.config.layers import Layer
-from amago2.config.schema import Config, build
+from amago2.config.schema import AmagoConfig, build
 
 LENGTH = 5
 Observation = dict[str, NDArray[np.float32]]
@@ -107,6 +107,6 @@ SMALL: dict[str, Any] = {
 }
 
 
-def small(**over: Any) -> Config:
+def small(**over: Any) -> AmagoConfig:
     """A configuration that trains in a second; keyword arguments are partial sections."""
     return build([Layer("small", SMALL), Layer("test", over)])

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from amago2.agent import objectives
 from amago2.agent.agent import Metrics
-from amago2.config.schema import Config
+from amago2.config.schema import AmagoConfig
 from amago2.distributed import Alone, Ranks
 from amago2.env.spaces import Array
 from amago2.env.vector_env import VectorEnv
@@ -38,7 +38,7 @@ UPDATES = 3
 LENGTHS = np.array([6, 2, 3, 6, 2, 2, 3, 4])  # tokens: 13 transitions for one rank, 7 for the other
 
 
-def config(variant: str) -> Config:
+def config(variant: str) -> AmagoConfig:
     return small(
         agent={**VARIANTS[variant], "expectation": "exact"},
         trajectory={"dropout": 0.0},

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from amago2.config.schema import Environment
+from amago2.config.schema import EnvironmentConfig
 from amago2.env.subprocess_env import start
 from amago2.env.vector_env import VectorEnv, make_env
 from envs.contract import MultiTaskEnv
@@ -49,13 +49,13 @@ STATED = {
 }
 
 
-def config(name: str, budget: str = "paper") -> Environment:
+def config(name: str, budget: str = "paper") -> EnvironmentConfig:
     if name == "retro" and (sentence := lacking("mario_roms")):
         pytest.skip(sentence)
     return PARAMETERS.resolve(name, "ind_actor_ind_critic", budget).env
 
 
-def made(env: Environment, eval_set: str | None = None) -> MultiTaskEnv:
+def made(env: EnvironmentConfig, eval_set: str | None = None) -> MultiTaskEnv:
     found = make_env(env, eval_set)
     assert isinstance(found, MultiTaskEnv)
     return found

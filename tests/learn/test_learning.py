@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from amago2.config.layers import Layer, read_yaml
-from amago2.config.schema import Config, build_as
+from amago2.config.schema import AmagoConfig, build_as
 from amago2.training.agent_trainer import train
 from amago2.training.trainer import carry_out
 from workflow.baselines.config import PpoGruConfig
@@ -21,7 +21,7 @@ SOLVED, UNSOLVED = 0.9, 0.4
 """Shares of the maximal return; a random policy has a quarter of it."""
 
 
-def finish(config: Config, folder: Path) -> tuple[dict[int, dict[str, float]], float]:
+def finish(config: AmagoConfig, folder: Path) -> tuple[dict[int, dict[str, float]], float]:
     """Mean return by step and task, and the CPU seconds that the run took."""
     return results(train(config, folder / "run"))
 

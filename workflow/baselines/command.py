@@ -6,13 +6,15 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from amago2.config.schema import C, load_as
+from amago2.config.schema import RunConfigT, load_as
 from amago2.errors import ConfigError, RunError
 from amago2.training.trainer import Run, carry_out
 
 
 def main(
-    kind: type[C], make: Callable[[C, Path], Run], arguments: Sequence[str] | None = None
+    kind: type[RunConfigT],
+    make: Callable[[RunConfigT, Path], Run],
+    arguments: Sequence[str] | None = None,
 ) -> int:
     """Train a run, or go on with it; returns the exit code: 2 for a user's mistake, else 1."""
     parser = argparse.ArgumentParser(description=f"Train a {kind.__name__.removesuffix('Config')}.")

@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 
 from amago2.config.layers import Section, read_yaml
 from amago2.config.schema import (
-    Config,
-    FeedForwardEncoder,
+    AmagoConfig,
+    FeedForwardEncoderConfig,
     Fraction,
     Natural,
     Positive,
@@ -27,7 +27,7 @@ Discount = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(gt=0)]
 
 
-class Ppo(Section):
+class PpoLearnerConfig(Section):
     """Proximal policy optimisation (Schulman et al. 2017) of a recurrent policy."""
 
     steps: Positive
@@ -52,7 +52,7 @@ class Ppo(Section):
     gradient_clip: Rate = 0.5
 
 
-class Sac(Section):
+class SacLearnerConfig(Section):
     """Soft actor-critic (Haarnoja et al. 2018) of stable-baselines3, entropy weight learned."""
 
     learning_rate: Rate = 3e-4
@@ -88,8 +88,8 @@ class PpoGruConfig(BaselineConfig):
     """PPO with a GRU."""
 
     trainer: Literal["ppo_gru"]
-    encoder: FeedForwardEncoder = FeedForwardEncoder()
-    ppo: Ppo
+    encoder: FeedForwardEncoderConfig = FeedForwardEncoderConfig()
+    ppo: PpoLearnerConfig
 
     @property
     def updates(self) -> int:
@@ -117,7 +117,7 @@ class SacConfig(BaselineConfig):
     """SAC, without memory."""
 
     trainer: Literal["sac"]
-    sac: Sac
+    sac: SacLearnerConfig
 
     @property
     def updates(self) -> int:
@@ -148,7 +148,7 @@ def kind_of(given: Mapping[str, Any], source: str) -> type[RunConfig]:
     """
     name = given.get("trainer")
     if name is None:
-        return Config
+        return AmagoConfig
     if name not in TRAINERS:
         allowed = ", ".join(TRAINERS)
         raise ConfigError(f"{source}: trainer is {name!r}: must be one of {allowed}, or left out")

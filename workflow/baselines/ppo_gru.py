@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from amago2.config.schema import GruTrajectory
+from amago2.config.schema import GruConfig
 from amago2.env.spaces import ActionSpec
 from amago2.errors import ConfigError
 from amago2.nets.distributions import Categorical, Policy, TanhNormal
@@ -54,7 +54,7 @@ class RecurrentAgent(nn.Module):
             self.encoder = make_encoder(config.encoder, observations, actions, symlog_reward=False)
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        memory = GruTrajectory(kind="gru", context=p.unroll, width=p.width, layers=p.layers)
+        memory = GruConfig(kind="gru", context=p.unroll, width=p.width, layers=p.layers)
         self.trunk = Gru(self.encoder.output, memory)
         self.actor = Actor(p.width, p.head_widths, 1, actions)
         self.critic = Mlp([p.width, *p.head_widths, 1])

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from amago2.config.schema import Environment
+from amago2.config.schema import EnvironmentConfig
 from amago2.env.spaces import ActionSpec, Array
 from amago2.env.subprocess_env import start
 from amago2.env.vector_env import VectorEnv, make_env
@@ -58,7 +58,7 @@ COMMAND = "make benchmark-table"
 class Work:
     """The rollouts 0, 1, 2, ... of a benchmark, one task after the other."""
 
-    config: Environment
+    config: EnvironmentConfig
     tasks: tuple[str, ...]
     actions: ActionSpec
     limit: int = LIMIT
@@ -74,7 +74,7 @@ class Work:
         return self.tasks[number % len(self.tasks)], number, drawn.astype(blank.dtype)
 
 
-def envs_each(config: Environment) -> int:
+def envs_each(config: EnvironmentConfig) -> int:
     """Environments of a process: one where the parameter file asks for worker processes."""
     return ENVS if config.processes is None else 1
 
@@ -181,7 +181,7 @@ def until(seconds: float, first: int) -> Iterator[int]:
 class Race:
     """A simulator in processes of its own, and our environments in as many."""
 
-    def __init__(self, stack: ExitStack, config: Environment, processes: int) -> None:
+    def __init__(self, stack: ExitStack, config: EnvironmentConfig, processes: int) -> None:
         self._processes, others = processes, set(multiprocessing.active_children())
         ours = config.model_copy(update={"processes": processes if processes > 1 else None})
         self.envs = stack.enter_context(closing(start(ours, processes * envs_each(config))))
@@ -214,7 +214,7 @@ class Race:
 
 
 def measure(
-    config: Environment, tasks: Sequence[str], processes: int, seconds: float = SECONDS
+    config: EnvironmentConfig, tasks: Sequence[str], processes: int, seconds: float = SECONDS
 ) -> Speed:
     """The speeds of the turn with the median loss; of the median speed without a simulator."""
     with ExitStack() as stack:
@@ -241,7 +241,7 @@ HEADER = (
 )
 
 
-def row(name: str, config: Environment) -> str:
+def row(name: str, config: EnvironmentConfig) -> str:
     """A benchmark's line. Raises `RunError` if its simulator is missing."""
     env: Any = make_env(config)
     tasks, cells = env.tasks, [str(len(env.tasks)), _observation(env), _actions(env)]
@@ -274,7 +274,7 @@ def _share(lost: float | None) -> str:
     return "-" if lost is None else f"{lost:.0%}"
 
 
-def report(configs: Mapping[str, Environment]) -> tuple[str, list[str], list[str]]:
+def report(configs: Mapping[str, EnvironmentConfig]) -> tuple[str, list[str], list[str]]:
     """(Markdown, what was left out for want of ROMs, what could not run); the rest is measured."""
     rows, left_out, failed = [], [], []
     for name, config in configs.items():

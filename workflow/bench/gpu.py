@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 
 from amago2.agent.agent import Agent
-from amago2.config.schema import Config
+from amago2.config.schema import AmagoConfig
 from amago2.training.resources import computing
 from workflow.bench import sizes
 from workflow.bench.measures import Result, actor_config, collecting, updater
@@ -30,7 +30,7 @@ def missing() -> str | None:
     return None if torch.cuda.is_available() else "PyTorch finds no CUDA device"
 
 
-def made(size: str, mode: Precision, how: str, device: str) -> tuple[Agent, Config]:
+def made(size: str, mode: Precision, how: str, device: str) -> tuple[Agent, AmagoConfig]:
     """An agent of Ind./Ind. at one of the paper's sizes, its loss perhaps compiled."""
     precision = None if mode == "float32" else mode
     over: dict[str, Any] = {"device": device, "learner": {"precision": precision}}
@@ -42,7 +42,9 @@ def made(size: str, mode: Precision, how: str, device: str) -> tuple[Agent, Conf
     return agent, config
 
 
-def _update(size: str, mode: Precision, how: str, device: str) -> tuple[Callable[[], None], Config]:
+def _update(
+    size: str, mode: Precision, how: str, device: str
+) -> tuple[Callable[[], None], AmagoConfig]:
     """An update with the paper's batch, all of whose timesteps are valid, and its configuration."""
     agent, config = made(size, mode, how, device)
     batch = sizes.batch(size, config, torch.Generator().manual_seed(0)).to(agent.device)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from amago2.config.layers import Layer, read_yaml
-from amago2.config.schema import Config, build
+from amago2.config.schema import AmagoConfig, build
 from amago2.training.agent_trainer import AgentRun
 from amago2.training.resources import computing
 from workflow.analysis.statistics import area_under_curve
@@ -38,14 +38,14 @@ UNSATURATED = {  # what keeps its policies able to change their minds: see docs/
 }
 
 
-def tiny_config(variant: str, *over: Mapping[str, Any]) -> Config:
+def tiny_config(variant: str, *over: Mapping[str, Any]) -> AmagoConfig:
     """The tiny size of the learning checks, with changes."""
     files = [ROOT / "tests/learn/tiny.yaml", ROOT / "params/variants" / f"{variant}.yaml"]
     layers = [Layer(str(path), read_yaml(path)) for path in files]
     return build([*layers, *(Layer("workflow.bench.learning", one) for one in over)])
 
 
-def cue_recall_config(variant: str, cell: str) -> Config:
+def cue_recall_config(variant: str, cell: str) -> AmagoConfig:
     """Seed 0 of a cell of `ext_return_scale` at smoke: cue recall with scaled or equal rewards."""
     every = matrices(Parameters(ROOT / "params"), Selection.parse({"budget": "smoke"}))
     (config,) = (
@@ -55,11 +55,11 @@ def cue_recall_config(variant: str, cell: str) -> Config:
         for member in matrix.members
         if (member.config.variant, member.cell, member.config.seed) == (variant, cell, 0)
     )
-    assert isinstance(config, Config)
+    assert isinstance(config, AmagoConfig)
     return config
 
 
-def config_of(row: str) -> Config:
+def config_of(row: str) -> AmagoConfig:
     """The configuration of a row, by its key in `ROWS`: products of bfloat16, seed 0."""
     task, variant = row.split("/")
     suited = [SUITED] if variant == "ind_actor_ind_critic" else []
@@ -75,7 +75,7 @@ def config_of(row: str) -> Config:
     return _changed(config, {"learner": {"precision": "bfloat16"}})
 
 
-def _changed(config: Config, over: Mapping[str, Any]) -> Config:
+def _changed(config: AmagoConfig, over: Mapping[str, Any]) -> AmagoConfig:
     return build([Layer("before", config.model_dump(mode="json")), Layer("row", over)])
 
 
@@ -94,7 +94,7 @@ ROWS: dict[str, dict[str, float]] = {
 
 
 @contextmanager
-def trained(config: Config) -> Iterator[Path]:
+def trained(config: AmagoConfig) -> Iterator[Path]:
     """The folder of a run, trained in a process of its own, while it is there."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.yaml").write_text(config.to_yaml())
@@ -120,7 +120,7 @@ class Reached(Exception):
 class UntilReached(AgentRun):
     """A run that ends with the first evaluation whose scores are those of a row of `ROWS`."""
 
-    def __init__(self, row: str, config: Config, scratch: Path) -> None:
+    def __init__(self, row: str, config: AmagoConfig, scratch: Path) -> None:
         super().__init__(config, scratch)
         self.row = row
         self.scores: dict[str, float] = {}

@@ -22,7 +22,7 @@ import torch
 
 from amago2.agent.agent import Agent
 from amago2.agent.batch import Batch
-from amago2.config.schema import Config, TransformerTrajectory
+from amago2.config.schema import AmagoConfig, TransformerConfig
 from amago2.env.spaces import ActionSpec
 from amago2.env.subprocess_env import start
 from amago2.nets.transformer import Transformer
@@ -71,7 +71,7 @@ def updater(
     return optimizer, update
 
 
-def _update_of(size: str, config: Config, mode: str) -> Callable[[], None]:
+def _update_of(size: str, config: AmagoConfig, mode: str) -> Callable[[], None]:
     torch.set_num_threads(2)
     if mode != "plain":
         keep_freed_memory()
@@ -115,7 +115,7 @@ THREADS = {"tiny": 1, "medium": 2}
 """The small one's products are too short for a second thread."""
 
 
-def actor_config(net: str, count: int, mode: str) -> Config:
+def actor_config(net: str, count: int, mode: str) -> AmagoConfig:
     """RepeatPreviousEasy, with the networks of a size or of the learning checks (tiny)."""
     tiny = tiny_config("dep_actor_dep_critic")
     collector = tiny.collector.model_copy(update={"actors": count, "steps_per_epoch": 104})
@@ -144,7 +144,7 @@ def policy(net: str, count: str, mode: str, repeats: int) -> Result:
     keep_freed_memory()
     n = int(count)
     config = actor_config(net, n, mode).trajectory.model_copy(update={"context": 128})
-    assert isinstance(config, TransformerTrajectory)
+    assert isinstance(config, TransformerConfig)
     transformer = Transformer(64, config).eval()
     tokens = torch.randn(n, 128, 64, generator=torch.Generator().manual_seed(0))
     with (
@@ -161,7 +161,7 @@ def policy(net: str, count: str, mode: str, repeats: int) -> Result:
         return {"steps_per_s": 128 * n / median_s(rollout, repeats)}
 
 
-def collecting(config: Config, threads: int, repeats: int) -> float:
+def collecting(config: AmagoConfig, threads: int, repeats: int) -> float:
     """Median seconds of an epoch of collecting."""
     torch.set_num_threads(threads)
     keep_freed_memory()
@@ -260,7 +260,7 @@ def run(variant: str, mode: str, repeats: int) -> Result:
     return {**medians, "whole_steps_per_s": steps / seconds}
 
 
-def _trained(config: Config) -> dict[str, list[float]]:
+def _trained(config: AmagoConfig) -> dict[str, list[float]]:
     """What `compute.csv` of a training run says, by name."""
     found: dict[str, list[float]] = {}
     with trained(config) as run, (run / "compute.csv").open() as file:

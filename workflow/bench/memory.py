@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from amago2.config.schema import Config
+from amago2.config.schema import AmagoConfig
 from amago2.nets import action_values, transformer
 from workflow.bench import sizes
 from workflow.bench.measures import updater
@@ -84,7 +84,7 @@ def _as_on_a_gpu() -> Iterator[None]:
         yield
 
 
-def peak_of(size: str, config: Config, gpu: bool = True) -> dict[str, float]:
+def peak_of(size: str, config: AmagoConfig, gpu: bool = True) -> dict[str, float]:
     """Bytes of an update by part, and at its peak, as on a GPU or on a CPU.
 
     What a GPU's libraries take for themselves is not in it: context, workspaces, fragmentation.
@@ -123,7 +123,7 @@ def _bytes(x: Tensor) -> int:
     return x.numel() * x.element_size()
 
 
-def measured(size: str, config: Config) -> int:
+def measured(size: str, config: AmagoConfig) -> int:
     """Bytes at the peak of an update on the CPU, by PyTorch's allocator."""
     agent = sizes.agent(size, config)
     batch = sizes.batch(size, config, torch.Generator().manual_seed(0))

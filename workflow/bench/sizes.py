@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from amago2.agent.agent import Agent
 from amago2.agent.batch import Batch
 from amago2.config.layers import Layer
-from amago2.config.schema import Config, build
+from amago2.config.schema import AmagoConfig, build
 from amago2.env.spaces import ActionSpec
 from amago2.training.checkpoint import make_agent
 from workflow.config.parameters import Parameters
@@ -76,7 +76,7 @@ SPACES: dict[str, tuple[Boxes, ActionSpec]] = {
 _SMALL_SPACES = {"observation": _vector(17)}, ActionSpec("discrete", 4)
 
 
-def config(size: str, variant: str, over: Mapping[str, Any] | None = None) -> Config:
+def config(size: str, variant: str, over: Mapping[str, Any] | None = None) -> AmagoConfig:
     """Configuration of a size (a key of `SIZES`, or one of `PAPER`) and variant."""
     last = Layer("over", over or {})
     if size not in PAPER:
@@ -84,7 +84,7 @@ def config(size: str, variant: str, over: Mapping[str, Any] | None = None) -> Co
         return build([*layers, Layer(variant, {"agent": VARIANTS[variant]}), last])
     here = Layer("here", {"device": "cpu"})
     made = Parameters(PARAMS).resolve(size, variant, "paper", 0, [here, last])
-    assert isinstance(made, Config)
+    assert isinstance(made, AmagoConfig)
     return made
 
 
@@ -93,12 +93,12 @@ def spaces(size: str) -> tuple[Boxes, ActionSpec]:
     return SPACES.get(size, _SMALL_SPACES)
 
 
-def agent(size: str, made: Config) -> Agent:
+def agent(size: str, made: AmagoConfig) -> Agent:
     """A fresh agent, ready to learn."""
     return make_agent(made, *spaces(size)).train()
 
 
-def batch(size: str, made: Config, rng: torch.Generator) -> Batch:
+def batch(size: str, made: AmagoConfig, rng: torch.Generator) -> Batch:
     """A batch (B, L) of noise in which every timestep is valid."""
     boxes, actions = spaces(size)
     shape = (made.learner.batch, made.trajectory.context + 1)

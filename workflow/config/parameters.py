@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import Field
 
 from amago2.config.layers import Layer, Section, parse_override, read_yaml, validate
-from amago2.config.schema import Config, RunConfig, build_as
+from amago2.config.schema import AmagoConfig, RunConfig, build_as
 from amago2.errors import ConfigError
 from workflow.baselines.config import TRAINERS, kind_of
 
@@ -94,7 +94,7 @@ class Parameters:
 
 def own_sections(kind: type[RunConfig], layer: Layer) -> Layer:
     """The layer without the sections that only other trainers have."""
-    kinds: list[type[RunConfig]] = [Config, *TRAINERS.values()]
+    kinds: list[type[RunConfig]] = [AmagoConfig, *TRAINERS.values()]
     known = {key for each in kinds for key in each.model_fields}
     others = known - set(kind.model_fields)
     return Layer(layer.source, {k: v for k, v in layer.data.items() if k not in others})

@@ -10,12 +10,12 @@ from functools import cache
 from itertools import pairwise
 
 from amago2.config.schema import (
-    Config,
-    FeedForwardEncoder,
-    FeedForwardTrajectory,
-    GridLanguageEncoder,
-    GruTrajectory,
-    ImageEncoder,
+    AmagoConfig,
+    FeedForwardConfig,
+    FeedForwardEncoderConfig,
+    GridLanguageEncoderConfig,
+    GruConfig,
+    ImageEncoderConfig,
     RunConfig,
 )
 from amago2.memory import learner_bytes
@@ -47,19 +47,19 @@ def updates(config: RunConfig) -> int:
     """Gradient steps."""
     if isinstance(config, BaselineConfig):
         return config.updates
-    assert isinstance(config, Config)
+    assert isinstance(config, AmagoConfig)
     learning = max(0, config.collector.epochs - config.collector.learn_after)
     return config.learner.updates_per_epoch * learning
 
 
 def ranks(config: RunConfig) -> int:
     """Processes that learn together, each with the configured threads or a GPU of its own."""
-    return (config.learner.ranks if isinstance(config, Config) else None) or 1
+    return (config.learner.ranks if isinstance(config, AmagoConfig) else None) or 1
 
 
 def overlaps(config: RunConfig) -> bool:
     """Whether a process of its own collects while it learns."""
-    return isinstance(config, Config) and bool(config.collector.overlap)
+    return isinstance(config, AmagoConfig) and bool(config.collector.overlap)
 
 
 def threads(config: RunConfig) -> int:
@@ -78,13 +78,13 @@ def gpu_bytes(config: RunConfig) -> int:
     again for weights and workspaces, and what CUDA itself takes. 0 for a run without one."""
     if config.device != "cuda":
         return 0
-    update = learner_bytes(config) if isinstance(config, Config) else SMALL_BYTES
+    update = learner_bytes(config) if isinstance(config, AmagoConfig) else SMALL_BYTES
     return int((1.5 * update + 1.5e9) * gpus(config))
 
 
 def memory_bytes(config: RunConfig) -> int:
     """Memory that a run is given on a cluster: PyTorch and simulators, and updates on a CPU."""
-    update = learner_bytes(config) if isinstance(config, Config) else SMALL_BYTES
+    update = learner_bytes(config) if isinstance(config, AmagoConfig) else SMALL_BYTES
     return int((4e9 + 1.5 * update * (config.device == "cpu")) * ranks(config))
 
 
@@ -117,27 +117,27 @@ def flops_per_update(config: RunConfig) -> float:
         return 6 * tokens * (states + 2 * _mlp([p.width, *p.head_widths, ACTIONS]))
     if isinstance(config, SacConfig):  # actor, two critics, their targets
         return 6 * config.sac.batch * 5 * _mlp([INPUTS, *config.sac.widths, ACTIONS])
-    assert isinstance(config, Config)
+    assert isinstance(config, AmagoConfig)
     tokens = config.learner.batch * (config.trajectory.context + 1)
     return 2 * tokens * (3 * _trunk(config) + _heads(config))
 
 
-def _trunk(config: Config) -> int:
+def _trunk(config: AmagoConfig) -> int:
     """Multiplications per token of encoder and Transformer, forward."""
     t = config.trajectory
-    if isinstance(t, GruTrajectory):
+    if isinstance(t, GruConfig):
         layer = 6 * t.width**2
-    elif isinstance(t, FeedForwardTrajectory):
+    elif isinstance(t, FeedForwardConfig):
         layer = 2 * t.width * t.feedforward
     else:
         layer = 4 * t.width**2 + 2 * t.width * t.feedforward + t.context * t.width
     return _encoder(config.encoder) + config.encoder.output * t.width + t.layers * layer
 
 
-def _encoder(e: FeedForwardEncoder | ImageEncoder | GridLanguageEncoder) -> int:
-    if isinstance(e, FeedForwardEncoder):
+def _encoder(e: FeedForwardEncoderConfig | ImageEncoderConfig | GridLanguageEncoderConfig) -> int:
+    if isinstance(e, FeedForwardEncoderConfig):
         return _mlp([INPUTS, *e.hidden, e.output])
-    if isinstance(e, GridLanguageEncoder):
+    if isinstance(e, GridLanguageEncoderConfig):
         return 60_000 + TOKENS * e.recurrent * (e.embedding + e.recurrent) + 900 * e.output
     if e.trunk == "nature":
         return 9_000_000 + 3_000 * e.features
@@ -148,7 +148,7 @@ def _encoder(e: FeedForwardEncoder | ImageEncoder | GridLanguageEncoder) -> int:
     return total + side**2 * channels * e.features
 
 
-def _heads(config: Config) -> int:
+def _heads(config: AmagoConfig) -> int:
     """Multiplications per token of actor and critics: three forwards' worth where they learn."""
     a = config.agent
     discounts, width = len(a.discounts), config.trajectory.width

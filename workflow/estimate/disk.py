@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from amago2.config.layers import read_yaml
 from amago2.config.schema import (
-    Config,
-    FeedForwardEncoder,
-    GruTrajectory,
-    ImageEncoder,
+    AmagoConfig,
+    FeedForwardEncoderConfig,
+    GruConfig,
+    ImageEncoderConfig,
     RunConfig,
 )
 from workflow.dag.plan import Run
@@ -61,13 +61,13 @@ def add_up(runs: Iterable[Run]) -> Disk:
 
 def guess(config: RunConfig) -> Disk:
     """Rough bytes of a run's checkpoint, and of its replay if that is versioned."""
-    if not isinstance(config, Config):
+    if not isinstance(config, AmagoConfig):
         return Disk(BASELINE_BYTES)
     replay = stored_steps(config) * _step_bytes(config) if config.checkpoint.with_replay else 0.0
     return Disk(4 * COPIES * parameters(config), replay)
 
 
-def stored_steps(config: Config) -> float:
+def stored_steps(config: AmagoConfig) -> float:
     """Timesteps in the finished run's replay."""
     c, r = config.collector, config.replay
     collected = c.actors * c.steps_per_epoch * c.epochs
@@ -76,22 +76,22 @@ def stored_steps(config: Config) -> float:
     return min(collected, r.capacity * (r.piece or config.trajectory.context))
 
 
-def _step_bytes(config: Config) -> float:
+def _step_bytes(config: AmagoConfig) -> float:
     module = config.env.entry.partition(":")[0]
-    other = IMAGE_BYTES if isinstance(config.encoder, ImageEncoder) else VECTOR_BYTES
+    other = IMAGE_BYTES if isinstance(config.encoder, ImageEncoderConfig) else VECTOR_BYTES
     return STEP_BYTES.get(module, other)
 
 
-def parameters(config: Config) -> float:
+def parameters(config: AmagoConfig) -> float:
     """Trained numbers, roughly."""
     t, a, e = config.trajectory, config.agent, config.encoder
-    layer = 6 * t.width**2 if isinstance(t, GruTrajectory) else 2 * t.width**2
-    if not isinstance(t, GruTrajectory):
+    layer = 6 * t.width**2 if isinstance(t, GruConfig) else 2 * t.width**2
+    if not isinstance(t, GruConfig):
         layer = 2 * t.width * t.feedforward + 4 * t.width**2
     encoder = 1e5
-    if isinstance(e, FeedForwardEncoder):
+    if isinstance(e, FeedForwardEncoderConfig):
         encoder = _mlp([INPUTS, *e.hidden, e.output])
-    elif isinstance(e, ImageEncoder):
+    elif isinstance(e, ImageEncoderConfig):
         encoder = 64 * e.depths[-1] * e.features + 9.0 * sum(5 * depth**2 for depth in e.depths)
     discounts = len(a.discounts)
     outputs = a.bins if a.critic == "two_hot" else ACTIONS

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from amago2.agent.batch import Batch
-from amago2.config.schema import GridLanguageEncoder, ImageEncoder
+from amago2.config.schema import GridLanguageEncoderConfig, ImageEncoderConfig
 from amago2.env.spaces import ActionSpec
 from amago2.nets import images
 from amago2.nets.timestep_encoders import InputNorm, make_encoder
@@ -116,9 +116,9 @@ def test_bfloat16_holds_bytes_and_changes_residuals_by_rounding_only() -> None:
 @pytest.mark.parametrize(
     ("config", "boxes"),
     [
-        (ImageEncoder(kind="cnn", features=32, output=24), IMAGE),
-        (ImageEncoder(kind="cnn", trunk="nature", features=32, output=24), IMAGE),
-        (GridLanguageEncoder(kind="grid_language", output=24), GRID),
+        (ImageEncoderConfig(kind="cnn", features=32, output=24), IMAGE),
+        (ImageEncoderConfig(kind="cnn", trunk="nature", features=32, output=24), IMAGE),
+        (GridLanguageEncoderConfig(kind="grid_language", output=24), GRID),
     ],
 )
 def test_padding_is_left_out(config: Any, boxes: dict[str, gym.spaces.Box]) -> None:
@@ -185,6 +185,6 @@ def test_an_encoder_that_does_not_suit_says_so() -> None:
     with pytest.raises(ValueError, match=r"observation image has shape .*; use cnn"):
         make_encoder(small().encoder, IMAGE, SPEC, False)
     with pytest.raises(ValueError, match="reads one image"):
-        make_encoder(ImageEncoder(kind="cnn"), GRID, SPEC, False)
+        make_encoder(ImageEncoderConfig(kind="cnn"), GRID, SPEC, False)
     with pytest.raises(ValueError, match="there is no observation extra"):
-        make_encoder(GridLanguageEncoder(kind="grid_language"), IMAGE, SPEC, False)
+        make_encoder(GridLanguageEncoderConfig(kind="grid_language"), IMAGE, SPEC, False)

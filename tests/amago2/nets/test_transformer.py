@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
-from amago2.config.schema import FeedForwardTrajectory, GruTrajectory, TransformerTrajectory
+from amago2.config.schema import FeedForwardConfig, GruConfig, TransformerConfig
 from amago2.nets.trajectory_encoders import make_trunk
 from amago2.nets.transformer import (
     SigmaLinear,
@@ -24,7 +24,7 @@ from amago2.seeding import seeded_init
 
 
 def make(context: int = 12) -> Transformer:
-    config = TransformerTrajectory(
+    config = TransformerConfig(
         context=context, width=16, layers=2, heads=4, feedforward=32, dropout=0.1
     )
     with seeded_init(0):
@@ -32,11 +32,11 @@ def make(context: int = 12) -> Transformer:
 
 
 TRUNKS = {
-    "transformer": TransformerTrajectory(
+    "transformer": TransformerConfig(
         context=12, width=16, layers=2, heads=4, feedforward=32, dropout=0.1
     ),
-    "gru": GruTrajectory(kind="gru", context=12, width=16),
-    "ff": FeedForwardTrajectory(kind="ff", context=12, width=16, feedforward=32),
+    "gru": GruConfig(kind="gru", context=12, width=16),
+    "ff": FeedForwardConfig(kind="ff", context=12, width=16, feedforward=32),
 }
 
 
@@ -75,9 +75,7 @@ def test_steps_equal_the_whole_sequence(kind: str, lengths: list[int], seed: int
 @torch.no_grad()
 def test_the_memory_holds_the_last_context_timesteps() -> None:
     """One layer: keys and values depend on their own timestep alone, so a window is exact."""
-    config = TransformerTrajectory(
-        context=5, width=16, layers=1, heads=2, feedforward=32, dropout=0
-    )
+    config = TransformerConfig(context=5, width=16, layers=1, heads=2, feedforward=32, dropout=0)
     net = Transformer(6, config).eval()
     tokens = torch.randn(1, 60, 6, generator=torch.Generator().manual_seed(0))
     memory = net.initial_memory(1, torch.device("cpu"))

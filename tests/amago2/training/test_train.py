@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import amago2
-from amago2.config.schema import Config
+from amago2.config.schema import AmagoConfig
 from amago2.errors import ConfigError, RunError
 from amago2.training.agent_trainer import train
 from amago2.training.checkpoint import CheckpointError, read, write
@@ -41,7 +41,7 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def interrupted_at(config: Config, out: Path, epoch: int) -> None:
+def interrupted_at(config: AmagoConfig, out: Path, epoch: int) -> None:
     """Stop a run as if it were killed after an epoch."""
     scratch = out.with_name(f".{out.name}.scratch")
     full = Run._log_metrics

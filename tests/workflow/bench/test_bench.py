@@ -12,7 +12,7 @@ import torch
 from amago2.agent.agent import Agent
 from amago2.agent.batch import Batch
 from amago2.config.layers import merge
-from amago2.config.schema import Config
+from amago2.config.schema import AmagoConfig
 from amago2.errors import ConfigError
 from amago2.nets.transformer import Transformer
 from tests.amago2.toy import small
@@ -46,14 +46,14 @@ TINY = {
 }
 
 
-def tiny(size: str, variant: str, encoder: dict[str, Any] | None = None) -> Config:
+def tiny(size: str, variant: str, encoder: dict[str, Any] | None = None) -> AmagoConfig:
     if size == "pixels":
         images = {"depths": [4, 4], "features": 16, "output": 8}
         return sizes.config(size, variant, {**TINY, "encoder": {**images, **(encoder or {})}})
     return sizes.config(size, variant, TINY)
 
 
-def padded(size: str, config: Config) -> Batch:
+def padded(size: str, config: AmagoConfig) -> Batch:
     """Noise, of which each sub-sequence has another valid length."""
     batch = sizes.batch(size, config, torch.Generator().manual_seed(0))
     count, length = batch.valid.shape
@@ -196,7 +196,7 @@ def gpu_part_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The paper's sizes shrunk, and dynamo without a compiler behind it: no GPU is here."""
     whole = sizes.config
 
-    def shrunk(size: str, variant: str, over: dict[str, Any] | None = None) -> Config:
+    def shrunk(size: str, variant: str, over: dict[str, Any] | None = None) -> AmagoConfig:
         return whole(size, variant, merge(over or {}, TINY))
 
     monkeypatch.setattr(sizes, "config", shrunk)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from amago2.config.schema import Config
+from amago2.config.schema import AmagoConfig
 from amago2.errors import ConfigError
 from workflow.config.experiments import Matrix, Selection, matrices
 from workflow.config.parameters import Parameters
@@ -58,7 +58,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Mat
     return matrix
 
 
-def configs(matrix: Matrix) -> dict[tuple[str, str, str], Config]:
+def configs(matrix: Matrix) -> dict[tuple[str, str, str], AmagoConfig]:
     return {(m.config.benchmark, m.config.variant, m.cell): m.config for m in matrix.members}
 
 

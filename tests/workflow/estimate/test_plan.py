@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from amago2.config.layers import Layer, read_yaml
-from amago2.config.schema import Config
+from amago2.config.schema import AmagoConfig
 from tests.amago2.toy import small
 from tests.workflow import project
 from tests.workflow.project import the_plan
@@ -32,7 +32,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def ml45_sized(overlap: bool | None = None, **learner: int) -> Config:
+def ml45_sized(overlap: bool | None = None, **learner: int) -> AmagoConfig:
     """About the sizes for which operations per token were counted by hand."""
     over = {
         "agent": {"bins": 128},
