@@ -77,12 +77,13 @@ test: setup  ## linters, types, contracts, unit and end-to-end tests
 	[ $$status = 0 ] || echo "make test: FAILED" >&2; \
 	exit $$status
 
-lint: setup  ## the linters and the type checker alone
+lint: setup  ## the linters, the type checker and the import contracts alone
 	@status=0; \
 	check() { echo "== $$*"; $(RUN) "$$@" || status=1; }; \
 	check ruff check .; \
 	check ruff format --check .; \
 	check mypy; \
+	check lint-imports --no-cache; \
 	check snakemake --lint; \
 	check snakefmt --check $(SNAKEFILES); \
 	exit $$status

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TOOLS = ("ruff", "mypy", "snakemake", "snakefmt", "python")
+TOOLS = ("ruff", "mypy", "lint-imports", "snakemake", "snakefmt", "python")
 
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from amago2.config.layers import Layer, read_yaml
+from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, build_as
 from amago2.training.agent_trainer import train
 from amago2.training.trainer import carry_out
@@ -61,7 +61,7 @@ def test_repeat_previous_with_independent_losses() -> None:
 
 def test_repeat_previous_with_ppo_gru(tmp_path: Path) -> None:
     """Beyond what a policy without memory can do, which is to guess one suit in four."""
-    task = read_yaml(Path(__file__).with_name("tiny.yaml"))["env"]
+    task = tiny_config("dep_actor_dep_critic").env.model_dump()
     settings = {
         "trainer": "ppo_gru",
         "env": task,

@@ -40,7 +40,7 @@ UNSATURATED = {  # what keeps its policies able to change their minds: see docs/
 
 def tiny_config(variant: str, *over: Mapping[str, Any]) -> AmagoConfig:
     """The tiny size of the learning checks, with changes."""
-    files = [ROOT / "tests/learn/tiny.yaml", ROOT / "params/variants" / f"{variant}.yaml"]
+    files = [Path(__file__).with_name("tiny.yaml"), ROOT / "params/variants" / f"{variant}.yaml"]
     layers = [Layer(str(path), read_yaml(path)) for path in files]
     return build([*layers, *(Layer("workflow.bench.learning", one) for one in over)])
 
