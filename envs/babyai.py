@@ -69,8 +69,6 @@ TEST_TASKS = (
 TASK_SETS = {"train": TRAIN_TASKS, "test": TEST_TASKS, "all": TRAIN_TASKS + TEST_TASKS}
 # First and last layout seed, both included.
 SEEDS = {"train": (0, 5_000), "eval": (5_001, 1_000_000)}
-# Names in published figures -> ours.
-PUBLISHED_NAMES = {f"{task}-v0": task for task in TASK_SETS["all"]}
 
 
 def registered_id(task: str) -> str:

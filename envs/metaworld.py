@@ -67,8 +67,6 @@ TRAIN_TASKS = (
 TEST_TASKS = ("bin-picking-v3", "box-close-v3", "hand-insert-v3", "door-lock-v3", "door-unlock-v3")
 ALL_TASKS = TRAIN_TASKS + TEST_TASKS
 SPLITS = ("train", "eval")
-# Names in published figures -> the installed ones.
-PUBLISHED_NAMES = {task.replace("-v3", "-v2"): task for task in ALL_TASKS}
 
 
 def _require(module: str) -> ModuleType:

@@ -62,17 +62,6 @@ TASKS = tuple(family + level for family, levels in _FAMILIES.items() for level i
 # Not part of the benchmark; the paper trains on it alone. Needs `padded_actions: 64`.
 SINGLE_TASKS = ("BattleshipEasy",)
 
-_PUBLISHED_FAMILIES = {
-    "NoisyPosOnlyCartPole": "NoisyPositionOnlyCartPole",
-    "VelocityOnlyCartpole": "VelocityOnlyCartPole",
-    "StatelessCartPole": "PositionOnlyCartPole",
-    "NoisyStatelessCartPole": "NoisyPositionOnlyCartPole",
-}
-# Names in published figures and tables that differ from the installed ones -> the installed ones.
-PUBLISHED_NAMES = {
-    old + level: new + level for old, new in _PUBLISHED_FAMILIES.items() for level in _LEVELS
-}
-
 
 def one_hot_sizes(space: spaces.Space[Any]) -> list[int]:
     """Number of values of each integer in a sample of a discrete `space`."""

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from envs.babyai import (
-    PUBLISHED_NAMES,
     SEEDS,
     TASK_SETS,
     TEST_TASKS,
@@ -27,6 +26,7 @@ from tests.envs.contract_checks import (
     global_generators_untouched,
     rollout,
 )
+from workflow.benchmarks.registry import benchmark
 
 pytest.importorskip("minigrid")
 
@@ -49,7 +49,8 @@ def test_tasks_are_all_installed_ones_but_the_excluded() -> None:
     published = Path(__file__).parents[2] / "workflow/reference/fig17_babyai_tasks.csv"
     with published.open() as file:
         names = {row["panel"] for row in csv.DictReader(file)}
-    assert {PUBLISHED_NAMES[name] for name in names} == set(TASK_SETS["all"])
+    described = benchmark("babyai")
+    assert {described.task_name(name) for name in names} == set(TASK_SETS["all"])
 
 
 def test_keeps_the_contract(capfd: pytest.CaptureFixture[str]) -> None:

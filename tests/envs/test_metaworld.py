@@ -14,7 +14,6 @@ from gymnasium.error import ResetNeeded
 from envs.contract import SimulatorMissing
 from envs.metaworld import (
     ALL_TASKS,
-    PUBLISHED_NAMES,
     TEST_TASKS,
     TRAIN_TASKS,
     MultiTaskMetaWorld,
@@ -27,6 +26,7 @@ from tests.envs.contract_checks import (
     global_generators_untouched,
     rollout,
 )
+from workflow.benchmarks.registry import benchmark
 
 env_dict = pytest.importorskip("metaworld.env_dict")
 
@@ -38,7 +38,8 @@ def test_tasks_are_those_of_the_installed_ml45() -> None:
     published = Path(__file__).parents[2] / "workflow/reference/fig18_24_ml45_tasks.csv"
     with published.open() as file:
         names = {row["panel"].split("/")[0] for row in csv.DictReader(file)}
-    assert {PUBLISHED_NAMES[name] for name in names} == set(TRAIN_TASKS)
+    described = benchmark("ml45")
+    assert {described.task_name(name) for name in names} == set(TRAIN_TASKS)
 
 
 def test_keeps_the_contract() -> None:

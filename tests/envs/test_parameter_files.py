@@ -4,8 +4,9 @@ import gc
 import multiprocessing
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import gymnasium as gym
 import psutil
 import pytest
 
@@ -14,6 +15,8 @@ from amago2.env.subprocess_env import start
 from amago2.env.vector_env import VectorEnv, make_env
 from envs.contract import MultiTaskEnv
 from tests.envs.contract_checks import rollout
+from workflow.benchmarks.description import Actions
+from workflow.benchmarks.registry import benchmark, benchmarks
 from workflow.config.parameters import Parameters
 from workflow.config.requirements import lacking
 
@@ -62,11 +65,21 @@ def made(env: EnvironmentConfig, eval_set: str | None = None) -> MultiTaskEnv:
 
 
 def test_every_file_is_tested_with_its_evaluation_sets() -> None:
-    assert set(STATED) == set(PARAMETERS.names("benchmarks"))
+    assert set(STATED) == set(PARAMETERS.names("benchmarks")) == set(benchmarks())
     for name, stated in STATED.items():
         env = PARAMETERS.resolve(name, "ind_actor_ind_critic", "paper").env
         own = {key for key, args in env.eval_sets.items() if args}  # else as in training
         assert own == set(stated.eval_tasks)
+
+
+def size_of(space: gym.Space[Any]) -> Actions:
+    """A Gymnasium space of actions as the descriptions state it."""
+    if isinstance(space, gym.spaces.Box):
+        return Actions("continuous", *space.shape)
+    if isinstance(space, gym.spaces.Discrete):
+        return Actions("discrete", int(space.n))
+    assert isinstance(space, gym.spaces.MultiBinary)
+    return Actions("multibinary", *space.shape)
 
 
 @pytest.mark.parametrize("name", STATED)
@@ -74,6 +87,17 @@ def test_tasks_attempts_horizon_and_spaces_are_as_stated(name: str) -> None:
     stated, env = STATED[name], made(config(name))
     assert (len(env.tasks), env.attempts, env.horizon) == stated[:3]
     assert set(env.observation_space.spaces) == stated.keys
+    described = benchmark(name)
+    assert described.tasks == len(env.tasks)
+    assert described.held_out_tasks == stated.eval_tasks.get("test_tasks", 0)
+    assert set(described.observations) == stated.keys
+    for key, space in env.observation_space.spaces.items():
+        assert isinstance(space, gym.spaces.Box)
+        assert (described.observations[key].shape, described.observations[key].dtype) == (
+            space.shape,
+            str(space.dtype),
+        )
+    assert described.actions == size_of(env.action_space)
     for seed in range(20):
         task = env.tasks[seed * len(env.tasks) // 20]
         steps = rollout(env, seed, task, limit=3)

@@ -11,7 +11,6 @@ from envs.contract import SimulatorMissing
 from envs.popgym import (
     ACTIONS,
     OBSERVATION_SIZE,
-    PUBLISHED_NAMES,
     SINGLE_TASKS,
     TASKS,
     MultiTaskPOPGym,
@@ -25,6 +24,7 @@ from tests.envs.contract_checks import (
     global_generators_untouched,
     rollout,
 )
+from workflow.benchmarks.registry import benchmark
 
 popgym_envs = pytest.importorskip("popgym.envs")
 
@@ -216,12 +216,11 @@ def test_tasks_that_differ_in_reward_and_length_alone_look_the_same(
 
 
 def test_all_published_names_are_known() -> None:
-    assert set(PUBLISHED_NAMES.values()) <= set(TASKS)
-    assert not set(PUBLISHED_NAMES) & set(TASKS)
     published = Path(__file__).parents[2] / "workflow/reference/fig16_popgym_tasks.csv"
     with published.open() as file:
         names = {row["panel"] for row in csv.DictReader(file)}
-    assert {PUBLISHED_NAMES.get(name, name) for name in names} == set(TASKS)
+    described = benchmark("popgym")
+    assert {described.task_name(name) for name in names} == set(TASKS)
 
 
 def test_a_task_beyond_the_padding_is_refused() -> None:
