@@ -1,9 +1,13 @@
-"""The locks: nothing of the machine that made them, and everything that our code imports."""
+"""The locks: nothing of the machine that made them, all that our code imports. The wheel: ours."""
 
 import ast
+import os
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -23,13 +27,37 @@ LINE = re.compile(
 )
 
 
+BUILD = """
+import sys
+from setuptools import build_meta
+print(build_meta.build_wheel(sys.argv[1]))
+"""
+SCRIPT = """
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in str(finder).lower()]
+from amago2.cli import main
+main()
+"""
+"""The wheel's console script, without the checkout that the environment of these tests links to."""
+TINY = """
+env: {entry: "envs.return_scale:ReturnScale", args: {scales: [1]}}
+agent: {actor: filtered_imitation, critic: two_hot, head_widths: [16], discounts: [0.9], critics: 2}
+encoder: {hidden: [16], output: 16}
+trajectory: {context: 10, width: 16, layers: 1, heads: 2, feedforward: 16}
+learner: {batch: 2, updates_per_epoch: 1}
+collector: {actors: 2, steps_per_epoch: 10, epochs: 1}
+replay: {capacity: 100}
+evaluation: {every: 1, rollouts: 1, final_rollouts: 1}
+"""
+
+
 def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def requirements(*extras: str) -> dict[str, Requirement]:
     """What the project and some of its extras ask for, by name; `amago2[...]` resolved."""
-    found = {}
+    found: dict[str, Requirement] = {}
     lists = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][key] for key in extras)]
     for text in (text for texts in lists for text in texts):
         requirement = Requirement(text)
@@ -97,3 +125,51 @@ def test_the_citation_agrees_with_the_package() -> None:
     assert citation["version"] == PROJECT["version"]
     assert citation["license"] == PROJECT["license"] == "MIT"
     assert "2411.11188" in str(citation["references"])
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built wheel, unpacked."""
+    folder = tmp_path_factory.mktemp("wheel")
+    sources, unpacked = folder / "sources", folder / "unpacked"
+    for name in ("amago2", "envs", "workflow"):
+        leave_out = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, sources / name, ignore=leave_out)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, sources)
+    build = [sys.executable, "-c", BUILD, str(folder)]
+    done = subprocess.run(build, cwd=sources, capture_output=True, text=True, check=True)
+    zipfile.ZipFile(folder / done.stdout.split()[-1]).extractall(unpacked)
+    return unpacked
+
+
+def test_the_wheel_holds_the_agent_alone_with_its_types(wheel: Path) -> None:
+    assert {path.name.partition("-")[0] for path in wheel.iterdir()} == {"amago2"}
+    own = {path.relative_to(ROOT) for path in (ROOT / "amago2").rglob("*.py")}
+    assert own == {path.relative_to(wheel) for path in (wheel / "amago2").rglob("*.py")}
+    assert (wheel / "amago2" / "py.typed").exists()
+
+
+def test_the_benchmarks_are_found_in_a_checkout_and_nowhere_else(
+    wheel: Path, tmp_path: Path
+) -> None:
+    script, config = tmp_path / "amago2", tmp_path / "tiny.yaml"
+    script.write_text(SCRIPT)
+    config.write_text(TINY)
+
+    def train(folder: Path) -> subprocess.CompletedProcess[str]:
+        command = [
+            sys.executable,
+            str(script),
+            "train",
+            str(config),
+            "--out",
+            str(tmp_path / "run"),
+        ]
+        environment = {**os.environ, "PYTHONPATH": str(wheel), "OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+    elsewhere = train(tmp_path)
+    assert (elsewhere.returncode, "cannot import envs" in elsewhere.stderr) == (2, True)
+    checkout = train(ROOT)
+    assert checkout.returncode == 0, checkout.stderr
