@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tests.workflow.fake_runs import World, write_experiment
-from workflow.analysis import hyperparameters, relative_loss
+from workflow.analysis import claims, hyperparameters, relative_loss
 from workflow.analysis import tidy as tabulate
-from workflow.config import catalog, claims
+from workflow.config import catalog
 from workflow.config.experiments import Matrix, Selection, matrices
 from workflow.config.parameters import Parameters
 

@@ -45,6 +45,12 @@ def every(tables: Tables, kind: str) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
+def experiments(tables: Tables, kind: str) -> list[str]:
+    """Names of the experiments that have a table of this kind, in order."""
+    ending = f".{kind}"
+    return [name.removesuffix(ending) for name in tables if name.endswith(ending)]
+
+
 def groups(frame: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:
     """The rows of each value of a text column, in order of the values."""
     return {str(value): frame[frame[column] == value] for value in sorted(set(frame[column]))}

@@ -1,11 +1,30 @@
-"""Published curves of single tasks, put together for the tasks that a budget evaluates."""
+"""Published curves of single tasks, combined for the tasks that a budget evaluates."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from workflow.analysis import frames
+from workflow.analysis.frames import Tables
+from workflow.analysis.normalisation import normalise
+from workflow.benchmarks.registry import benchmark
 
 POINTS = 80
+
+
+def popgym(tables: Tables, tasks: Sequence[str]) -> pd.DataFrame:
+    """Published curves (series, timesteps, value, low, high) of the mean over `tasks`, in percent.
+
+    Over all tasks they are as printed. Over some they are made from the curves of single tasks.
+    """
+    described = benchmark("popgym")
+    if len(tasks) == described.tasks:
+        return tables["reference.curves"]
+    curves = tables["reference.tasks"].dropna(subset="timesteps")
+    curves = curves.assign(task=curves.panel.map(described.task_name))
+    percent = normalise(curves[curves.task.isin(tasks)], described, tables)
+    return mean_over_tasks(percent)
 
 
 def mean_over_tasks(curves: pd.DataFrame) -> pd.DataFrame:

@@ -1,109 +1,105 @@
-"""Final scores in percent of each benchmark's own scale: what aggregates and claims are made of.
+"""Scores in percent, over benchmarks and experiments: what aggregates and claims are made of."""
 
-0 and 100 % are: POPGym, a random policy and the best published single-task result; ML45, no and
-every attempt a success; Procgen, the ends of the game's published range; Atari, a random policy and
-a person; BabyAI, nothing and the largest return; return_scale, nothing and a perfect attempt.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from workflow.analysis import frames, popgym, procgen, statistics
+from amago2.errors import ConfigError
+from workflow.analysis import frames, statistics
 from workflow.analysis.frames import SCORE, Tables
-from workflow.figures import fig09
-from workflow.figures.ext_return_scale import of_maximum
-from workflow.figures.fig04 import success_rates
+from workflow.analysis.normalisation import percent
+from workflow.benchmarks.registry import benchmark, with_scale
 
-ROW = [key for key in SCORE if key != "step"]
-"""A score's columns, beside `value`: benchmark, variant, cell, seed, split, task."""
-REFERENCES = {
-    "tasks": "fig16_popgym_tasks.csv", "random": "popgym_random.csv",
-    "ranges": "procgen_ranges.csv", "scores": "atari_scores.csv",
-}  # fmt: skip
-"""Published numbers that the scales are made of, by the name under which they are read."""
-
-Percent = Callable[[pd.DataFrame, Tables, int | None], pd.DataFrame]
+KEYS = [key for key in SCORE if key != "step"]
+"""A final score's columns, beside `value`: benchmark, variant, cell, seed, split, task."""
+HELD_OUT = "test_tasks"
+"""Evaluation set of tasks that are never trained on; all others are of training tasks."""
+LEAST_SEEDS = 3
+"""Of fewer seeds there are points, neither intervals nor verdicts."""
 
 
 def final(experiment: str, tables: Tables, attempt: int | None = None) -> pd.DataFrame:
     """Rows (benchmark, variant, cell, seed, split, task, value in %) of each run's last step.
 
     `attempt` is one attempt of a rollout; None is all of them. Benchmarks without a scale have no
-    rows. What an agent of another cell of Atari is called follows fig09.
+    rows.
     """
-    evaluations = tables[f"{experiment}.evaluations"]
+    rows = of_experiment(experiment, tables, attempt)
+    return frames.last(rows)[[*KEYS, "value"]]
+
+
+def of_experiment(experiment: str, tables: Tables, attempt: int | None = None) -> pd.DataFrame:
+    """Rows (benchmark, variant, cell, seed, split, task, step, value in %) of one experiment.
+
+    Agents of a benchmark that is merged with another are shown beside the agents of that one, as
+    further variants: `dep_actor_dep_critic_clipped` on `atari`.
+    """
     found = []
-    for benchmark, rows in frames.groups(evaluations, "benchmark").items():
-        if benchmark in SCALES:
-            found.append(frames.last(SCALES[benchmark](rows, tables, attempt)))
-    if not found:
-        return pd.DataFrame(columns=[*ROW, "value"])
-    return pd.concat(found, ignore_index=True)[[*ROW, "value"]]
+    for name, rows in frames.groups(tables[f"{experiment}.evaluations"], "benchmark").items():
+        if name not in with_scale():
+            continue
+        own = percent(rows, benchmark(name), tables, attempt)
+        if merged_with := benchmark(name).merged_with:
+            variants = own.variant + "_" + own.cell
+            own = own.assign(variant=variants, benchmark=merged_with, cell="default")
+        found.append(own[[*SCORE, "value"]])
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=[*SCORE, "value"])
+
+
+def of_every_experiment(tables: Tables, attempt: int | None = None) -> pd.DataFrame:
+    """Rows (benchmark, variant, cell, seed, split, task, step, value in %) of all experiments.
+
+    Raises:
+        ConfigError: A benchmark has no scale.
+    """
+    evaluations = frames.every(tables, "evaluations")
+    parts = [evaluations[[*SCORE, "value"]].iloc[:0]]
+    for name, rows in frames.groups(evaluations, "benchmark").items():
+        if name not in with_scale():
+            known = ", ".join(with_scale())
+            raise ConfigError(
+                f"scores of {name} cannot be compared: workflow/benchmarks gives no scale for it, "
+                f"only for {known}"
+            )
+        parts.append(percent(rows, benchmark(name), tables, attempt)[[*SCORE, "value"]])
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+
+
+def gain(tables: Tables) -> pd.DataFrame:
+    """As `of_every_experiment`: scores of a rollout's last attempt minus those of the first."""
+    attempts = frames.every(tables, "evaluations").groupby("benchmark").attempt.max()
+    parts = []
+    for number in sorted(set(attempts)):
+        rows = of_every_experiment(tables, number)
+        parts.append(rows[rows.benchmark.map(attempts) == number])
+    first = of_every_experiment(tables, 0)
+    both = pd.concat(parts).merge(first, on=SCORE, suffixes=("", "_first"))
+    return both.assign(value=both.value - both.value_first).drop(columns="value_first")
+
+
+def of_training_tasks(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of tasks that are trained on."""
+    return rows[rows.split != HELD_OUT]
+
+
+def listed_benchmarks(tables: Tables) -> list[str]:
+    """Benchmarks that the experiments have runs of, finished or not, in the order of figures."""
+    listed = set(frames.every(tables, "runs").benchmark)
+    return [name for name in with_scale() if name in listed]
+
+
+def explanation(benchmarks: Sequence[str]) -> str:
+    """A sentence on what the percentages of some benchmarks are of."""
+    described = [with_scale()[name] for name in benchmarks]
+    parts = [f"{own.title}: {own.scale.percent_of}" for own in described if own.scale]
+    return f"Score, mean over tasks, in percent. {'; '.join(parts)}."
 
 
 def matrix(rows: pd.DataFrame) -> statistics.Array:
     """Scores (S, T) of one agent: rows by seed, columns by task, of the tasks every seed has."""
     wide = rows.pivot(index="seed", columns="task", values="value").dropna(axis="columns")
     return wide.to_numpy(dtype=float)
-
-
-def _attempts(evaluations: pd.DataFrame, attempt: int | None) -> pd.DataFrame:
-    """Return of one attempt; or of a rollout over its number of attempts, made or not."""
-    if attempt is not None:
-        return frames.scores(evaluations, "attempt_return", attempt)
-    totals = frames.over_attempts(evaluations)
-    return totals.assign(value=totals.value / (1 + evaluations.attempt.max()))
-
-
-def _popgym(evaluations: pd.DataFrame, tables: Tables, attempt: int | None) -> pd.DataFrame:
-    """The first attempt is for exploring: the environment returns the last one's rewards alone."""
-    every = frames.scores(evaluations)
-    scores = every if attempt is None else _attempts(evaluations, attempt)
-    return popgym.normalise(scores, popgym.limits(tables))
-
-
-def _success(evaluations: pd.DataFrame, _tables: Tables, attempt: int | None) -> pd.DataFrame:
-    own = evaluations if attempt is None else evaluations[evaluations.attempt == attempt]
-    rates = success_rates(own)
-    return rates.assign(value=100 * rates.value)
-
-
-def _babyai(evaluations: pd.DataFrame, _tables: Tables, attempt: int | None) -> pd.DataFrame:
-    scores = _attempts(evaluations, attempt)
-    return scores.assign(value=100 * scores.value)
-
-
-def _procgen(mode: str) -> Percent:
-    def percent(evaluations: pd.DataFrame, tables: Tables, attempt: int | None) -> pd.DataFrame:
-        scores = procgen.normalise(_attempts(evaluations, attempt), procgen.ranges(tables, mode))
-        return scores.assign(value=100 * scores.value)
-
-    return percent
-
-
-def _atari(evaluations: pd.DataFrame, tables: Tables, _attempt: int | None) -> pd.DataFrame:
-    ends = tables["reference.scores"].set_index("game")
-    scores = fig09.normalise(frames.over_attempts(evaluations), ends)
-    return scores.assign(value=100 * scores.value, benchmark="atari", cell="default")
-
-
-def _return_scale(evaluations: pd.DataFrame, _tables: Tables, attempt: int | None) -> pd.DataFrame:
-    return of_maximum(_attempts(evaluations, attempt))
-
-
-SCALES: Mapping[str, Percent] = {
-    "popgym": _popgym,
-    "ml45": _success,
-    "procgen_easy": _procgen("easy"),
-    "procgen_easy_rescaled": _procgen("easy"),
-    "procgen_memory_hard": _procgen("hard"),
-    "atari": _atari,
-    "atari_clipped": _atari,
-    "babyai": _babyai,
-    "return_scale": _return_scale,
-}
 
 
 def bootstrap(
@@ -116,7 +112,3 @@ def bootstrap(
     if len(scores) < LEAST_SEEDS:
         return None
     return statistics.stratified_bootstrap(scores, statistic, np.random.default_rng(0))
-
-
-LEAST_SEEDS = 3
-"""Of fewer seeds there are points, neither intervals nor verdicts."""

@@ -23,10 +23,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from workflow.analysis import scores as normalised
-from workflow.analysis import statistics
+from workflow.analysis import scores, statistics
 from workflow.analysis.frames import Tables
-from workflow.figures.fig04 import SOLVED
+from workflow.analysis.normalisation import SOLVED
 
 REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
@@ -56,8 +55,8 @@ def judge(groups: Sequence[Sequence[float]] | None, above: float | None, below: 
         return Finding(0, None, None, None, NO_VERDICT, "not run")
     seeds = min(map(len, groups))
     value = float(sum(np.mean(group) for group in groups))
-    if seeds < normalised.LEAST_SEEDS:
-        why = f"{seeds} seed{'' if seeds == 1 else 's'}, needs {normalised.LEAST_SEEDS}"
+    if seeds < scores.LEAST_SEEDS:
+        why = f"{seeds} seed{'' if seeds == 1 else 's'}, needs {scores.LEAST_SEEDS}"
         return Finding(seeds, value, None, None, NO_VERDICT, why)
     _, low, high = map(float, statistics.t_interval(groups))
     verdict, why = _verdict(low, high, above, below)
@@ -116,7 +115,7 @@ def _values(arm: Mapping[str, Any], statistic: str, tables: Tables) -> "pd.Serie
     """One number per seed."""
     if f"{arm['experiment']}.evaluations" not in tables:
         return pd.Series(dtype=float)
-    rows = normalised.final(arm["experiment"], tables, arm.get("attempt"))
+    rows = scores.final(arm["experiment"], tables, arm.get("attempt"))
     chosen = (rows.benchmark == arm["benchmark"]) & (rows.variant == arm["variant"])
     chosen &= rows.cell == arm.get("cell", "default")
     if "split" in arm:
@@ -125,5 +124,5 @@ def _values(arm: Mapping[str, Any], statistic: str, tables: Tables) -> "pd.Serie
         chosen &= rows.task.isin(arm["tasks"])
     seeds = rows[chosen].groupby("seed").value
     if statistic == "solved":
-        return seeds.apply(lambda scores: float((scores > 100 * SOLVED - 1e-6).sum()))
+        return seeds.apply(lambda own: float((own > 100 * SOLVED - 1e-6).sum()))
     return seeds.median() if statistic == "median" else seeds.mean()

@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints
 
 from amago2.config.layers import Layer, Section, read_yaml, validate
 from amago2.errors import ConfigError
+from workflow.benchmarks.registry import main_experiments, scale_files
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 """The published numbers; `SOURCES.yaml` there says where each comes from."""
@@ -32,9 +33,13 @@ class Spec(Section):
     """What is shown. Budget, seeds, bars and missing runs are added where it is drawn."""
     module: Name
     """Python module that makes it; by default the one with its name."""
-    experiments: tuple[Name, ...] | Literal["all"] = ()
+    experiments: tuple[Name, ...] | Literal["all", "main"] = ()
+    """By name; all of them, or those with the main results of the benchmarks."""
     reads: tuple[Kind, ...] = ()
     """Which tidy tables of each experiment."""
+    normalised: bool = False
+    """Whether it shows scores in percent of the benchmarks' scales, and so reads what these are
+    made of."""
     data: tuple[Name, ...] = ()
     """Tidy tables that no experiment makes, such as `relative_loss`."""
     reference: dict[Name, str] = {}
@@ -46,7 +51,14 @@ class Spec(Section):
         """Names of its experiments, those of them that are `known`."""
         if self.experiments == "all":
             return tuple(known)
-        return tuple(name for name in self.experiments if name in known)
+        return tuple(name for name in self.named if name in known)
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Names of the experiments that it asks for, whether or not there are such."""
+        if isinstance(self.experiments, tuple):
+            return self.experiments
+        return tuple(main_experiments()) if self.experiments == "main" else ()
 
     def drawable(self, known: Sequence[str]) -> bool:
         """Whether it needs no experiment, or at least one of its own is `known`."""
@@ -57,7 +69,8 @@ class Spec(Section):
         tidy = folder / "tables" / "data"
         kinds = ("runs", *self.reads)
         tables = [f"{name}.{kind}" for name in self.of(known) for kind in kinds] + list(self.data)
-        published = {f"reference.{key}": REFERENCE / file for key, file in self.reference.items()}
+        files = self.reference | (scale_files() if self.normalised else {})
+        published = {f"reference.{key}": REFERENCE / file for key, file in files.items()}
         return {table: tidy / f"{table}.csv" for table in tables} | published
 
     def inputs(self, folder: Path, known: Sequence[str]) -> list[Path]:

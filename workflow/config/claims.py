@@ -1,14 +1,9 @@
 """The paper's claims as `params/claims.yaml` states them, before any run is made.
 
-    python -m workflow.config.claims --out results/<budget>/tables/data/claims.csv
-
 A claim is a sum of scores of some agents less that of others, and what it must be to hold.
 """
 
-import argparse
-import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,15 +11,9 @@ from pydantic import Field, StringConstraints, model_validator
 
 from amago2.config.layers import Layer, Section, merge, read_yaml, validate
 from amago2.errors import ConfigError
-from amago2.files import write_atomically
-from workflow.analysis.tidy import to_csv
 from workflow.config.catalog import REFERENCE
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
-COLUMNS = (
-    "claim", "title", "statistic", "plus", "minus", "above", "below", "published",
-    "published_from", "decided_at", "control",
-)  # fmt: skip
 
 
 class Arm(Section):
@@ -115,41 +104,3 @@ def _with_common(given: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(data.get(side), list):
             data[side] = [merge(given.get("of", {}), arm) for arm in data[side]]
     return data
-
-
-def rows(params: Path) -> Iterator[dict[str, Any]]:
-    """The claims as rows of their tidy table."""
-    for name, claim in read(params).items():
-        above, below = claim.bounds()
-        published = claim.published
-        yield {
-            "claim": name,
-            "title": claim.title,
-            "statistic": claim.statistic,
-            "plus": json.dumps([arm.model_dump(exclude_defaults=True) for arm in claim.plus]),
-            "minus": json.dumps([arm.model_dump(exclude_defaults=True) for arm in claim.minus]),
-            "above": above,
-            "below": below,
-            "published": published.value if published else None,
-            "published_from": published.source if published else None,
-            "decided_at": " ".join(claim.decided_at),
-            "control": int(claim.control),
-        }
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.config.claims", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--params", type=Path, default=Path("params"))
-    given = parser.parse_args(arguments)
-    try:
-        write_atomically(given.out, to_csv(COLUMNS, rows(given.params)))
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

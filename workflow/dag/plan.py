@@ -15,10 +15,10 @@ from pathlib import Path
 from amago2.config.schema import RunConfig
 from amago2.errors import ConfigError
 from amago2.files import write_atomically
+from workflow.analysis import claims, hyperparameters
 from workflow.analysis import final_scores as metrics
-from workflow.analysis import hyperparameters
 from workflow.analysis.tidy import COLUMNS, Row
-from workflow.config import catalog, claims
+from workflow.config import catalog
 from workflow.config.catalog import FigureSpec, Spec, TableSpec
 from workflow.config.experiments import Matrix, Selection, matrices
 from workflow.config.parameters import Parameters, unknown
@@ -33,7 +33,7 @@ REPORT_TEMPLATE = "workflow/report/page.html"
 COMPUTED = {
     "hyperparameters": "analysis.hyperparameters",
     "relative_loss": "analysis.relative_loss",
-    "claims": "config.claims",
+    "claims": "analysis.claims",
 }
 """Modules that make tidy tables without any run, by the table's name."""
 LONG_AGO = 86400.0
@@ -261,7 +261,7 @@ class _Targets:
         return [spec for spec in specs if spec.drawable(list(self.matrices))]
 
     def _check_experiments(self, spec: Spec) -> None:
-        for name in () if spec.experiments == "all" else spec.experiments:
+        for name in spec.experiments if isinstance(spec.experiments, tuple) else ():
             if name not in self.experiments:
                 source = str(self.params / spec.kind / f"{spec.name}.yaml")
                 message = unknown(f"experiment {name}", name, self.experiments, source)

@@ -1,16 +1,14 @@
 """aggregate_scores: a row per benchmark, a column per statistic, a line per agent."""
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from workflow.analysis import frames
+from workflow.analysis.aggregates import GROUP, NAMES, STATISTICS, aggregates, group_label
 from workflow.render import panels, style
 from workflow.render.draw import Params
-from workflow.tables import aggregate_scores as table
 
 ROW = 0.14  # inches an agent
 BARS = "lines: 95 % intervals of a stratified bootstrap; grey: minimum and maximum over seeds"
@@ -19,10 +17,10 @@ NOTE = "In % of each benchmark's own scale; optimality gap: mean shortfall below
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Estimates and intervals side by side, benchmarks below each other."""
-    rows = table.build(tables, params)
+    rows = aggregates(tables, style.in_order)
     if rows.empty:
         return panels.empty(params)
-    groups = [(label(place), rows) for place, rows in rows.groupby(table.GROUP, sort=False)]
+    groups = [(group_label(place), own) for place, own in rows.groupby(GROUP, sort=False)]
     heights = [0.2 + ROW * len(group) for _, group in groups]
     few = int(rows.seeds.max()) < 3
     bars = "fewer than three seeds, so no intervals" if few else BARS
@@ -32,18 +30,11 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     grid = body.subplots(len(groups), 4, squeeze=False, height_ratios=heights)
     for line, (place, group) in zip(grid, groups, strict=True):
         line[0].set_ylabel(place, rotation=0, ha="right", va="center", fontsize=6.2)
-        for axes, name in zip(line, table.STATISTICS, strict=True):
+        for axes, name in zip(line, STATISTICS, strict=True):
             _statistic(axes, group, name)
-    for axes, name in zip(grid[0], table.STATISTICS, strict=True):
-        axes.set_title(f"{table.NAMES[name]} (%)", fontsize=7.5)
+    for axes, name in zip(grid[0], STATISTICS, strict=True):
+        axes.set_title(f"{NAMES[name]} (%)", fontsize=7.5)
     return figure
-
-
-def label(place: Iterable[object]) -> str:
-    """Benchmark, cell and evaluation set in lines of their own; what goes without saying is out."""
-    benchmark, cell, split = (str(part).replace("_", " ") for part in place)
-    usual = {"default", "train", "test", benchmark.split()[-1]}
-    return "\n".join([benchmark, *(text for text in (cell, split) if text not in usual)])
 
 
 def _statistic(axes: Axes, group: pd.DataFrame, name: str) -> None:

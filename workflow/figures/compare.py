@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 from pydantic import Field
 
 from amago2.config.layers import Section
-from workflow.analysis import frames, percent
+from workflow.analysis import frames, scores
+from workflow.benchmarks.registry import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 
@@ -30,21 +31,21 @@ class Options(Section):
 def render(tables: frames.Tables, params: Params) -> Figure:
     """One panel a benchmark."""
     options: Options = params.options
-    rows = percent.scores(tables)
+    rows = scores.of_every_experiment(tables)
     if rows.empty:
         return panels.empty(params)
     lines = {name: _line(tables, rows, options.by, name) for name in options.names}
     lines = {name: own for name, own in lines.items() if len(own)}
-    benchmarks = percent.in_order(tables)
-    facts = panels.facts(tables, percent.note(benchmarks))
+    benchmarks = scores.listed_benchmarks(tables)
+    facts = panels.facts(tables, scores.explanation(benchmarks))
     entries = [*panels.entries(list(rows.variant)), *_entries(options, list(lines))]
     columns = min(2, len(benchmarks))
     height = options.height * -(-len(benchmarks) // columns)
     figure, body = panels.new_figure(params, height, facts, entries)
     grid = list(body.subplots(-(-len(benchmarks) // columns), columns, squeeze=False).flat)
-    for axes, benchmark in zip(grid, benchmarks, strict=False):
-        axes.set_title(percent.BENCHMARKS[benchmark][0])
-        own = {name: line[line.benchmark == benchmark] for name, line in lines.items()}
+    for axes, name in zip(grid, benchmarks, strict=False):
+        axes.set_title(benchmark(name).title)
+        own = {label: line[line.benchmark == name] for label, line in lines.items()}
         _panel(axes, own, list(options.names))
     for axes in grid[len(benchmarks) :]:
         axes.set_visible(False)
@@ -56,11 +57,11 @@ def render(tables: frames.Tables, params: Params) -> Figure:
 def _line(tables: frames.Tables, rows: pd.DataFrame, by: str, name: str) -> pd.DataFrame:
     """Mean over tasks of what one kind of dashes stands for."""
     if by == "tasks":
-        chosen = rows[(rows.split == percent.NOVEL) == (name == "novel")]
+        chosen = rows[(rows.split == scores.HELD_OUT) == (name == "novel")]
     elif by == "attempt":
-        chosen = percent.trained(percent.scores(tables, int(name)))
+        chosen = scores.of_training_tasks(scores.of_every_experiment(tables, int(name)))
     else:
-        chosen = percent.trained(rows[rows.cell == name])
+        chosen = scores.of_training_tasks(rows[rows.cell == name])
     return chosen.groupby(_RUN, as_index=False).agg(value=("value", "mean"))
 
 

@@ -1,6 +1,5 @@
 """ext_return_scale: does an agent learn tasks with small rewards beside tasks with large ones?"""
 
-import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,6 +9,8 @@ from matplotlib.figure import Figure, SubFigure
 
 from amago2.config.layers import Section
 from workflow.analysis import frames
+from workflow.analysis.normalisation import largest_returns, normalise
+from workflow.benchmarks.registry import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 
@@ -32,7 +33,8 @@ class Options(Section):
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """A row of learning curves per cell, a panel per task; below them the final scores as bars."""
-    scores = of_maximum(frames.scores(frames.every(tables, "evaluations")))
+    returns = frames.scores(frames.every(tables, "evaluations"))
+    scores = normalise(returns, benchmark("return_scale"), tables)
     if scores.empty:
         return panels.empty(params)
     cells = {cell: name for cell, name in params.options.cells.items() if cell in set(scores.cell)}
@@ -45,19 +47,6 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     _curves(parts[0], scores, cells)
     _bars(parts[1], frames.last(scores), cells)
     return figure
-
-
-def reward_scale(task: str) -> float:
-    """Return of a perfect attempt at a task, which its name ends with: 100 for `task2_x100`."""
-    match = re.search(r"_x([\d.e+]+)$", task)
-    if match is None:
-        raise ValueError(f"task {task} does not end with its reward scale, as in task2_x100")
-    return float(match[1])
-
-
-def of_maximum(scores: pd.DataFrame) -> pd.DataFrame:
-    """Scores with `value` in percent of the largest possible return of its task."""
-    return scores.assign(value=100 * scores.value / scores.task.map(reward_scale).astype(float))
 
 
 def _curves(part: SubFigure, scores: pd.DataFrame, cells: dict[str, str]) -> None:
@@ -104,6 +93,7 @@ def _chance(axes: Axes) -> None:
 
 def _names(tasks: Sequence[str], prefix: str = "") -> list[str]:
     """Tasks by their reward scale, or by number where they have the same."""
-    scales = [f"{prefix}×{reward_scale(task):g}" for task in tasks]
+    largest = largest_returns(pd.Series(tasks), benchmark("return_scale"))
+    scales = [f"{prefix}×{scale:g}" for scale in largest]
     alike = len(set(scales)) < len(scales)
     return [f"task {place}" for place in range(1, len(tasks) + 1)] if alike else scales

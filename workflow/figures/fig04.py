@@ -8,11 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from workflow.analysis import frames, published_curves
+from workflow.analysis.normalisation import solved, success_rates
+from workflow.benchmarks.registry import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 
-TASKS = 45
-SOLVED = 2 / 3
+ML45 = benchmark("ml45")
 
 
 class Panel(NamedTuple):
@@ -26,20 +27,6 @@ class Panel(NamedTuple):
     factor: float
     limit: Literal["none", "zero", "count"]
     """Whether it can be negative, and whether it is a whole number."""
-
-
-def success_rates(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """Share of successful attempts: rows (variant, cell, seed, split, task, step, value)."""
-    own = evaluations[(evaluations.metric == "success") & (evaluations.attempt >= 0)]
-    return own.groupby(frames.SCORE, as_index=False).agg(value=("value", "mean"))
-
-
-def solved(rates: pd.DataFrame) -> pd.DataFrame:
-    """Number of tasks with success rate 2/3 or more: rows (variant, cell, seed, step, value)."""
-    # Two of three attempts in every rollout are 2/3 but for rounding.
-    counted = rates.assign(value=(rates.value > SOLVED - 1e-9).astype(float))
-    keys = ["variant", "cell", "seed", "split", "step"]
-    return counted.groupby(keys, as_index=False).agg(value=("value", "sum"))
 
 
 def _solved(evaluations: pd.DataFrame) -> pd.DataFrame:
@@ -97,21 +84,22 @@ def _published(tables: frames.Tables, panel: Panel, tasks: list[str]) -> pd.Data
 
 
 def _curves(tables: frames.Tables, panel: Panel, tasks: list[str]) -> pd.DataFrame | None:
-    if len(tasks) == TASKS:
+    if len(tasks) == ML45.tasks:
         table = tables["reference.curves"]
         return table[table.panel == panel.published]
     if not panel.of_task:
         return None
     table = tables["reference.tasks"]
-    names = table.panel.str.replace("-v2", "-v3", regex=False).str.split("/", expand=True)
+    names = table.panel.map(ML45.task_name).str.split("/", expand=True)
     own = table.assign(task=names[0], value=table.value * panel.factor)
     return published_curves.mean_over_tasks(own[(names[1] == panel.of_task) & own.task.isin(tasks)])
 
 
 def _note(tasks: int, published: bool) -> str:
-    which = f"All {TASKS} tasks" if tasks == TASKS else f"{tasks} of the {TASKS} tasks"
+    every = tasks == ML45.tasks
+    which = f"All {tasks} tasks" if every else f"{tasks} of the {ML45.tasks} tasks"
     text = f"{which}. Solved: at least 2/3 of the attempts are successful."
-    if published and tasks < TASKS:
+    if published and not every:
         text += " Published curves of the same tasks, where they can be made from single tasks'."
     return text + (" Published curves are cut where ours end." if published else "")
 

@@ -6,10 +6,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from amago2.config.layers import Section
-from workflow.analysis import frames, popgym
+from workflow.analysis import frames, published_curves
+from workflow.analysis.normalisation import normalise
+from workflow.benchmarks.registry import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 
+POPGYM = benchmark("popgym")
 BESIDE = 0.2
 """Below this share of the published range, our curves get a panel of their own."""
 LEAST = 20
@@ -28,9 +31,9 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     scores = frames.scores(frames.every(tables, "evaluations"))
     if scores.empty:
         return panels.empty(params)
-    means = frames.task_means(popgym.normalise(scores, popgym.limits(tables)))
+    means = frames.task_means(normalise(scores, POPGYM, tables))
     tasks = sorted(set(scores.task))
-    published = popgym.published(tables, tasks) if params.spec.show_reference else None
+    published = published_curves.popgym(tables, tasks) if params.spec.show_reference else None
     ranges = _ranges(params.options.layout, float(means.step.max()), published)
     entries = panels.entries(list(means.variant), panels.seen(published, max(ranges.values())))
     facts = panels.facts(tables, _scale(len(tasks), published is not None))
@@ -47,11 +50,11 @@ def render(tables: frames.Tables, params: Params) -> Figure:
 
 
 def _scale(tasks: int, published: bool) -> str:
-    part = f"the {tasks} of {popgym.TASKS} tasks evaluated here"
+    part = f"the {tasks} of {POPGYM.tasks} tasks evaluated here"
     if published:
         part += ", the published curves too (from those of single tasks, so without bands)"
     return (
-        f"Mean over {part if tasks < popgym.TASKS else f'all {tasks} tasks'}. 0 %: random policy "
+        f"Mean over {part if tasks < POPGYM.tasks else f'all {tasks} tasks'}. 0 %: random policy "
         "(ours, 200 rollouts a task); 100 %: best published single-task result at 15M steps."
     )
 

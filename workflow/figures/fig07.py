@@ -9,11 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from workflow.analysis import frames, procgen
+from workflow.analysis import frames
+from workflow.analysis.normalisation import normalise
+from workflow.benchmarks.registry import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 
 II, DD = "ind_actor_ind_critic", "dep_actor_dep_critic"
+CELLS = {"default": "default rewards", "rescaled": "rescaled rewards"}
 DASHES = {"default": "-", "rescaled": "--"}
 # Experiment, benchmark: name of the curve in the published panel, its label and dashes here. All of
 # them are one agent's, so that they have one colour.
@@ -71,11 +74,11 @@ def _scores(axes: Axes, tables: frames.Tables, published: pd.DataFrame | None) -
     ]
     totals = frames.over_attempts(own)
     metrics = frames.every(tables, "metrics")
-    per_attempt = procgen.normalise(
-        totals.assign(value=totals.value / 2), procgen.ranges(tables, "easy")
-    )
+    per_attempt = totals.assign(value=totals.value / 2)
+    percent = normalise(per_attempt, benchmark("procgen_easy"), tables)
+    shares = percent.assign(value=percent.value / 100)
     keys = ["benchmark", "variant", "cell", "seed", "step"]
-    means = per_attempt.groupby(keys, as_index=False).agg(value=("value", "mean"))
+    means = shares.groupby(keys, as_index=False).agg(value=("value", "mean"))
     curves = by_updates(means, metrics)
     if curves.empty:
         panels.say(axes, "no finished run\nof Procgen")
@@ -102,7 +105,7 @@ def _classes(part: SubFigure, tables: frames.Tables) -> None:
     own = own[own.benchmark.str.startswith("procgen_easy")]
     grid = part.subplots(2, 1, sharex=True)
     brightest = float(np.sqrt(own.value.max())) if len(own) else 1.0
-    for axes, (cell, name) in zip(grid, procgen.CELLS.items(), strict=True):
+    for axes, (cell, name) in zip(grid, CELLS.items(), strict=True):
         rows = own[own.cell == cell]
         axes.set_title(f"classes, {name}", fontsize=7.5)
         if rows.empty:
@@ -123,13 +126,13 @@ def _filter(axes: Axes, tables: frames.Tables, published: pd.DataFrame | None) -
     metrics = frames.every(tables, "metrics")
     own = metrics[(metrics.name == "filter_share") & (metrics.variant == II)]
     own = own[own.cell != "long_context"]
-    for (experiment, benchmark), (series, _, dash) in FILTERS.items():
+    for (experiment, name), (series, _, dash) in FILTERS.items():
         stroke = {"linestyle": dash, "zorder": 2}
         if published is not None:
             curve = published[published.series == series]
             progress, share = curve.training_progress_pct, curve.actions_approved_pct
             axes.plot(progress, share, color=style.GREY, linewidth=0.9, **stroke)
-        rows = own[(own.experiment == experiment) & (own.benchmark == benchmark)]
+        rows = own[(own.experiment == experiment) & (own.benchmark == name)]
         if len(rows):
             ours = frames.curve(rows.assign(value=100 * rows.value))
             progress = 100 * ours.steps / ours.steps[-1]
@@ -144,8 +147,8 @@ def _entries(tables: frames.Tables, published: bool) -> list[Artist]:
     drawn = {name for name, rows in frames.groups(metrics, "benchmark").items() if len(rows)}
     lines = panels.entries(sorted(set(metrics.variant) & {II, DD}))
     lines.append(Line2D([], [], linewidth=1.2, color=style.DARK, linestyle="--", label="rescaled"))
-    for (_, benchmark), (_, label, dash) in FILTERS.items():
-        if label and (published or benchmark in drawn):
+    for (_, name), (_, label, dash) in FILTERS.items():
+        if label and (published or name in drawn):
             colour = style.look(II).colour
             lines.append(Line2D([], [], linewidth=1.2, color=colour, linestyle=dash, label=label))
     if published:

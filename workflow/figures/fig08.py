@@ -6,7 +6,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from workflow.analysis import frames, procgen
+from workflow.analysis import frames
+from workflow.analysis.normalisation import normalise
+from workflow.benchmarks.registry import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 
@@ -29,8 +31,9 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     attempts = [frames.last(frames.scores(evaluations, "attempt_return", k)) for k in (0, 1)]
     if attempts[0].empty:
         return panels.empty(params)
-    ends = procgen.ranges(tables, "hard")
-    scores = [procgen.normalise(rows[rows.variant == AGENT], ends) for rows in attempts]
+    described = benchmark("procgen_memory_hard")
+    percent = [normalise(rows[rows.variant == AGENT], described, tables) for rows in attempts]
+    scores = [rows.assign(value=rows.value / 100) for rows in percent]
     published = tables["reference.bars"]
     figure, body = panels.new_figure(
         params, 2.5, panels.facts(tables, NOTE, bars=BARS), _entries(params.spec.show_reference)

@@ -6,7 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from workflow.analysis import frames, statistics
+from workflow.analysis import frames, scores
+from workflow.analysis.normalisation import limits
+from workflow.benchmarks.registry import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 
@@ -19,11 +21,10 @@ NOTE = (
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Curves of human-normalised score against the timesteps of one game."""
-    scores = frames.over_attempts(frames.every(tables, "evaluations"))
-    if scores.empty:
+    if frames.every(tables, "evaluations").empty:
         return panels.empty(params)
-    ends = tables["reference.scores"].set_index("game")
-    rows = normalise(scores, ends)
+    ends = limits(benchmark("atari"), tables)
+    rows = per_game(scores.of_experiment("atari", tables))
     published = tables["reference.curves"] if params.spec.show_reference else None
     note = NOTE if published is None else f"{NOTE} Published curves are cut where ours end."
     drawn = rows[rows.task.isin(ends.index)]
@@ -40,24 +41,17 @@ def render(tables: frames.Tables, params: Params) -> Figure:
             continue
         curves = None if published is None else published[published.panel == game]
         panels.draw_agents(axes, games[game], curves, small=True)
-        _raw_axis(axes, float(ends.random[game]), float(ends.human[game]))
+        _raw_axis(axes, float(ends.zero[game]), float(ends.full[game]))
     for axes in grid[len(ends) :]:
         axes.set_visible(False)
     body.supxlabel("timesteps of the game", fontsize=7.5)
     return figure
 
 
-def normalise(scores: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:
-    """Human-normalised rows, with `step` as timesteps of one game of those that are played.
-
-    Agents of another cell (`clipped`) get their own name.
-    """
-    own = ends.loc[scores.task]
-    percent = statistics.normalise(scores.value, own.random, own.human)
-    names = scores.variant.where(scores.cell == "default", scores.variant + "_" + scores.cell)
-    return scores.assign(
-        value=percent / 100, variant=names, step=scores.step / scores.task.nunique()
-    )
+def per_game(percent: pd.DataFrame) -> pd.DataFrame:
+    """Scores as shares of a person's, with `step` as timesteps of one game of those played."""
+    games = percent.task.nunique()
+    return percent.assign(value=percent.value / 100, step=percent.step / games)
 
 
 def _raw_axis(axes: Axes, random: float, human: float) -> None:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from workflow.analysis import frames
+from workflow.benchmarks.registry import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 
@@ -16,6 +17,7 @@ PANELS = {
     "train_tasks": ("train_tasks_test_variants", "training tasks, unseen layouts"),
     "test_tasks": ("test_tasks", "held-out tasks"),
 }
+BABYAI = benchmark("babyai")
 BARS = "each task's mean over seeds"
 
 
@@ -76,7 +78,11 @@ def _panel(axes: Axes, scores: pd.DataFrame, published: pd.DataFrame | None, med
 
 def _note(counts: dict[str, int], published: bool, medians: bool) -> str:
     """Where medians are not drawn, a line has one point, or of two tasks the median is the mean."""
-    tasks = f"Tasks: {counts['train_tasks']} of 50 training, {counts['test_tasks']} of 18 held-out."
+    trained, held_out = counts["train_tasks"], counts["test_tasks"]
+    tasks = (
+        f"Tasks: {trained} of {BABYAI.tasks} training, "
+        f"{held_out} of {BABYAI.held_out_tasks} held-out."
+    )
     median = "dashed: median, " if medians else ""
     text = f"{tasks} Line: mean over tasks, {median}band: quartiles."
     return f"{text} Published: means over all tasks, cut where ours end." if published else text

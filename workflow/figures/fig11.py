@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from workflow.analysis import frames
+from workflow.benchmarks.registry import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 
@@ -60,7 +61,7 @@ def _columns(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def _published(tables: frames.Tables) -> pd.DataFrame:
     table = tables["reference.attempts"]
-    return table.assign(task=table.task.str.removesuffix("-v0")).set_index("task")
+    return table.assign(task=table.task.map(benchmark("babyai").task_name)).set_index("task")
 
 
 def _column(

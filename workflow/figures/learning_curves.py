@@ -12,6 +12,7 @@ from pydantic import Field
 
 from amago2.config.layers import Section
 from workflow.analysis import frames
+from workflow.benchmarks.registry import benchmark, benchmarks
 from workflow.render import panels, style
 from workflow.render.draw import Params
 
@@ -29,10 +30,6 @@ class Options(Section):
     height: float = Field(1.0, gt=0)
     """Of a panel, in inches."""
     label: str = "return"
-    rename: dict[str, str] = {}
-    """Parts of published panels' names, and what they are called here."""
-    published_panel: str = "{task}"
-    """Name of a task's panel among the published ones."""
     marked: str | None = None
     """Evaluation set whose tasks get a star, and what that means."""
     marked_means: str = ""
@@ -63,7 +60,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     figure, body = panels.new_figure(params, height, panels.facts(tables, note), entries)
     grid = body.subplots(rows, columns, squeeze=False)
     for axes, ((cell, task), group) in zip(grid.flat, groups.items(), strict=False):
-        _panel(axes, group, _of_task(published, options, task), list(options.levels))
+        _panel(axes, group, _of_task(published, task), list(options.levels))
         name = panels.task_title(task, width=17 if columns < 5 else 14 - 2 * (columns > 5))
         star = " *" if options.marked in set(group.split) else ""
         name = name + star if cell == "default" else f"{name}{star}, {cell}"
@@ -83,10 +80,10 @@ def _published(tables: frames.Tables, params: Params) -> pd.DataFrame | None:
     table = tables.get("reference.curves")
     if table is None or not params.spec.show_reference:
         return None
-    panel = table.panel
-    for old, new in params.options.rename.items():
-        panel = panel.str.replace(old, new, regex=False)
-    return table.assign(panel=panel)
+    names = {name for name in frames.every(tables, "runs").benchmark if name in benchmarks()}
+    for name in sorted(names):
+        table = table.assign(panel=table.panel.map(benchmark(name).task_name))
+    return table
 
 
 def _entries(
@@ -98,10 +95,10 @@ def _entries(
     return [*panels.entries(agents, panels.seen(published, end)), *levels]
 
 
-def _of_task(published: pd.DataFrame | None, options: Options, task: str) -> pd.DataFrame | None:
+def _of_task(published: pd.DataFrame | None, task: str) -> pd.DataFrame | None:
     if published is None:
         return None
-    return published[published.panel == options.published_panel.format(task=task)]
+    return published[published.panel == task]
 
 
 def _panel(

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from amago2.config.layers import Section
 from workflow.analysis import frames
+from workflow.benchmarks.registry import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 
@@ -61,7 +62,8 @@ def render(tables: frames.Tables, params: Params) -> Figure:
 def _published(reference: pd.DataFrame | None, task: str, name: str) -> pd.DataFrame | None:
     if reference is None:
         return None
-    own = reference[reference.panel == f"{task.replace('-v3', '-v2')}/{name}"]
+    panels_ = reference.panel.map(benchmark("ml45").task_name)
+    own = reference[panels_ == f"{task}/{name}"]
     return panels.not_negative(own) if name == "successes" else own
 
 

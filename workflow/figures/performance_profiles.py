@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from workflow.analysis import frames, statistics
-from workflow.analysis import scores as normalised
-from workflow.figures.aggregate_scores import label
+from workflow.analysis import scores as final_scores
+from workflow.analysis.aggregates import GROUP, group_label
 from workflow.render import panels, style
 from workflow.render.draw import Params
-from workflow.tables.aggregate_scores import GROUP
 
 II = "ind_actor_ind_critic"
 COLUMNS = 3
@@ -35,15 +34,17 @@ class Pair(NamedTuple):
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """A profile per benchmark; below them the probability of improvement, a row per pair."""
-    names = [name for name in params.spec.experiments if f"{name}.evaluations" in tables]
-    found = [normalised.final(name, tables) for name in names]
+    names = frames.experiments(tables, "evaluations")
+    found = [final_scores.final(name, tables) for name in names]
     found = [scores for scores in found if len(scores)]
     if not found:
         return panels.empty(params)
-    groups = [(label(place), rows) for scores in found for place, rows in scores.groupby(GROUP)]
+    groups = [
+        (group_label(place), rows) for scores in found for place, rows in scores.groupby(GROUP)
+    ]
     pairs = [pair for place, rows in groups for pair in improvements(place, rows)]
     most = max(int(rows.seed.nunique()) for _, rows in groups)
-    few = most < normalised.LEAST_SEEDS
+    few = most < final_scores.LEAST_SEEDS
     bars = "fewer than three seeds, so no intervals" if few else BARS
     facts = panels.facts(tables, NOTE, bars=bars)
     entries = panels.entries([variant for _, rows in groups for variant in rows.variant])
@@ -71,14 +72,14 @@ def improvements(place: str, rows: pd.DataFrame) -> Iterator[Pair]:
     for other in style.in_order([agent for agent in agents if agent != II]):
         tasks = set(agents[II].task) & set(agents[other].task)
         ours, theirs = (
-            normalised.matrix(own[own.task.isin(tasks)]) for own in (agents[II], agents[other])
+            final_scores.matrix(own[own.task.isin(tasks)]) for own in (agents[II], agents[other])
         )
         value = statistics.probability_of_improvement(ours, theirs)
         yield Pair(place.replace("\n", ", "), other, value, _interval(ours, theirs))
 
 
 def _interval(ours: statistics.Array, theirs: statistics.Array) -> tuple[float, float] | None:
-    if min(len(ours), len(theirs)) < normalised.LEAST_SEEDS:
+    if min(len(ours), len(theirs)) < final_scores.LEAST_SEEDS:
         return None
     interval = statistics.stratified_bootstrap_of(
         [ours, theirs],
@@ -94,13 +95,13 @@ def _profile(axes: Axes, rows: pd.DataFrame) -> None:
     thresholds = np.linspace(low - margin, high + margin, POINTS)
     for variant in style.in_order(list(rows.variant)):
         look = style.look(variant)
-        scores = normalised.matrix(rows[rows.variant == variant])
+        scores = final_scores.matrix(rows[rows.variant == variant])
         share = statistics.performance_profile(scores, thresholds)
         axes.plot(
             thresholds, share, color=look.colour, marker=look.marker, markevery=POINTS // 6,
             markersize=2.4, linewidth=1.0,
         )  # fmt: skip
-        if len(scores) >= normalised.LEAST_SEEDS:
+        if len(scores) >= final_scores.LEAST_SEEDS:
             band = statistics.stratified_bootstrap_of(
                 [scores],
                 lambda drawn: statistics.performance_profile(drawn[0], thresholds),

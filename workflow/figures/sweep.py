@@ -11,13 +11,14 @@ from matplotlib.lines import Line2D
 from pydantic import Field
 
 from amago2.config.layers import Section
-from workflow.analysis import frames, percent, statistics
+from workflow.analysis import frames, scores, statistics
+from workflow.benchmarks.registry import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 
 ROWS = {
-    "score": (percent.scores, "final score (%)"),
-    "gain": (percent.gain, "last minus first\nattempt (points)"),
+    "score": (scores.of_every_experiment, "final score (%)"),
+    "gain": (scores.gain, "last minus first\nattempt (points)"),
 }
 BARS = "marks: mean, whiskers: minimum and maximum over seeds"
 
@@ -38,8 +39,8 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     options: Options = params.options
     if frames.every(tables, "evaluations").empty:
         return panels.empty(params)
-    benchmarks = percent.in_order(tables)
-    facts = panels.facts(tables, percent.note(benchmarks), bars=BARS)
+    benchmarks = scores.listed_benchmarks(tables)
+    facts = panels.facts(tables, scores.explanation(benchmarks), bars=BARS)
     agents = list(frames.every(tables, "evaluations").variant)
     entries = [*panels.entries(agents), *_entries(options)]
     height = 0.2 + options.height * len(options.rows)
@@ -48,22 +49,22 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     for line, row in zip(grid, options.rows, strict=True):
         statistic, label = ROWS[row]
         line[0].set_ylabel(label)
-        final = frames.last(percent.trained(statistic(tables)))
-        for axes, benchmark in zip(line, benchmarks, strict=True):
-            _panel(axes, final[final.benchmark == benchmark], options.series)
-    for axes, benchmark in zip(grid[0], benchmarks, strict=True):
-        axes.set_title(percent.BENCHMARKS[benchmark][0])
+        final = frames.last(scores.of_training_tasks(statistic(tables)))
+        for axes, name in zip(line, benchmarks, strict=True):
+            _panel(axes, final[final.benchmark == name], options.series)
+    for axes, name in zip(grid[0], benchmarks, strict=True):
+        axes.set_title(benchmark(name).title)
     body.supxlabel(options.label, fontsize=7.5)
     return figure
 
 
-def _panel(axes: Axes, scores: pd.DataFrame, series: dict[str, dict[str, str]]) -> None:
-    if scores.empty:
+def _panel(axes: Axes, rows: pd.DataFrame, series: dict[str, dict[str, str]]) -> None:
+    if rows.empty:
         panels.say(axes, "no finished run")
         return
     places = list(dict.fromkeys(place for cells in series.values() for place in cells.values()))
     keys = ["variant", "cell", "seed"]
-    means = scores.groupby(keys, as_index=False).agg(value=("value", "mean"))
+    means = rows.groupby(keys, as_index=False).agg(value=("value", "mean"))
     for index, cells in enumerate(series.values()):
         for variant, own in frames.groups(means, "variant").items():
             drawn = {

@@ -246,7 +246,7 @@ def say(axes: Axes, sentence: str) -> None:
 def empty(params: Params, what: str | None = None) -> Figure:
     """The figure of experiments none of whose runs is there, or of which `what` is not."""
     figure, body = new_figure(params, 0.6)
-    what = what or f"No finished run of {', '.join(params.spec.experiments)}"
+    what = what or f"No finished run of {', '.join(params.spec.named)}"
     axes = body.subplots()
     say(axes, f"{what}\nat budget {params.budget}.")
     axes.set_axis_off()

@@ -7,7 +7,8 @@ import pandas as pd
 from amago2.config.layers import Section
 from workflow.analysis import frames
 from workflow.analysis.frames import Tables
-from workflow.figures.ext_return_scale import of_maximum, reward_scale
+from workflow.analysis.normalisation import largest_returns, normalise
+from workflow.benchmarks.registry import benchmark
 from workflow.render import style
 from workflow.render.draw import Params
 
@@ -27,13 +28,15 @@ def build(tables: Tables, _params: Params) -> pd.DataFrame:
     The score is in percent of the largest possible return; low and high are the minimum and maximum
     over seeds.
     """
-    scores = frames.last(of_maximum(frames.scores(frames.every(tables, "evaluations"))))
+    described = benchmark("return_scale")
+    returns = frames.last(frames.scores(frames.every(tables, "evaluations")))
+    scores = normalise(returns, described, tables)
     grouped = scores.groupby(_KEYS, as_index=False)
     table = grouped.agg(
         step=("step", "max"), score_pct=("value", "mean"), low=("value", "min"),
         high=("value", "max"), seeds=("seed", "nunique"),
     )  # fmt: skip
-    table.insert(3, "scale", table.task.map(reward_scale).astype(float))
+    table.insert(3, "scale", largest_returns(table.task, described))
     rank = {name: place for place, name in enumerate(style.in_order(list(table.variant)))}
     order = table.assign(rank=table.variant.map(rank)).sort_values(["cell", "rank", "task"]).index
     return table.loc[order].reset_index(drop=True)

@@ -10,10 +10,10 @@ import pytest
 from amago2.errors import ConfigError
 from tests.workflow.fake_results import DD, II, ROOT, compute_data, tidy, write_results
 from tests.workflow.fake_runs import World, write_experiment
-from workflow.analysis import frames, procgen, verdicts
-from workflow.analysis import scores as normalised
+from workflow.analysis import frames, scores, verdicts
+from workflow.analysis.normalisation import normalise
+from workflow.benchmarks.registry import benchmark, with_scale
 from workflow.config import catalog, claims
-from workflow.figures import fig09
 from workflow.render import draw as render
 from workflow.tables import scorecard
 
@@ -133,7 +133,7 @@ def test_every_claims_runs_are_among_those_of_its_experiment() -> None:
     for name, claim in CLAIMS.items():
         for arm in (*claim.plus, *claim.minus):
             assert (arm.experiment, arm.benchmark, arm.variant, arm.cell) in known, name
-            assert arm.benchmark in normalised.SCALES
+            assert arm.benchmark in with_scale()
     drawn = catalog.table(ROOT / "params", "scorecard").experiments
     assert {arm.experiment for c in CLAIMS.values() for arm in (*c.plus, *c.minus)} == set(drawn)
     assert catalog.figure(ROOT / "params", "scorecard").experiments == drawn
@@ -197,7 +197,7 @@ def test_scores_are_those_of_the_figures(tmp_path: Path) -> None:
     tables = frames.load(spec, tmp_path, catalog.experiments(ROOT / "params"))
 
     def mean(name: str, attempt: int | None = None, **chosen: str) -> float:
-        rows = normalised.final(name, tables, attempt)
+        rows = scores.final(name, tables, attempt)
         for column, value in chosen.items():
             rows = rows[rows[column] == value]
         return float(rows.value.mean())
@@ -210,15 +210,12 @@ def test_scores_are_those_of_the_figures(tmp_path: Path) -> None:
     easy = frames.last(frames.over_attempts(tables["procgen.evaluations"]))
     easy = easy[(easy.variant == DD) & (easy.cell == "rescaled")]
     per_attempt = easy.assign(value=easy.value / 2)
-    share = procgen.normalise(per_attempt, procgen.ranges(tables, "easy")).value.mean()
-    assert mean("procgen", variant=DD, cell="rescaled") == pytest.approx(100 * share)
-    human = fig09.normalise(
-        frames.last(frames.over_attempts(tables["atari.evaluations"])),
-        tables["reference.scores"].set_index("game"),
-    )
-    clipped = "dep_actor_dep_critic_clipped"
-    expected = 100 * human[human.variant == clipped].value.mean()
-    assert mean("atari", variant=clipped) == pytest.approx(expected)
+    percent = normalise(per_attempt, benchmark("procgen_easy"), tables).value.mean()
+    assert mean("procgen", variant=DD, cell="rescaled") == pytest.approx(percent)
+    atari = frames.last(frames.over_attempts(tables["atari.evaluations"]))
+    clipped = normalise(atari[atari.cell == "clipped"], benchmark("atari"), tables)
+    expected = clipped.value.mean()
+    assert mean("atari", variant=f"{DD}_clipped") == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

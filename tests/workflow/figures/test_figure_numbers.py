@@ -5,9 +5,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from workflow.analysis import frames, procgen
+from amago2.errors import ConfigError
+from workflow.analysis import frames, scores
+from workflow.analysis.normalisation import normalise, solved, success_rates
 from workflow.analysis.published_curves import mean_over_tasks
-from workflow.figures import fig04, fig07, fig09, fig10, fig15, fig_retro
+from workflow.benchmarks.registry import benchmark
+from workflow.figures import fig07, fig09, fig10, fig15, fig_retro
 from workflow.render import panels
 
 II, ID = "ind_actor_ind_critic", "ind_actor_dep_critic"
@@ -52,9 +55,9 @@ def test_fig04_counts_tasks_with_two_of_three_successes() -> None:
         ("success", "a", attempt, value)
         for attempt, value in enumerate((1.0, 1.0, 0.0))  # 2/3: solved
     ] + [("success", "b", attempt, 0.6) for attempt in range(3)]
-    rates = fig04.success_rates(_evaluations(rows, "metric task attempt value"))
+    rates = success_rates(_evaluations(rows, "metric task attempt value"))
     assert rates.value.tolist() == pytest.approx([2 / 3, 0.6])
-    assert fig04.solved(rates).value.tolist() == [1]
+    assert solved(rates).value.tolist() == [1]
 
 
 def test_fig07_turns_steps_into_updates() -> None:
@@ -68,21 +71,32 @@ def test_fig07_leaves_out_runs_without_updates() -> None:
     assert fig07.by_updates(rows, rows.iloc[:0].assign(name="updates")).empty
 
 
-def test_procgen_scores_go_from_0_to_1() -> None:
-    ends = pd.DataFrame({"low": [5.0, 2.0], "high": [10.0, 12.0]}, index=["coinrun", "climber"])
+def test_procgen_scores_are_percent_of_the_modes_range() -> None:
+    columns = ["game", "mode", "low", "high"]
+    ranges = [("coinrun", "easy", 5.0, 10.0), ("coinrun", "hard", 0.0, 1.0),
+              ("climber", "easy", 2.0, 12.0)]  # fmt: skip
+    tables = {"reference.scale_procgen_ranges": pd.DataFrame(ranges, columns=columns)}
     rows = _evaluations([("coinrun", 7.5), ("climber", 12.0)], "task value")
-    assert procgen.normalise(rows, ends).value.tolist() == [0.5, 1]
+    assert normalise(rows, benchmark("procgen_easy"), tables).value.tolist() == [50, 100]
+    with pytest.raises(ConfigError, match="no reference score for Procgen task heist"):
+        normalise(rows.assign(task="heist"), benchmark("procgen_easy"), tables)
 
 
 def test_atari_scores_are_of_a_person_and_steps_of_one_game() -> None:
-    ends = pd.DataFrame({"random": [-20.7, 0.1], "human": [14.6, 12.1]}, index=["Pong", "Boxing"])
+    ends = [("Pong", -20.7, 14.6), ("Boxing", 0.1, 12.1)]
     rows = _evaluations(
-        [("Pong", 14.6, "default"), ("Boxing", 0.1, "clipped")], "task value cell"
-    ).assign(step=1000)
-    scores = fig09.normalise(rows, ends)
-    assert scores.value.tolist() == [1, 0]
-    assert scores.step.tolist() == [500, 500]
-    assert scores.variant.tolist() == [II, f"{II}_clipped"]
+        [("Pong", 14.6, "default", "atari"), ("Boxing", 0.1, "clipped", "atari_clipped")],
+        "task value cell benchmark",
+    ).assign(step=1000, metric="attempt_return", attempt=0)
+    tables = {
+        "atari.evaluations": rows,
+        "reference.scale_atari_scores": pd.DataFrame(ends, columns=["game", "random", "human"]),
+    }
+    shares = fig09.per_game(scores.of_experiment("atari", tables))
+    assert shares.value.tolist() == [1, 0]
+    assert shares.step.tolist() == [500, 500]
+    assert shares.variant.tolist() == [II, f"{II}_clipped"]
+    assert set(shares.benchmark) == {"atari"}
 
 
 def test_fig10_has_quartiles_over_tasks_of_means_over_seeds() -> None:

@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from tests.workflow.fake_results import POPGYM, ROOT, VARIANTS, compute_data, write_results
-from workflow.analysis import frames, popgym
+from workflow.analysis import frames, published_curves
+from workflow.analysis.normalisation import normalise
+from workflow.benchmarks.registry import benchmark, scale_files
 from workflow.config import catalog
 from workflow.figures import fig05
 from workflow.render import draw as render
@@ -156,7 +158,7 @@ def test_fig05_is_the_mean_of_normalised_task_scores(results: Path) -> None:
         metric="return", split="train", rollouts=1,
     )  # fmt: skip
     scores = frames.scores(tables["popgym.evaluations"])
-    percent = popgym.normalise(scores, popgym.limits(tables)).value
+    percent = normalise(scores, benchmark("popgym"), tables).value
     assert percent.tolist() == pytest.approx([100, 0], abs=0.01)
     figure = fig05.render(tables, render.Params("smoke", spec, fig05.Options()))
     lines = figure.axes[0].get_lines()
@@ -169,22 +171,24 @@ def test_our_normalisation_gives_the_published_scores() -> None:
     spec = catalog.figure(ROOT / "params", "fig05")
     tables = {
         f"reference.{key}": pd.read_csv(catalog.REFERENCE / file)
-        for key, file in spec.reference.items()
+        for key, file in (spec.reference | scale_files()).items()
     }
-    ours = popgym.published(tables, POPGYM[:-1])  # one left out: made anew
+    ours = published_curves.popgym(tables, POPGYM[:-1])  # one left out: made anew
     assert ours.low.isna().all()
-    printed = popgym.published(tables, POPGYM)
+    printed = published_curves.popgym(tables, POPGYM)
     assert len(printed) == len(tables["reference.curves"])
-    every = popgym.normalise(
+    described = benchmark("popgym")
+    every = normalise(
         tables["reference.tasks"]
         .dropna(subset="timesteps")
-        .assign(task=lambda rows: rows.panel.map(popgym.installed_name)),
-        popgym.limits(tables),
+        .assign(task=lambda rows: rows.panel.map(described.task_name)),
+        described,
+        tables,
     )
     last = every.sort_values("timesteps").groupby(["series", "task"]).value.last()
     for series, score in (("ind_actor_ind_critic", 87.2), ("dep_actor_dep_critic", 70.8)):
         assert last[series].mean() == pytest.approx(score, abs=2.5)
-        assert len(last[series]) == popgym.TASKS
+        assert len(last[series]) == described.tasks
 
 
 def test_a_curve_is_cut_where_a_seed_ends() -> None:

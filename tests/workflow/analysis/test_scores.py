@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 
 from amago2.errors import ConfigError
 from tests.workflow.fake_results import ROOT, VARIANTS
-from workflow.analysis import percent
+from workflow.analysis import scores
+from workflow.benchmarks.registry import scale_files
 from workflow.config.catalog import REFERENCE, FigureSpec
 from workflow.config.experiments import Selection, matrices
 from workflow.config.parameters import Parameters
@@ -25,8 +26,7 @@ def tables(*rows: Row) -> dict[str, pd.DataFrame]:
     evaluations = pd.DataFrame(rows, columns=list(COLUMNS)).assign(rollouts=1, run="x")
     keys = ["benchmark", "variant", "cell", "seed"]
     runs = evaluations[keys].drop_duplicates().assign(state="finished", settings=None)
-    references = {"tasks": "fig16_popgym_tasks.csv", "random": "popgym_random.csv"}
-    published = {f"reference.{k}": pd.read_csv(REFERENCE / v) for k, v in references.items()}
+    published = {f"reference.{k}": pd.read_csv(REFERENCE / v) for k, v in scale_files().items()}
     return {"e.evaluations": evaluations, "e.runs": runs, **published}
 
 
@@ -53,26 +53,26 @@ def test_percent_of_each_benchmark_by_hand() -> None:
         attempt("ml45", "reach-v3", 0, 4321.0),
         attempt("ml45", "reach-v3", 2, 0.5, metric="success"),
     )
-    whole = percent.scores(made).set_index("benchmark").value
+    whole = scores.of_every_experiment(made).set_index("benchmark").value
     assert whole["return_scale"] == 50  # the mean of both attempts
     assert whole["popgym"] == pytest.approx(100, abs=0.01)  # the last one alone
     assert whole["babyai"] == pytest.approx(60)
     assert whole["ml45"] == 75
-    gain = percent.gain(made).set_index("benchmark").value
+    gain = scores.gain(made).set_index("benchmark").value
     assert gain["return_scale"] == 50
     assert gain["babyai"] == pytest.approx(20)
     assert gain["ml45"] == -50  # three attempts
     assert gain["popgym"] == pytest.approx(100 * 1.397 / (0.997 + 0.4998), rel=0.01)
-    assert set(percent.trained(percent.scores(made)).benchmark) == {
+    assert set(scores.of_training_tasks(scores.of_every_experiment(made)).benchmark) == {
         "return_scale",
         "popgym",
         "ml45",
     }
 
 
-def test_another_benchmark_has_no_percent() -> None:
-    with pytest.raises(ConfigError, match="scores of atari cannot be compared here"):
-        percent.scores(tables(attempt("atari", "Pong", 0, 1.0)))
+def test_a_benchmark_without_a_scale_has_no_percent() -> None:
+    with pytest.raises(ConfigError, match="scores of retro cannot be compared"):
+        scores.of_every_experiment(tables(attempt("retro", "SuperMarioBros-Nes:Level1-1", 0, 1.0)))
 
 
 def draw(module: object, options: object, *rows: Row) -> Figure:
