@@ -4,7 +4,8 @@
 #   snakemake --config budget=mini experiment=popgym benchmark=popgym seeds=1
 #   snakemake runs | figures | tables | fig05        parts of it
 #
-# What is to be made is decided by content, never by file times: see workflow/dag/fingerprints.py.
+# The plan decides by content what is up to date and keeps a stamp of each such target; every input is
+# `ancient`, so Snakemake makes what has no stamp and compares no file times. See docs/pipeline.md.
 import os
 import sys
 
@@ -19,17 +20,25 @@ shell.prefix(f'export PATH="{os.path.dirname(sys.executable)}:$PATH"; ')
 
 from amago2.errors import ConfigError
 from workflow.estimate import compute as cost
-from workflow.dag.plan import COMPUTED, plan
 from workflow.config.experiments import Selection
+from workflow.dag.plan import plan
+from workflow.dag.targets import COMPUTED
 
 try:
     PLAN = plan(Selection.parse(config))
 except ConfigError as error:
     raise WorkflowError(str(error))
-if (
-    workflow.is_main_process
-):  # not in a job on a cluster's node, which reads all this anew
+# Not in a job on a cluster's node, which reads the Snakefile again while this process works.
+if workflow.is_main_process:
     PLAN.write()
+
+
+def recorded(command):
+    """The shell command of a target's job: no provenance record exists until all outputs do."""
+    return (
+        f"(rm -f {{params.provenance}} && {command}"
+        " && python -m workflow.dag.provenance {params.fingerprint}) > {log} 2>&1"
+    )
 
 
 # Used with --software-deployment-method apptainer only.
@@ -47,7 +56,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        [target.outputs for target in PLAN.targets],
+        [target.stamp for target in PLAN.targets],
 
 
 include: "workflow/rules/train.smk"

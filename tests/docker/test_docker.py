@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from amago2.files import read_json
 from tests.workflow import project
 from workflow.container.image import Image, Job, run_command
-from workflow.dag.fingerprints import read
 from workflow.execute.status import locked_files
 
 pytestmark = pytest.mark.docker
@@ -83,7 +83,7 @@ def built(folder: Path) -> list[Path]:
 
 def record_of_image(folder: Path) -> dict[str, Any]:
     (path,) = built(folder)
-    return read(path)
+    return read_json(path)
 
 
 def python(folder: Path, build_options: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -112,20 +112,20 @@ def without_results(folder: Path) -> Iterator[None]:
 
 def test_a_container_gives_the_bits_of_the_host(trained: Path) -> None:
     in_container = {path.parent.name: bits(path.parent) for path in records(trained)}
-    lock = {read(path)["lock_sha256"] for path in records(trained)}
+    lock = {read_json(path)["lock_sha256"] for path in records(trained)}
     with without_results(trained):
         done = make(trained, "reproduce", "BUDGET=smoke", f"EXPERIMENT={EXPERIMENT}")
         assert done.returncode == 0, done.stdout + done.stderr
         assert {path.parent.name: bits(path.parent) for path in records(trained)} == in_container
-        assert {read(path)["lock_sha256"] for path in records(trained)} == lock
-        assert {read(path)["container_digest"] for path in records(trained)} == {None}
+        assert {read_json(path)["lock_sha256"] for path in records(trained)} == lock
+        assert {read_json(path)["container_digest"] for path in records(trained)} == {None}
     assert in_container
     assert all(len(files) > len(BITS) for files in in_container.values())
 
 
 def test_a_record_names_the_image_that_it_was_made_in(trained: Path) -> None:
     image = record_of_image(trained)
-    digests = {read(path)["container_digest"] for path in records(trained)}
+    digests = {read_json(path)["container_digest"] for path in records(trained)}
     assert digests == {image["content_sha256"]}
     show = ["docker", "image", "inspect", "--format", "{{json .Config}}", image["tag"]]
     config = json.loads(subprocess.run(show, check=True, capture_output=True).stdout)
@@ -208,7 +208,7 @@ def test_an_image_that_was_removed_is_noticed(trained: Path, build_options: str)
     said = python(trained, build_options, "-c", code)
     assert said.stdout.split() == ["True", "False"], said.stderr
     # Built again, from the engine's layers: the same content.
-    before = read(records(trained)[0])["container_digest"]
+    before = read_json(records(trained)[0])["container_digest"]
     done = python(trained, build_options, "-m", "workflow.container.image", "docker")
     assert f"content {before}" in done.stdout, done.stdout + done.stderr
 
@@ -220,13 +220,13 @@ def test_the_same_inputs_give_the_same_content(trained: Path, build_options: str
     try:
         done = python(trained, options, "-m", "workflow.container.image", "docker")
         assert done.returncode == 0, done.stdout + done.stderr
-        (path,) = (path for path in built(trained) if read(path) != first)
-        again = read(path)
+        (path,) = (path for path in built(trained) if read_json(path) != first)
+        again = read_json(path)
         assert again["image"] != first["image"]  # or nothing was built
         assert again["content_sha256"] == first["content_sha256"]
     finally:
         for path in built(trained):
-            if (tag := read(path)["tag"]) != first["tag"]:
+            if (tag := read_json(path)["tag"]) != first["tag"]:
                 subprocess.run(["docker", "rmi", tag], check=True, capture_output=True)
                 path.unlink()
 

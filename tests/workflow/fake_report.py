@@ -1,11 +1,11 @@
-"""A budget's results as if they had been made: figures, tables, receipts, page, manifest."""
+"""Made-up results of a budget: figures, tables, provenance records, page and manifest."""
 
 from pathlib import Path
 
 from tests.workflow.fake_results import ROOT, write_results
 from workflow.config import catalog
-from workflow.dag import manifest
-from workflow.dag.fingerprints import Recipe
+from workflow.dag import manifest, provenance
+from workflow.dag.fingerprints import Fingerprint
 from workflow.render import draw as render
 from workflow.report import page
 
@@ -25,21 +25,19 @@ def make(folder: Path, budget: str = "mini") -> Path:
             render.render(kind, name, budget, results, PARAMS)
             spec = getattr(catalog, kind)(PARAMS, name)
             inputs = [path for path in spec.inputs(results / budget, known) if path.is_file()]
-            _receipt(results / budget, f"{kind}s/{name}", inputs, spec.outputs(results / budget))
+            _record(results / budget, f"{kind}s/{name}", inputs, spec.outputs(results / budget))
     assert page.main(["--budget", budget, "--params", str(PARAMS)]) == 0
     out = results / budget / "report" / "index.html"
-    _receipt(results / budget, "report/report", [], [out])
+    _record(results / budget, "report/report", [], [out])
     assert manifest.main([str(results / budget)]) == 0
     return out.resolve()
 
 
-def _receipt(folder: Path, name: str, inputs: list[Path], outputs: list[Path]) -> None:
+def _record(folder: Path, name: str, inputs: list[Path], outputs: list[Path]) -> None:
     own = [str(path) for path in inputs if not path.is_absolute()]
-    recipe = Recipe(
-        str(folder / "receipts" / f"{name}.json"), "p" * 64, "c" * 64, tuple(own),
-        tuple(map(str, outputs)),
-    )  # fmt: skip
-    recipe.write_receipt()
+    path = provenance.record_path(folder, *name.split("/"))
+    fingerprint = Fingerprint(str(path), "p" * 64, "c" * 64, tuple(own), tuple(map(str, outputs)))
+    provenance.write_record(fingerprint)
 
 
 def _mark_runs(folder: Path) -> None:

@@ -17,8 +17,9 @@ from amago2.files import sums
 from workflow.analysis.tidy import to_csv
 from workflow.config import catalog
 from workflow.config.experiments import Selection
-from workflow.dag import fingerprints as receipts
-from workflow.dag.plan import Dag, Run, plan
+from workflow.dag import fingerprints, provenance
+from workflow.dag.plan import Dag, plan
+from workflow.dag.runs import Run
 from workflow.dvc.add import VersioningError, reason
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,7 +108,7 @@ def copy_all(folder: Path) -> None:
 def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Have this process plan the project in `folder`, as its own Snakemake would."""
     patch.chdir(folder)
-    patch.setattr(receipts, "ROOT", folder)
+    patch.setattr(fingerprints, "ROOT", folder)
     patch.setattr(catalog, "REFERENCE", folder / "workflow" / "reference")
 
 
@@ -177,12 +178,12 @@ def environment() -> dict[str, str]:
 def wanted(**options: str) -> tuple[set[str], set[str]]:
     """Runs to train and targets to make, by name, of the project in the working directory."""
     dag = the_plan(**options)
-    return {run.name for run in dag.pending}, {t.name for t in dag.targets if not t.done}
+    return {run.name for run in dag.pending}, {target.name for target in dag.stale}
 
 
 def the_plan(**options: str) -> Dag:
     """The plan of the project in the working directory, with its code as it is now."""
-    receipts._parse.cache_clear()
+    fingerprints._parse.cache_clear()
     return plan(Selection.parse({"budget": BUDGET} | options))
 
 
@@ -193,17 +194,17 @@ def pretend(**options: str) -> Dag:
     for each in dag.pending:
         finish(each)
     for target in dag.targets:
-        for path in map(Path, target.recipe.outputs):
+        for path in map(Path, target.fingerprint.outputs):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(MADE_UP.get(path.suffix, f"made up: {path.name}\n"))
-        target.recipe.write_receipt()
+        provenance.write_record(target.fingerprint)
     return dag
 
 
 def finish(
-    run: Run, ended: str = "2026-01-01", bulk: Sequence[str] = (), content: bool = True
+    run: Run, ended: str = "2026-01-01", artifacts: Sequence[str] = (), content: bool = True
 ) -> None:
-    """Make up a finished run, with those bulk folders, and their content unless it is there."""
+    """Make up a finished run, with those artifacts, and their content unless it is there."""
     run.folder.mkdir(parents=True, exist_ok=True)
     row = {"split": "train", "rollout": 0, "task": "a", "attempt": -1, "metric": "return"}
     rows = [row | {"step": step, "value": 0.1 * step} for step in (10, 20)]
@@ -212,7 +213,7 @@ def finish(
     (run.folder / "metrics.csv").write_text("step,name,key,value\n10,loss_critic,,1.5\n")
     (run.folder / "compute.csv").write_text("time_s,step,update,name,value\n")
     (run.folder / "config.yaml").write_text(run.config.to_yaml())
-    for name in bulk:
+    for name in artifacts:
         (run.folder / name).mkdir(exist_ok=True)
         if content:
             (run.folder / name / "data").write_text(f"{run.name} {name}")
@@ -221,5 +222,5 @@ def finish(
         "wall_s": 60.0, "cpu_s": 60.0, "env_steps": 520, "updates": 4, "peak_rss_bytes": 2**29,
         "gpu": None,
     }  # fmt: skip
-    sums_of = {f"{name}_sha256": sums(run.folder / name) for name in bulk}
+    sums_of = {f"{name}_sha256": sums(run.folder / name) for name in artifacts}
     run.record.write_text(json.dumps(record | sums_of))

@@ -25,9 +25,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from amago2.errors import ConfigError
-from amago2.files import write_atomically
+from amago2.files import read_json, write_atomically
 from workflow.config.experiments import RUNTIMES
-from workflow.dag.fingerprints import read, value_digest
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = Path("containers") / "built"
@@ -71,8 +70,9 @@ class Image:
     @property
     def digest(self) -> str:
         """12 hexadecimal digits of all that decides its content."""
-        recipe = (ROOT / "containers" / "Containerfile").read_text()
-        return value_digest([recipe, self.lock_sha256, self.options])[:12]
+        containerfile = (ROOT / "containers" / "Containerfile").read_text()
+        text = json.dumps([containerfile, self.lock_sha256, self.options], separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
     def tag(self) -> str:
@@ -128,7 +128,7 @@ def build_command(engine: str, image: Image, commit: str) -> list[str]:
 
 def build(image: Image) -> dict[str, Any]:
     """Build the image unless it is there, and record it; returns the record."""
-    known = read(image.record)
+    known = read_json(image.record)
     if image.runtime == "apptainer" and image.sif.is_file() and known:
         return known
     engine = builder(image.runtime)
@@ -207,7 +207,7 @@ def forget_if_gone(image: Image) -> None:
     if image.runtime == "apptainer":
         there = image.sif.is_file()
     elif image.record.is_file():
-        there = inspect(image.runtime, image.tag) == read(image.record).get("image")
+        there = inspect(image.runtime, image.tag) == read_json(image.record).get("image")
     else:
         return
     if not there:

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from amago2.errors import ConfigError
-from amago2.files import write_atomically
-from workflow.dag.fingerprints import file_digest, read
+from amago2.files import read_json, sha256, write_atomically
 
 NAME = "ro-crate-metadata.json"
 PROFILES = [
@@ -35,7 +34,7 @@ Entity = dict[str, Any]
 
 def crate(results: Path, snakefile: Path = Path("Snakefile")) -> Entity:
     """The metadata. Raises `ConfigError` if nothing is finished there."""
-    records = [read(path) for path in sorted(results.glob("runs/*/*/*/record.json"))]
+    records = [read_json(path) for path in sorted(results.glob("runs/*/*/*/record.json"))]
     if not records:
         raise ConfigError(f"{results}: no finished run here; `make reproduce` first")
     write_atomically(results / snakefile.name, snakefile.read_bytes())
@@ -140,7 +139,7 @@ def _file(path: Path, results: Path) -> Entity:
         "name": path.name,
         "encodingFormat": TYPES.get(path.suffix, "application/octet-stream"),
         "contentSize": str(path.stat().st_size),
-        "sha256": file_digest(path),
+        "sha256": sha256(path),
     }
 
 

@@ -1,121 +1,90 @@
-"""When something was made from what: content, not file times, decides what is made anew.
+"""Fingerprints of targets: digests of everything that decides what a target's files contain.
 
-What is to be made has a *recipe*: its parameters, the code that makes it, the files that it is made
-from. Once made it has a *receipt*: the recipe with the digests of those files and of what came out,
-committed beside the results. It is current while recipe and receipt agree.
-
-    python -m workflow.dag.fingerprints RECIPE      (the last step of each job: write the receipt)
+A target's fingerprint covers its parameters, the code that makes it and its input files. File times
+are no part of it. `workflow.dag.provenance` compares it with what the target was last made from.
 """
 
-import argparse
 import ast
 import hashlib
 import json
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from amago2.files import write_atomically
+from amago2.files import read_json, sha256, write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("amago2", "envs", "workflow")
-UNFOLLOWED = {"amago2.config.schema", "amago2.config.layers"}
-"""Says which parameters are allowed, never what is made of them."""
+NOT_FOLLOWED = {"amago2.config.schema", "amago2.config.layers"}
+"""Modules that say which parameters are allowed, never what is made of them."""
 
 Digests = Mapping[str, str | None]
+"""SHA-256 by path, relative to the project; None for a file that does not exist."""
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What something is made from; paths are relative to the project."""
+class Fingerprint:
+    """What a target is made from and which files it makes; paths are relative to the project."""
 
-    receipt: str
+    provenance: str
+    """Path of its provenance record."""
     parameters: str
-    """Digest of its own parameters' values, so that comments do not count."""
+    """Digest of the parameters' values, so that comments do not count."""
     code: str
-    """Digest of the code that makes it, so that neither comments nor formatting count."""
+    """Digest of the syntax trees, so that neither comments nor formatting count."""
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
-    def is_current(self, known: Digests) -> bool:
-        """Does the receipt agree? `known` are digests of files that need not be read."""
-        made = read(Path(self.receipt))
-        return (
-            made.get("parameters") == self.parameters
-            and made.get("code") == self.code
-            and made.get("inputs") == self._digests(self.inputs, known)
-            and sorted(made.get("outputs", {})) == sorted(self.outputs)
-        )
-
-    def write_receipt(self) -> None:
-        """Say what it was made from and what came out; all outputs must be there."""
-        content = {
-            "parameters": self.parameters,
-            "code": self.code,
-            "inputs": self._digests(self.inputs, {}),
-            "outputs": self._digests(self.outputs, {}),
-        }
-        write_atomically(Path(self.receipt), json.dumps(content, indent=1, sort_keys=True) + "\n")
-
-    def to_json(self, **more: Any) -> str:
-        """For a job that will call `write_receipt`."""
-        return json.dumps(asdict(self) | more, indent=1) + "\n"
+    def write(self, path: Path) -> None:
+        """Write it for the target's job, which runs in another process."""
+        write_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
-    def load(cls, path: Path) -> "Recipe":
-        """What `to_json` wrote."""
-        content = read(path)
-        receipt, parameters, code = (content[key] for key in ("receipt", "parameters", "code"))
-        return cls(receipt, parameters, code, tuple(content["inputs"]), tuple(content["outputs"]))
-
-    @staticmethod
-    def _digests(paths: Iterable[str], known: Digests) -> dict[str, str | None]:
-        return {path: known[path] if path in known else file_digest(Path(path)) for path in paths}
+    def load(cls, path: Path) -> "Fingerprint":
+        """Read what `write` wrote."""
+        content = read_json(path)
+        inputs, outputs = tuple(content["inputs"]), tuple(content["outputs"])
+        return cls(content["provenance"], content["parameters"], content["code"], inputs, outputs)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A JSON mapping; empty if there is none, or none that can be read."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def file_digests(paths: Iterable[str], known: Digests | None = None) -> dict[str, str | None]:
+    """Digests by path; files in `known` are not read."""
+    known = known or {}
+    return {path: known[path] if path in known else file_digest(Path(path)) for path in paths}
 
 
 def file_digest(path: Path) -> str | None:
     """SHA-256 of a file; None if there is no such file."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except (FileNotFoundError, IsADirectoryError):
         return None
 
 
 def value_digest(value: Any) -> str:
-    """SHA-256 of a JSON value, whatever the order of its keys."""
+    """SHA-256 of a JSON value; the order of keys does not matter."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def code_digest(*modules: str) -> str:
-    """SHA-256 of what the modules say, and all modules of this project that they import."""
-    found: dict[str, str] = {}
+    """SHA-256 of the modules' syntax trees and of all modules of this project that they import."""
+    digests: dict[str, str] = {}
     left = list(modules)
     while left:
         module = left.pop()
-        if module in found or (path := _source(module)) is None:
+        if module in digests or (path := _source(module)) is None:
             continue
-        found[module], imported = _parse(path)
+        digests[module], imported = _parse(path)
         left += imported
-    return value_digest(found)
+    return value_digest(digests)
 
 
 def _source(module: str) -> Path | None:
-    """The module's file, if it is one of this project and not an empty package."""
-    if module in UNFOLLOWED or module.split(".")[0] not in PACKAGES:
+    """The module's file, if it belongs to this project and is to be followed."""
+    if module in NOT_FOLLOWED or module.split(".")[0] not in PACKAGES:
         return None
     path = ROOT / module.replace(".", "/")
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
@@ -126,7 +95,7 @@ def _source(module: str) -> Path | None:
 
 @cache
 def _parse(path: Path) -> tuple[str, list[str]]:
-    """Digest of the syntax tree, and all that it imports."""
+    """Digest of the syntax tree, and the names of everything that it imports."""
     tree = ast.parse(path.read_bytes())
     imported = []
     for node in ast.walk(tree):
@@ -135,22 +104,3 @@ def _parse(path: Path) -> tuple[str, list[str]]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.dag.fingerprints", description=__doc__
-    )
-    parser.add_argument("recipe", type=Path)
-    recipe = Recipe.load(parser.parse_args(arguments).recipe)
-    missing = [path for path in recipe.outputs if not Path(path).is_file()]
-    if missing:
-        print(f"{missing[0]}: was not made", file=sys.stderr)
-        return 1
-    recipe.write_receipt()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,9 +1,9 @@
-"""Digests of everything that a budget made, and of all that each was made from.
+"""The manifest: digests of everything that a budget made, and of what each file was made from.
 
     python -m workflow.dag.manifest results/<budget>
 
-Gathers the receipts into `results/<budget>/manifest.json`: by kind and name, the SHA-256 of every
-output and input, and of the parameters and the code. `workflow.execute.verify` checks it.
+Gathers the provenance records into `results/<budget>/manifest.json`: by kind and name, the SHA-256
+of every output and input, of the parameters and of the code. `workflow.execute.verify` checks it.
 """
 
 import argparse
@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from amago2.files import write_atomically
-from workflow.dag.fingerprints import read
+from amago2.files import read_json, write_atomically
+from workflow.dag.provenance import FOLDER
 
 
-def manifest(folder: Path) -> dict[str, Any]:
-    """The content, from the receipts below `folder` except the manifest's own."""
-    receipts = folder / "receipts"
-    paths = sorted(path for path in receipts.glob("*/*.json") if path.parent.name != "manifest")
-    made = {str(path.relative_to(receipts).with_suffix("")): read(path) for path in paths}
-    return {"budget": folder.name, "made": made}
+def manifest(results: Path) -> dict[str, Any]:
+    """Gather all provenance records of `results/<budget>` but the manifest's own."""
+    folder = results / FOLDER
+    paths = sorted(path for path in folder.glob("*/*.json") if path.parent.name != "manifest")
+    made = {str(path.relative_to(folder).with_suffix("")): read_json(path) for path in paths}
+    return {"budget": results.name, "made": made}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

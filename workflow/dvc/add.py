@@ -1,6 +1,6 @@
 """Give the bulk of finished runs to DVC, all in one call, and push it to the default remote.
 
-    python -m workflow.dvc.add results/<budget> RECIPE
+    python -m workflow.dvc.add results/<budget> FINGERPRINT
 
 A run's checkpoint and replay get a pointer each beside them (`checkpoint.dvc`, `replay.dvc`), so
 that each can be pulled alone; the recipe names those that there should be.
@@ -19,11 +19,10 @@ from typing import Any
 
 from amago2.config.layers import read_yaml
 from amago2.errors import ConfigError
-from amago2.files import write_atomically
-from workflow.dag.fingerprints import Recipe, file_digest, read
+from amago2.files import read_json, sha256, write_atomically
+from workflow.dag.fingerprints import Fingerprint
+from workflow.dag.runs import ARTIFACTS
 
-BULK = ("checkpoint", "replay")
-"""A run's folders that DVC versions."""
 REMEDIES = {
     "Unable to locate credentials": "give the remote its credentials, docs/versions.md says how",
     "Forbidden": "the remote refuses these credentials",
@@ -50,7 +49,7 @@ def version(results: Path, wanted: Collection[str]) -> Versions:
     """
     listing = results / "versioned.json"
     records = sorted(results.glob("runs/*/*/*/record.json"))
-    before = read(listing)
+    before = read_json(listing)
     new = [
         bulk
         for record in records
@@ -79,15 +78,15 @@ def unversioned(record: Path, listed: Mapping[str, Any]) -> list[str]:
 
     A record other than the one listed tells of new bulk, without reading any of it.
     """
-    same = listed.get("record") == file_digest(record)
-    bulk = [record.parent / name for name in BULK]
+    same = listed.get("record") == sha256(record)
+    bulk = [record.parent / name for name in ARTIFACTS]
     return [str(path) for path in bulk if path.is_dir() and not (same and _pointer(path))]
 
 
 def state(record: Path) -> dict[str, str | None]:
     """Digest of the record, and what each pointer names; None where there is no pointer."""
-    named = {name: _pointer(record.parent / name) for name in BULK}
-    return {"record": file_digest(record), **named}
+    named = {name: _pointer(record.parent / name) for name in ARTIFACTS}
+    return {"record": sha256(record), **named}
 
 
 def _pointer(bulk: Path) -> str | None:
@@ -138,10 +137,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m workflow.dvc.add", description=__doc__)
     parser.add_argument("results", type=Path)
-    parser.add_argument("recipe", type=Path)
+    parser.add_argument("fingerprint", type=Path)
     given = parser.parse_args(arguments)
     try:
-        versions = version(given.results, Recipe.load(given.recipe).inputs)
+        versions = version(given.results, Fingerprint.load(given.fingerprint).inputs)
     except (VersioningError, ConfigError) as error:
         print(f"{given.results}: bulk is not versioned: {error}", file=sys.stderr)
         return 1

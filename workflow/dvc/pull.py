@@ -18,9 +18,9 @@ from pathlib import Path
 
 from amago2.config.layers import read_yaml
 from amago2.errors import ConfigError, RunError
-from amago2.files import check_part
-from workflow.dag.fingerprints import read
-from workflow.dvc.add import BULK, VersioningError, default_remote, dvc, require_repository
+from amago2.files import check_part, read_json
+from workflow.dag.runs import ARTIFACTS
+from workflow.dvc.add import VersioningError, default_remote, dvc, require_repository
 
 ABSENT = ("Checkout failed", "No such file", "Not Found")
 """What DVC says of objects that the remote has not got."""
@@ -43,7 +43,7 @@ def pull(runs: Sequence[Path], parts: Sequence[str]) -> None:
         if damaged := _discard_damaged(folders):
             _fetch(damaged)
             for folder in damaged:
-                check_part(folder.parent, folder.name, read(folder.parent / "record.json"))
+                check_part(folder.parent, folder.name, read_json(folder.parent / "record.json"))
     except (VersioningError, RunError):
         _discard_damaged(folders)
         raise
@@ -94,7 +94,7 @@ def _discard_damaged(folders: Sequence[Path]) -> list[Path]:
 
 def _whole(folder: Path) -> bool:
     try:
-        check_part(folder.parent, folder.name, read(folder.parent / "record.json"))
+        check_part(folder.parent, folder.name, read_json(folder.parent / "record.json"))
     except RunError:
         return False
     return True
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--replay", action="store_true", help="its replay too")
     given = parser.parse_args(arguments)
     try:
-        pull(given.runs, BULK if given.replay else BULK[:1])
+        pull(given.runs, ARTIFACTS if given.replay else ARTIFACTS[:1])
     except ConfigError as error:
         print(f"pull: {error}", file=sys.stderr)
         return 2

@@ -1,6 +1,6 @@
 """What DVC is told of a budget's results: `results/<budget>/dvc.yaml`.
 
-    python -m workflow.dvc.results_file RECIPE
+    python -m workflow.dvc.results_file FINGERPRINT
 
 Metrics, plots and one artifact for each versioned checkpoint. It lies beside the results, so that
 DVC sees budgets that have results and misses none that have not.
@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from amago2.files import write_atomically
-from workflow.dag.fingerprints import Recipe, read
+from amago2.files import read_json, write_atomically
+from workflow.dag.fingerprints import Fingerprint
 
 
 def describe(results: Path, plots: Sequence[Path], versions: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,11 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m workflow.dvc.results_file", description=__doc__
     )
-    parser.add_argument("recipe", type=Path)
-    recipe = Recipe.load(parser.parse_args(arguments).recipe)
-    listing, *plots = map(Path, recipe.inputs)
-    (target,) = map(Path, recipe.outputs)
-    content = describe(target.parent, plots, read(listing))
+    parser.add_argument("fingerprint", type=Path)
+    fingerprint = Fingerprint.load(parser.parse_args(arguments).fingerprint)
+    listing, *plots = map(Path, fingerprint.inputs)
+    (target,) = map(Path, fingerprint.outputs)
+    content = describe(target.parent, plots, read_json(listing))
     head = "# Made by workflow/dvc/results_file.py; not edited by hand.\n"
     write_atomically(target, head + yaml.safe_dump(content, sort_keys=False, width=1000))
     return 0

@@ -18,10 +18,10 @@ from amago2.config.schema import (
     ImageEncoderConfig,
     RunConfig,
 )
+from amago2.files import read_json
 from amago2.memory import learner_bytes
 from workflow.baselines.config import BaselineConfig, PpoGruConfig, SacConfig
-from workflow.dag.fingerprints import read
-from workflow.dag.plan import Run
+from workflow.dag.runs import Run
 from workflow.estimate.hardware import Accelerator, Hardware, Kernel, load
 
 INPUTS, ACTIONS, SIDE, TOKENS = 40, 12, 64, 9
@@ -176,7 +176,7 @@ def correction(runs: Iterable[Run], kernel: Kernel | None = None) -> dict[str, f
     ratios: dict[str, list[float]] = {"cpu": [], "cuda": []}
     for run in runs:
         clock = "cpu_s" if run.config.device == "cpu" else "wall_s"
-        if run.finished and (took := read(run.record).get(clock)):
+        if run.finished and (took := read_json(run.record).get(clock)):
             whole = float(took) + hardware().processor.start_s
             ratios[run.config.device].append(whole / guess_s(run.config))
     found = {device: statistics.median(each) for device, each in ratios.items() if each}

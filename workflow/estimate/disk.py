@@ -17,7 +17,7 @@ from amago2.config.schema import (
     ImageEncoderConfig,
     RunConfig,
 )
-from workflow.dag.plan import Run
+from workflow.dag.runs import Run
 
 STEP_BYTES = {
     "envs.popgym": 7.0,

@@ -16,7 +16,8 @@ from rich.table import Table
 
 from amago2.errors import ConfigError
 from workflow.config.experiments import RUNTIMES, Selection
-from workflow.dag.plan import Dag, Run, plan
+from workflow.dag.plan import Dag, plan
+from workflow.dag.runs import Run
 from workflow.estimate import compute as cost
 from workflow.estimate import disk, durations
 from workflow.estimate.hardware import Kernel, calibrate, cores
@@ -113,7 +114,7 @@ def show(dag: Dag, console: Console) -> None:
         counts = (total.runs, total.done, total.runs - total.done)
         sizes = (short(total.env_steps), short(total.updates), f"{short(total.disk.total)}B")
         table.add_row(name, *map(str, counts), *sizes, _time(total))
-    stale = sum(not target.done for target in dag.targets)
+    stale = len(dag.stale)
     drawing = drawing_s(stale, kernel)
     table.add_row(f"{stale} tables, figures, lists", *[""] * 6, duration(drawing))
     console.print(table)
@@ -144,7 +145,7 @@ def forecast(dag: Dag) -> durations.Forecast | None:
         return None
     kernel = calibrate()
     _, total = rows(dag, kernel)[-1]
-    stale = sum(not target.done for target in dag.targets)
+    stale = len(dag.stale)
     return durations.Forecast(len(dag.pending), stale, total.cpu_s + drawing_s(stale, kernel))
 
 

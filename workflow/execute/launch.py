@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from amago2.errors import ConfigError, RunError
-from amago2.files import write_atomically
+from amago2.files import read_json, write_atomically
 from workflow.baselines.config import load_run, trainer
 from workflow.container import image as container
-from workflow.dag.fingerprints import read
 from workflow.estimate import compute as cost
 from workflow.execute import gpus as devices
 
@@ -76,7 +75,7 @@ def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -
     """
     config = load_run(settings)
     lock = _lock(settings.with_suffix(".lock"))
-    image = read(image_record) if image_record else {}
+    image = read_json(image_record) if image_record else {}
     if image_record and not image:
         raise RunError(f"{image_record}: there is no such image; `make reproduce` builds it")
     notes = settings.with_suffix(".provenance.json")

@@ -63,7 +63,7 @@ def reproduce(selection: Selection, profile: str = "") -> int:
     with alone():
         end_leftovers()
         dag = plan(selection)
-        if all(target.done for target in dag.targets):
+        if not dag.stale:
             print("nothing to do: every run, table and figure is up to date")
             tell_dvc()
             say_where(dag)
@@ -73,6 +73,7 @@ def reproduce(selection: Selection, profile: str = "") -> int:
         check_drawing()
         unlock(selection)
         planned = None if profile else forecast(dag)
+        dag.write()
         progress = Progress(dag)
         log = dag.results / ".logs" / time.strftime("snakemake-%Y%m%d-%H%M%S.log")
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -303,7 +304,7 @@ def say_what_failed(dag: Dag, progress: Progress, log: Path) -> None:
     jobs += [
         (f"{target.kind} {target.name}", target.log)
         for target in progress.targets
-        if not progress.is_made(target)
+        if not target.stamp.exists()
     ]
     failed = [job for job in jobs if _since(job[1], progress.began)]
     for name, path in failed or [("snakemake", log)]:

@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from amago2.errors import ConfigError
+from amago2.files import read_json
 from workflow.config.experiments import Selection
-from workflow.dag.fingerprints import read
-from workflow.dag.plan import Dag, Run, Target, plan
+from workflow.dag.plan import Dag, plan
+from workflow.dag.runs import Run
 from workflow.estimate import compute as cost
 from workflow.estimate.hardware import cores
 from workflow.estimate.plan import TARGET_S, arguments_parser, duration, short
@@ -65,7 +66,7 @@ class Progress:
         self.since = self.began if since is None else since
         self.total = sum(run.selected for run in dag.runs.values())
         self.runs = dag.pending
-        self.targets = [target for target in dag.targets if not target.done]
+        self.targets = dag.stale
         correction = cost.correction(dag.runs.values())
         self.weights = {
             run.name: cost.guess_s(run.config) * correction.get(run.config.device, 1)
@@ -84,7 +85,7 @@ class Progress:
             shown = ", ".join(f"{label(t.run)} {t.done:.0%}" for t in training[:4])
             more = ", ..." if len(training) > 4 else ""
             parts[0] += f", {len(training)} training ({shown}{more})"
-        made = sum(self.is_made(target) for target in self.targets)
+        made = sum(target.stamp.exists() for target in self.targets)
         if made:
             parts.append(f"tables, figures {made}/{len(self.targets)}")
         left = self._left_s(trained, training, made, elapsed)
@@ -94,7 +95,7 @@ class Progress:
         """Runs that have an unfinished state and a process that works on it."""
         locked = locked_files()
         for run in self.runs:
-            state = read(run.scratch / "progress.json")
+            state = read_json(run.scratch / "progress.json")
             if state and not run.record.is_file() and self._alive(run, locked):
                 yield Training(run, float(state.get("done", 0)), state)
 
@@ -108,11 +109,6 @@ class Progress:
             sign = (run.scratch / "progress.json").stat().st_mtime
             return sign > max(self.since, time.time() - ALIVE_S)
         return False
-
-    def is_made(self, target: Target) -> bool:
-        """Was it made since this began?"""
-        receipt = Path(target.recipe.receipt)
-        return receipt.is_file() and receipt.stat().st_mtime >= self.began
 
     def _left_s(
         self, trained: list[Run], training: list[Training], made: int, elapsed: float
@@ -168,7 +164,7 @@ def show(dag: Dag, console: Console) -> None:
             table.add_row(
                 label(run), str(each.state["phase"]), f"{each.done:.0%}", *counts, *speeds, rest
             )
-        elif state := read(run.scratch / "progress.json"):
+        elif state := read_json(run.scratch / "progress.json"):
             table.add_row(label(run), "interrupted", f"{state.get('done', 0):.0%}")
     if table.row_count:
         console.print(table)

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from amago2.errors import ConfigError
-from workflow.dag.fingerprints import file_digest, read
+from amago2.files import read_json
+from workflow.dag.fingerprints import file_digest
 
 DRAWN = ("tables", "figures", "report")
 """Kinds that are made anew, in the order in which they can be."""
@@ -24,7 +25,7 @@ Say = Callable[[str], None]
 def verify(budget: str, results: Path, params: Path, say: Say = print) -> list[str]:
     """Sentences on what differs; none if nothing does. Raises `ConfigError` without a manifest."""
     path = results / budget / "manifest.json"
-    made = read(path).get("made")
+    made = read_json(path).get("made")
     if not isinstance(made, dict):
         raise ConfigError(f"{path}: no such manifest; `make reproduce BUDGET={budget}` makes it")
     outputs = {file: sha for entry in made.values() for file, sha in entry["outputs"].items()}
@@ -54,8 +55,8 @@ def _below(file: str, results: Path, budget: str) -> Path:
 
 
 def _copy_sources(source: Path, target: Path) -> None:
-    """What pictures, tables and the page are made from: tidy tables, and receipts as lineage."""
-    for part in ("tables/data", "receipts"):
+    """Copy what is drawn: tidy tables, and provenance records, which the report shows."""
+    for part in ("tables/data", "provenance"):
         if (source / part).is_dir():
             shutil.copytree(source / part, target / part)
 

@@ -1,4 +1,4 @@
-"""What each figure and table was made from: receipts, and the runs behind the tidy tables."""
+"""What each figure and table was made from, and the runs behind the tidy tables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from amago2.config.schema import RunConfig
-from workflow.dag import fingerprints as receipts
+from amago2.files import read_json
+from workflow.dag.provenance import record_path
 
 TRAINING_VERSION = int(RunConfig.model_fields["training_version"].default)
 _SHOWN = {
@@ -66,8 +67,8 @@ def _marked(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def lineage(kind: str, name: str, folder: Path, runs: Runs) -> dict[str, Any] | None:
-    """What `kind`/`name` was made from; None without a receipt."""
-    made = receipts.read(folder / "receipts" / kind / f"{name}.json")
+    """What `kind`/`name` was made from; None without a provenance record."""
+    made = read_json(record_path(folder, kind, name))
     if not made:
         return None
     sources = [_source(path, digest, runs) for path, digest in made["inputs"].items()]

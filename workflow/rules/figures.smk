@@ -7,22 +7,23 @@ for figure in PLAN.of("figures"):
         name:
             figure.name
         input:
-            gate=figure.gate,
-            waits=figure.waits,
-            uses=ancient(figure.uses),
+            ancient(figure.needs),
         output:
-            figure.outputs,
+            touch(figure.stamp),
         log:
             figure.log,
         localrule: True
         params:
             name=figure.name,
             budget=PLAN.selection.budget,
+            fingerprint=figure.fingerprint_file,
+            provenance=figure.provenance,
         shell:
-            "(python -m workflow.render.draw figure {params.name} --budget {params.budget}"
-            " && python -m workflow.dag.fingerprints {input.gate}) > {log} 2>&1"
+            recorded(
+                "python -m workflow.render.draw figure {params.name} --budget {params.budget}"
+            )
 
 
 rule figures:
     input:
-        [figure.outputs for figure in PLAN.of("figures")],
+        [figure.stamp for figure in PLAN.of("figures")],

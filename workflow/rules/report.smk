@@ -1,39 +1,37 @@
-# The page that a person reads, and the digests of all that was made.
+# The page that a person reads, and the digests of everything that was made.
 
 
 for report in PLAN.of("report"):
 
     rule report:
         input:
-            gate=report.gate,
-            waits=report.waits,
-            uses=ancient(report.uses),
+            ancient(report.needs),
         output:
-            report.outputs,
+            touch(report.stamp),
         log:
             report.log,
         localrule: True
         params:
             budget=PLAN.selection.budget,
+            fingerprint=report.fingerprint_file,
+            provenance=report.provenance,
         shell:
-            "(python -m workflow.report.page --budget {params.budget}"
-            " && python -m workflow.dag.fingerprints {input.gate}) > {log} 2>&1"
+            recorded("python -m workflow.report.page --budget {params.budget}")
 
 
 for manifest in PLAN.of("manifest"):
 
     rule manifest:
         input:
-            gate=manifest.gate,
-            waits=manifest.waits,
-            uses=ancient(manifest.uses),
+            ancient(manifest.needs),
         output:
-            manifest.outputs,
+            touch(manifest.stamp),
         log:
             manifest.log,
         localrule: True
         params:
             folder=PLAN.results,
+            fingerprint=manifest.fingerprint_file,
+            provenance=manifest.provenance,
         shell:
-            "(python -m workflow.dag.manifest {params.folder}"
-            " && python -m workflow.dag.fingerprints {input.gate}) > {log} 2>&1"
+            recorded("python -m workflow.dag.manifest {params.folder}")

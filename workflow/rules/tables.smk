@@ -7,26 +7,29 @@ for data in PLAN.of("data"):
         name:
             f"data_{data.name}"
         input:
-            gate=data.gate,
-            listing=ancient(PLAN.listing(data.name)),
-            waits=data.waits,
-            uses=ancient(data.uses),
+            ancient(data.needs),
         output:
-            data.outputs,
+            touch(data.stamp),
         log:
             data.log,
         localrule: True
         params:
             results=PLAN.results,
             name=data.name,
+            listing=PLAN.listing(data.name),
             scores=data.names_in("metrics"),
+            fingerprint=data.fingerprint_file,
+            provenance=data.provenance,
         shell:
-            "(cp {input.listing} {params.results}/experiments/{params.name}.json"
-            " && python -m workflow.analysis.tidy"
-            " --experiment-file {params.results}/experiments/{params.name}.json"
-            " --out {params.results}/tables/data"
-            " && python -m workflow.analysis.final_scores {params.results} {params.name} {params.scores}"
-            " && python -m workflow.dag.fingerprints {input.gate}) > {log} 2>&1"
+            recorded(
+                "mkdir -p {params.results}/experiments"
+                " && cp {params.listing} {params.results}/experiments/{params.name}.json"
+                " && python -m workflow.analysis.tidy"
+                " --experiment-file {params.results}/experiments/{params.name}.json"
+                " --out {params.results}/tables/data"
+                " && python -m workflow.analysis.final_scores"
+                " {params.results} {params.name} {params.scores}"
+            )
 
 
 for data in PLAN.of("computed"):
@@ -35,45 +38,47 @@ for data in PLAN.of("computed"):
         name:
             f"data_{data.name}"
         input:
-            gate=data.gate,
+            ancient(data.needs),
         output:
-            table=data.recipe.outputs[0],
-            receipt=data.recipe.receipt,
+            touch(data.stamp),
         log:
             data.log,
         localrule: True
         params:
             module=COMPUTED[data.name],
+            table=data.fingerprint.outputs[0],
+            fingerprint=data.fingerprint_file,
+            provenance=data.provenance,
         shell:
-            "(python -m workflow.{params.module} --out {output.table}"
-            " && python -m workflow.dag.fingerprints {input.gate}) > {log} 2>&1"
+            recorded("python -m workflow.{params.module} --out {params.table}")
 
 
 # A table that has a figure of its name is `snakemake table_<name>`.
-DRAWN = {figure.name for figure in PLAN.of("figures")}
+FIGURE_NAMES = {figure.name for figure in PLAN.of("figures")}
 
 for table in PLAN.of("tables"):
 
     rule:
         name:
-            table.name if table.name not in DRAWN else f"table_{table.name}"
+            table.name if table.name not in FIGURE_NAMES else f"table_{table.name}"
         input:
-            gate=table.gate,
-            waits=table.waits,
-            uses=ancient(table.uses),
+            ancient(table.needs),
         output:
-            table.outputs,
+            touch(table.stamp),
         log:
             table.log,
         localrule: True
         params:
             name=table.name,
             budget=PLAN.selection.budget,
+            fingerprint=table.fingerprint_file,
+            provenance=table.provenance,
         shell:
-            "(python -m workflow.render.draw table {params.name} --budget {params.budget}"
-            " && python -m workflow.dag.fingerprints {input.gate}) > {log} 2>&1"
+            recorded(
+                "python -m workflow.render.draw table {params.name} --budget {params.budget}"
+            )
 
 
 rule tables:
     input:
-        [table.outputs for table in PLAN.of("tables")],
+        [table.stamp for table in PLAN.of("tables")],

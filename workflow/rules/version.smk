@@ -1,43 +1,39 @@
-# One DVC call for the bulk of all runs, once they are finished. Local, since the cache is.
+# One DVC call for the artifacts of all runs, once they are finished. Local, as DVC's cache is.
 
 
 for version in PLAN.of("version"):
 
-    localrules:
-        version,
-
     rule version:
         input:
-            gate=version.gate,
-            waits=version.waits,
-            uses=ancient(version.uses),
+            ancient(version.needs),
         output:
-            version.outputs,
+            touch(version.stamp),
         log:
             version.log,
+        localrule: True
         params:
             folder=PLAN.results,
+            fingerprint=version.fingerprint_file,
+            provenance=version.provenance,
         shell:
-            "(python -m workflow.dvc.add {params.folder} {input.gate}"
-            " && python -m workflow.dag.fingerprints {input.gate})"
-            " > {log} 2>&1"
+            recorded("python -m workflow.dvc.add {params.folder} {params.fingerprint}")
 
 
-# What DVC is told of metrics, plots and artifacts, once they are there.
+# The metrics, plots and artifacts that DVC shows.
 
 
-for described in PLAN.of("describe"):
+for description in PLAN.of("describe"):
 
     rule describe:
         input:
-            gate=described.gate,
-            waits=described.waits,
-            uses=ancient(described.uses),
+            ancient(description.needs),
         output:
-            described.outputs,
+            touch(description.stamp),
         log:
-            described.log,
+            description.log,
         localrule: True
+        params:
+            fingerprint=description.fingerprint_file,
+            provenance=description.provenance,
         shell:
-            "(python -m workflow.dvc.results_file {input.gate} && python -m workflow.dag.fingerprints {input.gate})"
-            " > {log} 2>&1"
+            recorded("python -m workflow.dvc.results_file {params.fingerprint}")

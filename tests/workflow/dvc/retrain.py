@@ -10,11 +10,11 @@ from pathlib import Path
 
 from amago2.training.checkpoint import publish
 from tests.workflow import project
-from workflow.dvc.add import BULK
+from workflow.dag.runs import ARTIFACTS
 
 project.dvc("config", "cache.type", sys.argv[1])
 run = next(iter(project.the_plan().runs.values()))
-folders = [run.folder / name for name in BULK]
+folders = [run.folder / name for name in ARTIFACTS]
 project.dvc("add", *map(str, folders))
 pointers = {folder: Path(f"{folder}.dvc").read_bytes() for folder in folders}
 for folder in folders:

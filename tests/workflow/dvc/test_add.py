@@ -1,4 +1,4 @@
-"""The bulk of runs under DVC: a pointer each, made once, pullable alone."""
+"""The artifacts of runs under DVC: a pointer each, made once, pullable alone."""
 
 import json
 import shutil
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.workflow import project
-from workflow.dag.fingerprints import Recipe
-from workflow.dag.plan import Run
+from workflow.dag.fingerprints import Fingerprint
+from workflow.dag.runs import ARTIFACTS, Run
 from workflow.dvc import add as version
 from workflow.dvc import results_file as describe
 
@@ -19,11 +19,11 @@ DVC = version.dvc
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with three finished runs and their bulk."""
+    """A project with three finished runs and their artifacts."""
     folder = project.copy_project(tmp_path / "project")
     project.enter(folder, monkeypatch)
     for run in runs():
-        project.finish(run, bulk=version.BULK)
+        project.finish(run, artifacts=ARTIFACTS)
     return folder
 
 
@@ -37,12 +37,12 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(version, "dvc", lambda *words, check=True: project.dvc(*words))
 
 
-def recipe() -> Path:
-    """The recipe of what DVC is to version, as Snakemake's job gets it."""
+def fingerprint_file() -> Path:
+    """The fingerprint of what DVC is to version, as Snakemake's job gets it."""
     dag = project.the_plan()
     dag.write()
     (target,) = dag.of("version")
-    return target.gate
+    return target.fingerprint_file
 
 
 def cached(repository: Path) -> set[str]:
@@ -52,7 +52,7 @@ def cached(repository: Path) -> set[str]:
 
 
 def version_all() -> version.Versions:
-    return version.version(RESULTS, Recipe.load(recipe()).inputs)
+    return version.version(RESULTS, Fingerprint.load(fingerprint_file()).inputs)
 
 
 @pytest.fixture
@@ -87,8 +87,8 @@ def test_all_runs_in_one_call_and_each_can_be_pulled_alone(
     shutil.rmtree(".dvc/cache")
     first, second, _ = runs()
     for run in (first, second):
-        for bulk in version.BULK:
-            shutil.rmtree(run.folder / bulk)
+        for name in ARTIFACTS:
+            shutil.rmtree(run.folder / name)
     project.dvc("pull", str(first.folder / "checkpoint.dvc"))
     assert (first.folder / "checkpoint" / "data").read_text() == f"{first.name} checkpoint"
     assert not (first.folder / "replay").exists()
@@ -101,7 +101,7 @@ def test_a_run_trained_again_to_the_same_bits_keeps_its_pointers(repository: Pat
     run = runs()[0]
     pointers = [pointer.read_bytes() for pointer in run.pointers]
     shutil.rmtree(run.folder / "checkpoint")
-    project.finish(run, ended="2026-02-02", bulk=version.BULK)
+    project.finish(run, ended="2026-02-02", artifacts=ARTIFACTS)
     after = version_all()
     assert [pointer.read_bytes() for pointer in run.pointers] == pointers
     assert before[run.name]["record"] != after[run.name]["record"]
@@ -113,20 +113,20 @@ def test_a_run_trained_again_to_the_same_bits_keeps_its_pointers(repository: Pat
 def test_a_run_trained_again_to_other_bits_gets_new_ones(repository: Path) -> None:
     before = version_all()
     run = runs()[0]
-    project.finish(run, ended="2026-02-02", bulk=version.BULK)
+    project.finish(run, ended="2026-02-02", artifacts=ARTIFACTS)
     (run.folder / "replay" / "data").write_text("other")
     after = version_all()
     assert after[run.name]["replay"] != before[run.name]["replay"]
     assert after[run.name]["checkpoint"] == before[run.name]["checkpoint"]
 
 
-def test_bulk_that_was_not_pulled_keeps_its_pointers(
+def test_artifacts_that_was_not_pulled_keeps_its_pointers(
     repository: Path, calls: list[tuple[str, ...]]
 ) -> None:
     before = version_all()
     for run in runs():
-        for bulk in version.BULK:
-            shutil.rmtree(run.folder / bulk)
+        for name in ARTIFACTS:
+            shutil.rmtree(run.folder / name)
     Path("results/micro/versioned.json").unlink()
     calls.clear()
     assert version_all() == before
@@ -149,10 +149,10 @@ def test_replay_can_be_left_out(repository: Path) -> None:
 def test_what_dvc_shows(repository: Path) -> None:
     project.pretend()
     for run in project.the_plan().runs.values():
-        project.finish(run, bulk=version.BULK)
+        project.finish(run, artifacts=ARTIFACTS)
     version_all()
     (target,) = (target for target in project.the_plan().targets if target.kind == "describe")
-    assert describe.main([str(target.gate)]) == 0
+    assert describe.main([str(target.fingerprint_file)]) == 0
     scores = sorted(RESULTS.glob("metrics/*.json"))
     for path in scores:
         path.write_text('{"ind_actor_ind_critic": 0.5, "dep_actor_dep_critic": 0.25}')
@@ -201,7 +201,7 @@ def test_what_goes_wrong_is_said_in_a_sentence(
     monkeypatch.setattr(version, "dvc", DVC)
     blocked = repository / ".dvc-storage"
     blocked.write_text("a file where the remote's folder should be")
-    assert version.main([str(RESULTS), str(recipe())]) == 1
+    assert version.main([str(RESULTS), str(fingerprint_file())]) == 1
     said = capsys.readouterr().err
     assert said.startswith("results/micro: bulk is not versioned: dvc push failed: ")
     assert "no reason given" not in said
@@ -209,10 +209,10 @@ def test_what_goes_wrong_is_said_in_a_sentence(
     assert said.count("\n") == 1
     assert not Path("results/micro/versioned.json").exists()
     blocked.unlink()
-    assert version.main([str(RESULTS), str(recipe())]) == 0  # the next try succeeds
+    assert version.main([str(RESULTS), str(fingerprint_file())]) == 0  # the next try succeeds
 
     shutil.rmtree(".dvc")
     Path("results/micro/versioned.json").unlink()
-    assert version.main([str(RESULTS), str(recipe())]) == 1
+    assert version.main([str(RESULTS), str(fingerprint_file())]) == 1
     said = capsys.readouterr().err
     assert "there is no .dvc in this folder; `dvc init` makes one" in said

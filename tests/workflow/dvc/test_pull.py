@@ -13,8 +13,9 @@ import pytest
 
 from tests.workflow import project
 from tests.workflow.project import wanted
-from workflow.dag.fingerprints import Recipe
-from workflow.dag.plan import Run
+from workflow.dag import provenance
+from workflow.dag.fingerprints import Fingerprint
+from workflow.dag.runs import ARTIFACTS, Run
 from workflow.dvc import add as version
 from workflow.dvc import pull
 
@@ -39,12 +40,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         project.enter(folder, patch)
         patch.setattr(version, "dvc", lambda *words, check=True: project.dvc(*words))
         for run in project.the_plan().runs.values():
-            for name in version.BULK:
+            for name in ARTIFACTS:
                 (run.folder / name).mkdir(parents=True)
                 (run.folder / name / "data").write_bytes(f"{run.name} {name}".encode() * 20)
             if run.config.benchmark == "popgym":
                 (run.folder / "checkpoint" / "big").write_bytes(run.name.encode() * (BIG // 40))
-            project.finish(run, bulk=version.BULK, content=False)
+            project.finish(run, artifacts=ARTIFACTS, content=False)
         project.pretend()
         make_version()
     project.commit(folder)
@@ -58,8 +59,8 @@ def make_version() -> None:
         dag.write()
         (target,) = dag.of(kind)
         if kind == "version":
-            version.version(RESULTS, Recipe.load(target.gate).inputs)
-        project.the_plan().of(kind)[0].recipe.write_receipt()
+            version.version(RESULTS, Fingerprint.load(target.fingerprint_file).inputs)
+        provenance.write_record(project.the_plan().of(kind)[0].fingerprint)
     version.record_stage()
 
 
@@ -245,10 +246,10 @@ def test_an_older_commit_is_consistent(clone: Path) -> None:
     path.write_text(before + "learner: {learning_rate: 2.0e-3}\n")
     (name,) = wanted()[0]
     run = project.the_plan().runs[name]
-    for part in version.BULK:
+    for part in ARTIFACTS:
         (run.folder / part).mkdir(parents=True)
         (run.folder / part / "data").write_text(f"newer {part}")
-    project.finish(run, bulk=version.BULK, content=False)
+    project.finish(run, artifacts=ARTIFACTS, content=False)
     project.pretend()
     make_version()
     assert wanted() == NOTHING
@@ -277,7 +278,7 @@ def test_branches_that_added_other_runs_merge(clone: Path) -> None:
         for run in project.the_plan().pending:
             (run.folder / "checkpoint").mkdir(parents=True)
             (run.folder / "checkpoint" / "data").write_text(run.name)
-            project.finish(run, bulk=["checkpoint"], content=False)
+            project.finish(run, artifacts=["checkpoint"], content=False)
         project.pretend()
         make_version()
         project.commit(clone)

@@ -16,8 +16,8 @@ import pytest
 from amago2.training.agent_trainer import train
 from tests.amago2.toy import small
 from tests.workflow import project
-from workflow.dag.fingerprints import Recipe
-from workflow.dag.plan import Run
+from workflow.dag.fingerprints import Fingerprint
+from workflow.dag.runs import ARTIFACTS, Run
 from workflow.dvc import add as version
 from workflow.dvc import pull
 
@@ -32,7 +32,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = project.copy_project(tmp_path / "project")
     project.enter(folder, monkeypatch)
     for run in runs():
-        project.finish(run, bulk=version.BULK)
+        project.finish(run, artifacts=ARTIFACTS)
     return folder
 
 
@@ -40,11 +40,11 @@ def runs() -> list[Run]:
     return list(project.the_plan().runs.values())
 
 
-def recipe() -> Path:
+def fingerprint_file() -> Path:
     dag = project.the_plan()
     dag.write()
     (target,) = dag.of("version")
-    return target.gate
+    return target.fingerprint_file
 
 
 def test_eight_runs_are_versioned_while_another_command_hashes(repository: Path) -> None:
@@ -63,7 +63,7 @@ def test_eight_runs_are_versioned_while_another_command_hashes(repository: Path)
         assert time.monotonic() < end
         time.sleep(0.05)
     assert hashing.poll() is None
-    versions = version.version(RESULTS, Recipe.load(recipe()).inputs)
+    versions = version.version(RESULTS, Fingerprint.load(fingerprint_file()).inputs)
     assert hashing.wait(60) == 0
     assert Path("big.dvc").is_file()
     assert len(versions) == 8
@@ -168,7 +168,7 @@ def remote(repository: Path, s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_s3(
     remote: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [str(RESULTS), str(recipe())]
+    command = [str(RESULTS), str(fingerprint_file())]
 
     assert version.main(command) == 1  # there is no bucket yet
     said = capsys.readouterr().err
@@ -243,7 +243,7 @@ def test_wrong_keys(
         for name, value in keys.items():
             monkeypatch.setenv(name, value)
 
-    command = [str(RESULTS), str(recipe())]
+    command = [str(RESULTS), str(fingerprint_file())]
     refused(version.main(command))
     assert not (RESULTS / "versioned.json").exists()
     enter(checked)

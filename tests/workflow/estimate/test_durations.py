@@ -50,7 +50,7 @@ def test_each_comparison_is_a_row_and_the_plan_tells_the_last(
 def test_what_is_compared(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planned = plan.forecast(dag := the_plan())
     assert planned is not None
-    stale = sum(not target.done for target in dag.targets)
+    stale = len(dag.stale)
     assert (planned.runs, planned.targets) == (len(dag.pending), stale) == (8, stale)
     assert planned.seconds > sum(map(plan.cost.guess_s, [r.config for r in dag.pending])) / 1000
     assert plan.forecast(the_plan(runtime="docker")) is None

@@ -167,6 +167,7 @@ def test_a_snakemake_of_the_users_own_is_left_alone(checkout: Path) -> None:
 def test_runs_that_need_a_gpu_are_refused_where_there_is_none(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from amago2.errors import ConfigError
     from workflow.execute import reproduce
 
     path = checkout / "params" / "budgets" / "micro.yaml"
@@ -174,7 +175,7 @@ def test_runs_that_need_a_gpu_are_refused_where_there_is_none(
     monkeypatch.chdir(checkout)
     dag = project.the_plan()
     monkeypatch.setattr(reproduce, "torch_for_this_machine", lambda: "cpu")
-    with pytest.raises(reproduce.ConfigError, match="2 runs of budget micro need a GPU"):
+    with pytest.raises(ConfigError, match="2 runs of budget micro need a GPU"):
         reproduce.check_devices(dag)
     monkeypatch.setattr(reproduce, "torch_for_this_machine", lambda: "cuda")
     reproduce.check_devices(dag)
