@@ -72,7 +72,7 @@ def train(
         Path | None, typer.Option(help="Folder of the unfinished run, on the same disk.")
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a key: --set learner.batch=32.")
+        list[str] | None, typer.Option("--set", help="Override a key: --set learner.batch_size=32.")
     ] = None,
     provenance: Annotated[
         Path | None, typer.Option(help="JSON file to add to the run's record.")
@@ -91,8 +91,8 @@ def train(
     layers = [Layer(str(path), read_yaml(path)) for path in configs]
     layers += [parse_override(text) for text in overrides or []]
     config = build(layers)
-    if (ranks := int(os.environ.get("WORLD_SIZE", "1"))) > 1 and config.learner.ranks is None:
-        config = build([*layers, Layer("torchrun", {"learner": {"ranks": ranks}})])
+    if (ranks := int(os.environ.get("WORLD_SIZE", "1"))) > 1 and config.learner.processes is None:
+        config = build([*layers, Layer("torchrun", {"learner": {"processes": ranks}})])
     extra = json.loads(provenance.read_text()) if provenance else {}
     from amago2.training.agent_trainer import (
         train as run,  # loads PyTorch: only once the parameters are right
@@ -184,7 +184,7 @@ def info(run: RunArgument) -> None:
         "run": config.run_name,
         "budget": config.budget,
         "variant": f"{config.agent.actor} actor, {config.agent.critic} critic",
-        "environment": config.env.entry,
+        "environment": config.env.entry_point,
     }
     record = run / "record.json"
     facts["training_version"] = config.training_version
@@ -234,11 +234,11 @@ def _config_file(run: Path) -> Path:
 def _stored_config(run: Path, allowed: str | None) -> AmagoConfig:
     """Configuration of a stored run, whose environment must come from a trusted module."""
     config = load(_config_file(run))
-    module = config.env.entry.partition(":")[0]
+    module = config.env.entry_point.partition(":")[0]
     if module.partition(".")[0] != TRUSTED and module != allowed:
         raise ConfigError(
-            f"{run}: its environment is {config.env.entry}, code that is not part of this project; "
-            f"add --allow-env {module} if you trust it"
+            f"{run}: its environment is {config.env.entry_point}, code that is not part of "
+            f"this project; add --allow-env {module} if you trust it"
         )
     return config
 

@@ -261,7 +261,7 @@ def together(ranks: int | None, assist: Callable[[Ranks], None]) -> Iterator[Alo
     started = os.environ.get("WORLD_SIZE", "1")
     if started not in ("1", str(ranks)):
         raise ConfigError(
-            f"learner.ranks is {ranks or 'not set'}, but torchrun started {started} processes; "
+            f"learner.processes is {ranks or 'not set'}, but torchrun started {started} processes; "
             "give both the same number"
         )
     if ranks is None:

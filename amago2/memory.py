@@ -15,11 +15,11 @@ NATURE = 21_000
 
 def learner_bytes(config: AmagoConfig) -> int:
     """Rough memory of an update in each of the ranks: float32 activations kept by the gradient."""
-    t, a = config.trajectory, config.agent
-    tokens = config.learner.batch // (config.learner.ranks or 1) * (t.context + 1)
-    trunk = t.layers * (12 * t.width + 3 * getattr(t, "feedforward", 3 * t.width))
-    heads = a.critics * len(a.discounts) * (2 * sum(a.head_widths) + 3 * a.bins)
-    return 4 * tokens * (trunk + heads + _convolutions(config.encoder)) + 2**28
+    t, a = config.trajectory_encoder, config.agent
+    tokens = config.learner.batch_size // (config.learner.processes or 1) * (t.context_length + 1)
+    trunk = t.layers * (12 * t.width + 3 * getattr(t, "feedforward_size", 3 * t.width))
+    heads = a.num_critics * len(a.discounts) * (2 * sum(a.head_hidden_sizes) + 3 * a.bins)
+    return 4 * tokens * (trunk + heads + _convolutions(config.timestep_encoder)) + 2**28
 
 
 def _convolutions(
@@ -28,7 +28,7 @@ def _convolutions(
     """Activations of an image's convolutions: one at full size, then two blocks at half of it."""
     if not isinstance(e, ImageEncoderConfig):
         return 0
-    if e.trunk == "nature":
+    if e.architecture == "nature":
         return NATURE
-    sides = [SIDE >> i for i in range(len(e.depths))]
-    return sum(d * (s**2 + 8 * (s // 2) ** 2) for d, s in zip(e.depths, sides, strict=True))
+    sides = [SIDE >> i for i in range(len(e.channels))]
+    return sum(d * (s**2 + 8 * (s // 2) ** 2) for d, s in zip(e.channels, sides, strict=True))

@@ -40,11 +40,11 @@ main()
 """
 """The wheel's console script, without the checkout that the environment of these tests links to."""
 TINY = """
-env: {entry: "envs.return_scale:ReturnScale", args: {scales: [1]}}
-agent: {actor: filtered_imitation, critic: two_hot, head_widths: [16], discounts: [0.9], critics: 2}
-encoder: {hidden: [16], output: 16}
-trajectory: {context: 10, width: 16, layers: 1, heads: 2, feedforward: 16}
-learner: {batch: 2, updates_per_epoch: 1}
+env: {entry_point: "envs.return_scale:ReturnScale", kwargs: {scales: [1]}}
+agent: {actor: filtered_imitation, critic: two_hot, head_hidden_sizes: [16], discounts: [0.9]}
+timestep_encoder: {hidden_sizes: [16], output_size: 16}
+trajectory_encoder: {context_length: 10, width: 16, layers: 1, heads: 2, feedforward_size: 16}
+learner: {batch_size: 2, updates_per_epoch: 1}
 collector: {actors: 2, steps_per_epoch: 10, epochs: 1}
 replay: {capacity: 100}
 evaluation: {every: 1, rollouts: 1, final_rollouts: 1}

@@ -47,15 +47,15 @@ class Agent(nn.Module):
                 "use filtered_imitation"
             )
         self.encoder = make_encoder(
-            config.encoder,
+            config.timestep_encoder,
             observations,
             actions,
             symlog_reward=a.reward_input == "symlog",
         )
-        self.trunk = make_trunk(self.encoder.output, config.trajectory)
+        self.trunk = make_trunk(self.encoder.output, config.trajectory_encoder)
         self.register_buffer("discounts", torch.tensor(a.discounts), persistent=False)
         self.popart = PopArt(len(a.discounts), a.popart_rate)
-        self.actor = Actor(self.trunk.output, a.head_widths, len(a.discounts), self.actions)
+        self.actor = Actor(self.trunk.output, a.head_hidden_sizes, len(a.discounts), self.actions)
         self.critic = self._make_critic()
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.target_critic = self._make_critic().requires_grad_(False)
@@ -66,7 +66,7 @@ class Agent(nn.Module):
 
     def _make_critic(self) -> Critic:
         a, width = self.config, self.trunk.output
-        common = (a.critics, width, a.head_widths, self.discounts, self.actions)
+        common = (a.num_critics, width, a.head_hidden_sizes, self.discounts, self.actions)
         if a.critic == "popart":
             return ScalarCritic(*common, self.popart)
         return TwoHotCritic(*common, ValueBins(a.value_limit, a.bins, a.symlog))
@@ -143,7 +143,7 @@ class Agent(nn.Module):
         actor_loss, metrics = self._actor_loss(policy, base.detach(), taken.squeeze(2), q, rng)
         metrics |= self._value_metrics(outputs, q.mean(0), target)
         metrics |= {"loss_actor": actor_loss.detach(), "loss_critic": critic_loss.detach()}
-        return actor_loss + self.config.critic_weight * critic_loss, metrics
+        return actor_loss + self.config.critic_loss_weight * critic_loss, metrics
 
     def _states(self, batch: Batch, rng: torch.Generator) -> Tensor:
         encoded = self.encoder(batch.observation, batch.reward, batch.action, batch.valid, rng)
@@ -156,7 +156,7 @@ class Agent(nn.Module):
         """TD targets (M, G) by the target networks; a pessimistic pair if the actor ascends Q."""
         state_n = states.index_select(0, transitions.index_n)
         policy = self.target_actor(state_n)
-        sizes = self.config.critics, self.config.critic_subset
+        sizes = self.config.num_critics, self.config.num_target_critics
         members = objectives.subset(*sizes, transitions.returns, rng)
         base = self.target_critic.of_states(state_n)
         each = self._policy_value(self.target_critic, base, policy, 1, rng, members=members)
@@ -227,7 +227,7 @@ class Agent(nn.Module):
         """
         if action_values.at_once(base):
             return values(critic, base, actions)
-        wanted = wanted.expand(self.config.critics, *wanted.shape)
+        wanted = wanted.expand(self.config.num_critics, *wanted.shape)
         if members is not None:
             asked = torch.zeros(wanted.shape[:-1], dtype=torch.bool, device=base.device)
             wanted = wanted & asked.scatter_(0, members, True).unsqueeze(-1)

@@ -126,8 +126,8 @@ def _sentence(
     source, name = _source(keys, layers), ".".join(keys)
     if item["type"] == "extra_forbidden":
         allowed = _allowed(model, item["loc"][:-1])
-        near = difflib.get_close_matches(keys[-1], allowed, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(allowed)}"
+        near = _nearest(keys[-1], allowed)
+        hint = f"did you mean {near}?" if near else f"allowed are {', '.join(allowed)}"
         return f"{source}: unknown key {name}; {hint}"
     if item["type"] == "missing":
         return f"{source}: key {name} is missing and has no default"
@@ -137,6 +137,15 @@ def _sentence(
         f"{name} is {item['input']!r}: " if name and not isinstance(item["input"], dict) else ""
     )
     return f"{source}: {subject or (name + ': ' if name else '')}{message}"
+
+
+def _nearest(key: str, allowed: Sequence[str]) -> str | None:
+    """The allowed name that `key` resembles, as a whole or in one of its words."""
+    names = {word: name for name in allowed for word in name.split("_")} | {n: n for n in allowed}
+    for choices in (allowed, names):
+        if near := difflib.get_close_matches(key, choices, n=1):
+            return names[near[0]]
+    return None
 
 
 def _data_keys(loc: Sequence[int | str], data: Any) -> list[str]:

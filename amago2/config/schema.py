@@ -31,8 +31,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class EnvironmentConfig(Section):
     """What to train on, by import path: `module:Class`, a Gymnasium environment."""
 
-    entry: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
-    args: dict[str, Any] = {}
+    entry_point: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    kwargs: dict[str, Any] = {}
     eval_sets: dict[str, dict[str, Any]] = {"train": {}}
     """Evaluation sets by name: keyword arguments laid over `args` for each."""
     processes: Positive | None = None
@@ -48,10 +48,10 @@ class AgentConfig(Section):
         (0.1, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999), min_length=1
     )
     """Learned together; the last one acts."""
-    critics: Positive = 4
-    critic_subset: Positive = 2
+    num_critics: Positive = 4
+    num_target_critics: Positive = 2
     """Members drawn with replacement for each TD target."""
-    head_widths: tuple[Positive, ...] = Field((256, 256), min_length=1)
+    head_hidden_sizes: tuple[Positive, ...] = Field((256, 256), min_length=1)
     bins: int = Field(64, ge=2)
     value_limit: float | tuple[float, float] = 1e5
     symlog: bool = True
@@ -65,7 +65,7 @@ class AgentConfig(Section):
     expectation: Literal["sampled", "exact"] = "sampled"
     """`exact` sums over all actions of a small discrete space where the paper samples."""
     target_rate: float = Field(0.003, gt=0, le=1)
-    critic_weight: float = Field(10.0, gt=0)
+    critic_loss_weight: float = Field(10.0, gt=0)
     popart_rate: float = Field(5e-4, gt=0, lt=1)
     n_step: Positive = 1
 
@@ -91,22 +91,22 @@ def _kind(default: str) -> Callable[[Any], str]:
 class FeedForwardEncoderConfig(Section):
     """Timestep encoder for vectors: normalised, MLP, LayerNorm."""
 
-    kind: Literal["ff"] = "ff"
-    hidden: tuple[Positive, ...] = Field((512, 512), min_length=1)
-    output: Positive = 256
+    kind: Literal["feed_forward"] = "feed_forward"
+    hidden_sizes: tuple[Positive, ...] = Field((512, 512), min_length=1)
+    output_size: Positive = 256
 
 
 class ImageEncoderConfig(Section):
     """Timestep encoder for one image: a convolutional trunk, joined by reward and action."""
 
     kind: Literal["cnn"]
-    trunk: Literal["impala", "nature"] = "impala"
-    depths: tuple[Annotated[int, Field(gt=0, multiple_of=4)], ...] = Field(
+    architecture: Literal["impala", "nature"] = "impala"
+    channels: tuple[Annotated[int, Field(gt=0, multiple_of=4)], ...] = Field(
         (16, 32, 32), min_length=1
     )
     """Channels of the IMPALA blocks; the groups of GroupNorm are 4."""
     features: Positive = 384
-    output: Positive = 384
+    output_size: Positive = 384
     augment: bool = True
     """Random shifts while learning."""
     recompute_frames: Positive | None = None
@@ -118,27 +118,27 @@ class GridLanguageEncoderConfig(Section):
     """Timestep encoder for a symbolic grid, a sentence of tokens and a vector, by key."""
 
     kind: Literal["grid_language"]
-    image: str = "image"
-    tokens: str = "mission"
-    vector: str = "extra"
-    vocabulary: Positive = 31
+    image_key: str = "image"
+    tokens_key: str = "mission"
+    vector_key: str = "extra"
+    vocabulary_size: Positive = 31
     """Tokens, the padding included."""
-    embedding: Positive = 18
-    recurrent: Positive = 96
-    language: Positive = 48
-    output: Positive = 300
+    embedding_size: Positive = 18
+    rnn_size: Positive = 96
+    sentence_size: Positive = 48
+    output_size: Positive = 300
 
 
 class TransformerConfig(Section):
     """The causal Transformer over timesteps (paper, Table 2)."""
 
     kind: Literal["transformer"] = "transformer"
-    context: Positive
+    context_length: Positive
     """Longest sub-sequence learned from, in timesteps, and the policy's memory when it acts."""
     width: Positive = 256
     layers: Positive = 3
     heads: Positive = 8
-    feedforward: Positive = 1024
+    feedforward_size: Positive = 1024
     dropout: float = Field(0.05, ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -152,7 +152,7 @@ class GruConfig(Section):
     """A GRU in the Transformer's place."""
 
     kind: Literal["gru"]
-    context: Positive
+    context_length: Positive
     """Longest sub-sequence learned from, in timesteps."""
     width: Positive = 256
     layers: Positive = 2
@@ -161,24 +161,24 @@ class GruConfig(Section):
 class FeedForwardConfig(Section):
     """No memory: residual blocks on each timestep alone."""
 
-    kind: Literal["ff"]
-    context: Positive
+    kind: Literal["feed_forward"]
+    context_length: Positive
     width: Positive = 256
     layers: Positive = 2
-    feedforward: Positive = 1024
+    feedforward_size: Positive = 1024
     dropout: float = Field(0.05, ge=0, lt=1)
 
 
 TimestepEncoderConfig = Annotated[
-    Annotated[FeedForwardEncoderConfig, Tag("ff")]
+    Annotated[FeedForwardEncoderConfig, Tag("feed_forward")]
     | Annotated[ImageEncoderConfig, Tag("cnn")]
     | Annotated[GridLanguageEncoderConfig, Tag("grid_language")],
-    Discriminator(_kind("ff")),
+    Discriminator(_kind("feed_forward")),
 ]
 TrajectoryEncoderConfig = Annotated[
     Annotated[TransformerConfig, Tag("transformer")]
     | Annotated[GruConfig, Tag("gru")]
-    | Annotated[FeedForwardConfig, Tag("ff")],
+    | Annotated[FeedForwardConfig, Tag("feed_forward")],
     Discriminator(_kind("transformer")),
 ]
 
@@ -186,36 +186,38 @@ TrajectoryEncoderConfig = Annotated[
 class LearnerConfig(Section):
     """Optimisation (paper, Table 1)."""
 
-    batch: Positive
+    batch_size: Positive
     """Sub-sequences per update."""
     learning_rate: float = Field(1e-4, gt=0)
-    warmup: Natural = 500
+    warmup_updates: Natural = 500
     """Updates over which the learning rate rises linearly to its value."""
     weight_decay: float = Field(1e-3, ge=0)
-    clip: float = Field(1.0, gt=0)
+    gradient_clip: float = Field(1.0, gt=0)
     updates_per_epoch: Natural
     precision: Literal["bfloat16", "tfloat32"] | None = None
     """Of matrix products; without, float32, as losses, targets and statistics always are. tfloat32,
     which rounds their inputs to 10 bits of mantissa, exists on NVIDIA GPUs alone."""
     shuffle_rewards: Literal[True] | None = None
     """A negative control: each sampled batch's rewards are permuted, so nothing can be learned."""
-    ranks: int | None = Field(None, ge=2)
+    processes: int | None = Field(None, ge=2)
     """Processes that share each batch, on a GPU each if `device` is cuda; other numbers give other
     bits. Without, one learns alone."""
 
     @model_validator(mode="after")
     def _shared(self) -> Self:
-        if self.batch % (self.ranks or 1):
-            raise ValueError(f"batch {self.batch} must be divisible by ranks {self.ranks}")
+        if self.batch_size % (self.processes or 1):
+            raise ValueError(
+                f"batch_size {self.batch_size} must be divisible by processes {self.processes}"
+            )
         return self
 
 
 class ExplorationConfig(Section):
     """Epsilon at the first step of a rollout and, if bilevel, at its last (linear in between)."""
 
-    first_step: tuple[Fraction, Fraction] = (1.0, 0.05)
+    first_step_epsilon: tuple[Fraction, Fraction] = (1.0, 0.05)
     """From, to: annealed over `anneal_steps` steps of each actor."""
-    last_step: tuple[Fraction, Fraction] | None = None
+    last_step_epsilon: tuple[Fraction, Fraction] | None = None
     horizon: Positive | None = None
     """Steps of a whole rollout; needed with `last_step`."""
     anneal_steps: Positive = 1_000_000
@@ -224,8 +226,8 @@ class ExplorationConfig(Section):
 
     @model_validator(mode="after")
     def _bilevel(self) -> Self:
-        if (self.last_step is None) != (self.horizon is None):
-            raise ValueError("last_step and horizon belong together: give both or neither")
+        if (self.last_step_epsilon is None) != (self.horizon is None):
+            raise ValueError("last_step_epsilon and horizon belong together: give both or neither")
         return self
 
 
@@ -236,9 +238,9 @@ class CollectorConfig(Section):
     steps_per_epoch: Positive
     """Environment steps of each actor in an epoch."""
     epochs: Positive
-    learn_after: Natural = 0
+    warmup_epochs: Natural = 0
     """Epochs of collecting before the first update."""
-    overlap: Literal[True] | None = None
+    asynchronous: Literal[True] | None = None
     """Collect while learning, in a process of its own (on a GPU of its own if more are visible than
     ranks): with the weights of the epoch's beginning, for the updates of the epochs after it."""
     exploration: ExplorationConfig = ExplorationConfig()
@@ -249,9 +251,9 @@ class ReplayConfig(Section):
 
     capacity: Positive
     unit: Literal["timesteps", "trajectories"] = "timesteps"
-    piece: Positive | None = None
+    chunk_length: Positive | None = None
     """Longest stored trajectory; longer rollouts are cut at random lengths around it."""
-    shard: Positive = 100_000
+    shard_size: Positive = 100_000
     """Timesteps per file."""
 
 
@@ -260,7 +262,7 @@ class ProbeConfig(Section):
 
     rollouts: Annotated[int, Field(gt=0, multiple_of=2)]
     """Of each task: one half to fit on, one half to judge by."""
-    penalty: float = Field(0.01, gt=0)
+    l2_penalty: float = Field(0.01, gt=0)
     """On the squared weights."""
 
 
@@ -331,8 +333,8 @@ class AmagoConfig(RunConfig):
     """Everything that decides the result of an AMAGO-2 agent's run, and how it is kept."""
 
     agent: AgentConfig
-    encoder: TimestepEncoderConfig = FeedForwardEncoderConfig()
-    trajectory: TrajectoryEncoderConfig
+    timestep_encoder: TimestepEncoderConfig = FeedForwardEncoderConfig()
+    trajectory_encoder: TrajectoryEncoderConfig
     learner: LearnerConfig
     replay: ReplayConfig
 

@@ -22,11 +22,13 @@ def environment_class(entry: str) -> Callable[..., gym.Env[Any, Any]]:
         found = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"env.entry is {entry!r}: cannot import {error.name}; install it, or start where "
+            f"env.entry_point is {entry!r}: cannot import {error.name}; install it, or start where "
             "its module lies"
         ) from None
     if not (isinstance(found, type) and issubclass(found, gym.Env)):
-        raise ConfigError(f"env.entry is {entry!r}: {name} is not a gymnasium.Env of {module}")
+        raise ConfigError(
+            f"env.entry_point is {entry!r}: {name} is not a gymnasium.Env of {module}"
+        )
     return found
 
 
@@ -40,20 +42,20 @@ def make_env(
 
     Raises `ConfigError` on arguments that it does not take, `RunError` if its simulator is missing.
     """
-    args = {**config.args, **(config.eval_sets[eval_set] if eval_set else {})}
+    args = {**config.kwargs, **(config.eval_sets[eval_set] if eval_set else {})}
     try:
-        made = environment_class(config.entry)
+        made = environment_class(config.entry_point)
         if "slot" in inspect.signature(made).parameters:
             args["slot"] = row
         return made(**args)
     except ConfigError:
         raise
     except TypeError as error:
-        raise ConfigError(f"env.args {args} do not fit {config.entry}: {error}") from None
+        raise ConfigError(f"env.kwargs {args} do not fit {config.entry_point}: {error}") from None
     except ValueError as error:
-        raise ConfigError(f"env.args of {config.entry}: {error}") from None
+        raise ConfigError(f"env.kwargs of {config.entry_point}: {error}") from None
     except (ImportError, RuntimeError) as error:
-        raise RunError(f"{config.entry}: {error}") from None
+        raise RunError(f"{config.entry_point}: {error}") from None
 
 
 class VectorEnv:

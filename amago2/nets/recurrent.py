@@ -72,10 +72,10 @@ class MemoryFree(nn.Module):
         self.output, self.rate = config.width, config.dropout
         self.input = nn.Linear(inputs, config.width)
         self.inner = nn.ModuleList(
-            nn.Linear(config.width, config.feedforward) for _ in range(config.layers)
+            nn.Linear(config.width, config.feedforward_size) for _ in range(config.layers)
         )
         self.outer = nn.ModuleList(
-            nn.Linear(config.feedforward, config.width) for _ in range(config.layers)
+            nn.Linear(config.feedforward_size, config.width) for _ in range(config.layers)
         )
         self.project = nn.Linear(config.width, config.width)
         self.norm = nn.LayerNorm(config.width)

@@ -134,15 +134,15 @@ class FeedForward(Encoder):
         images = [key for key, box in observations.items() if len(box.shape) > 1]
         if images:
             raise ValueError(
-                f"encoder.kind is 'ff', which reads vectors, but observation {images[0]} has shape "
-                f"{observations[images[0]].shape}; use cnn"
+                f"timestep_encoder.kind is 'feed_forward', which reads vectors, but observation "
+                f"{images[0]} has shape {observations[images[0]].shape}; use cnn"
             )
         inputs = sum(int(box.shape[0]) for box in observations.values()) + 1 + actions.size
-        super().__init__(config.output, symlog_reward)
+        super().__init__(config.output_size, symlog_reward)
         self.keys = list(observations)
         self.norm = InputNorm(inputs)
-        self.net = Mlp([inputs, *config.hidden, config.output])
-        self.out_norm = nn.LayerNorm(config.output)
+        self.net = Mlp([inputs, *config.hidden_sizes, config.output_size])
+        self.out_norm = nn.LayerNorm(config.output_size)
 
     def encode(
         self,
@@ -182,11 +182,12 @@ class Convolutional(Encoder):
         vectors = _vectors(observations)
         keys = [key for key in observations if key not in vectors]
         if len(keys) != 1 or len(observations[keys[0]].shape) != 3:
+            shapes = ", ".join(f"{key} {box.shape}" for key, box in observations.items())
             raise ValueError(
-                "encoder.kind is 'cnn', which reads one image (height, width, channels), but the "
-                f"observation has {', '.join(f'{k} {b.shape}' for k, b in observations.items())}"
+                "timestep_encoder.kind is 'cnn', which reads one image (height, width, channels), "
+                f"but the observation has {shapes}"
             )
-        super().__init__(config.output, symlog_reward=True)
+        super().__init__(config.output_size, symlog_reward=True)
         self.key, self.augment = keys[0], config.augment
         self.vectors = list(vectors)
         inputs = 1 + actions.size + sum(vectors.values())
@@ -196,14 +197,14 @@ class Convolutional(Encoder):
         channels = shape[2]
         self.trunk: nn.Module = (
             images.nature(channels)
-            if config.trunk == "nature"
-            else images.impala(channels, config.depths)
+            if config.architecture == "nature"
+            else images.impala(channels, config.channels)
         )
         self.project = nn.Linear(images.features(self.trunk, shape), config.features)
         self.image_norm = nn.LayerNorm(config.features)
         self.previous = nn.Linear(inputs, self.PREVIOUS)
-        self.merge = nn.Linear(config.features + self.PREVIOUS, config.output)
-        self.out_norm = nn.LayerNorm(config.output)
+        self.merge = nn.Linear(config.features + self.PREVIOUS, config.output_size)
+        self.out_norm = nn.LayerNorm(config.output_size)
 
     def encode(
         self,
@@ -249,27 +250,30 @@ class GridLanguage(Encoder):
         actions: ActionSpec,
     ) -> None:
         """Raises `ValueError` if a key is missing."""
-        missing = {config.image, config.tokens, config.vector} - set(observations)
+        missing = {config.image_key, config.tokens_key, config.vector_key} - set(observations)
         if missing:
             raise ValueError(
-                f"encoder.kind is 'grid_language', but there is no observation "
+                f"timestep_encoder.kind is 'grid_language', but there is no observation "
                 f"{sorted(missing)[0]}; there are {', '.join(observations)}"
             )
-        super().__init__(config.output, symlog_reward=True)
-        self.keys = config.image, config.tokens
-        vectors = {config.vector: observations[config.vector].shape[0], **_vectors(observations)}
+        super().__init__(config.output_size, symlog_reward=True)
+        self.keys = config.image_key, config.tokens_key
+        vectors = {
+            config.vector_key: observations[config.vector_key].shape[0],
+            **_vectors(observations),
+        }
         self.vectors = list(vectors)
         vector = sum(vectors.values()) + 1 + actions.size
-        shape = observations[config.image].shape
+        shape = observations[config.image_key].shape
         self.grid = images.grid(shape[2])
-        self.embedding = nn.Embedding(config.vocabulary, config.embedding)
-        self.recurrent = nn.RNN(config.embedding, config.recurrent, batch_first=True)
-        self.language = nn.Linear(config.recurrent, config.language)
-        self.language_norm = nn.LayerNorm(config.language)
+        self.embedding = nn.Embedding(config.vocabulary_size, config.embedding_size)
+        self.recurrent = nn.RNN(config.embedding_size, config.rnn_size, batch_first=True)
+        self.language = nn.Linear(config.rnn_size, config.sentence_size)
+        self.language_norm = nn.LayerNorm(config.sentence_size)
         self.vector = nn.Sequential(Mlp([vector, 32, 16]), nn.LeakyReLU())
-        joined = images.features(self.grid, shape) + config.language + 16
-        self.merge = nn.Linear(joined, config.output)
-        self.out_norm = nn.LayerNorm(config.output)
+        joined = images.features(self.grid, shape) + config.sentence_size + 16
+        self.merge = nn.Linear(joined, config.output_size)
+        self.out_norm = nn.LayerNorm(config.output_size)
 
     def encode(
         self,

@@ -218,7 +218,7 @@ class Block(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        width, hidden = config.width, config.feedforward
+        width, hidden = config.width, config.feedforward_size
         self.heads, self.rate = config.heads, config.dropout
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.norm3, self.norm4 = nn.LayerNorm(width), nn.LayerNorm(hidden)
@@ -295,10 +295,10 @@ class Transformer(Fixing):
     def initial_memory(self, rows: int, device: torch.device) -> KeyValueCache:
         """Empty memory of `rows` rollouts."""
         c = self.config
-        room = c.context + max(16, c.context // 4)
+        room = c.context_length + max(16, c.context_length // 4)
         shape = (c.layers, 2, rows * c.heads, room, c.width // c.heads)
         steps, end = torch.zeros(rows, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
-        return KeyValueCache(c.context, torch.zeros(shape, device=device), steps, end)
+        return KeyValueCache(c.context_length, torch.zeros(shape, device=device), steps, end)
 
     def fixed(self) -> tuple[Affine, list[Weights], Affine]:
         """What `step` multiplies by: before, in and after the blocks."""
@@ -319,6 +319,6 @@ class Transformer(Fixing):
         """`positions` of times (N,) on the CPU, from a table that grows."""
         longest, device = max(time.tolist()), self.frequencies.device
         if self._table is None or len(self._table) <= longest or self._table.device != device:
-            times = torch.arange(2 * max(longest, self.config.context), device=device)
+            times = torch.arange(2 * max(longest, self.config.context_length), device=device)
             self._table = positions(times, self.frequencies)
         return self._table.index_select(0, time.to(device))

@@ -113,7 +113,7 @@ class Collector:
         if not np.isfinite(reward).all():
             row = int(np.flatnonzero(~np.isfinite(reward))[0])
             raise RunError(
-                f"{self.config.env.entry} gave a reward of {reward[row]} (task "
+                f"{self.config.env.entry_point} gave a reward of {reward[row]} (task "
                 f"{self.envs.task(row)}, timestep {self.time[row] + 1}); rewards must be finite"
             )
         self._stage(self.rows, actions, reward, terminated)
@@ -182,7 +182,10 @@ class Collector:
 
     def _draw_limit(self, row: int) -> None:
         """Lengths vary, so that the cuts of different rollouts do not align."""
-        piece, context = self.config.replay.piece, self.config.trajectory.context
+        piece, context = (
+            self.config.replay.chunk_length,
+            self.config.trajectory_encoder.context_length,
+        )
         if piece is not None:
             where = (row, int(self.rollout[row]), int(self.piece_start[row]))
             draw = numpy_rng(self.config.seed, Stream.PIECE, *where)
@@ -243,4 +246,4 @@ def make_replay(config: AmagoConfig, envs: VectorEnv, folder: Path) -> Replay:
     """Empty replay for the environments' records."""
     record = record_type(envs.observations, envs.actions)
     r = config.replay
-    return Replay(folder, record, r.capacity, r.unit, r.shard)
+    return Replay(folder, record, r.capacity, r.unit, r.shard_size)

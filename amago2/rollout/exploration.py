@@ -20,10 +20,10 @@ def epsilon(config: ExplorationConfig, steps: int, time: Array, scale: Array) ->
     `scale` (N,) is each rollout's uniform draw (1 where the schedule is not randomised).
     """
     progress = steps / config.anneal_steps
-    first = _annealed(config.first_step, progress)
-    if config.last_step is None or config.horizon is None:
+    first = _annealed(config.first_step_epsilon, progress)
+    if config.last_step_epsilon is None or config.horizon is None:
         return scale * first
-    last = _annealed(config.last_step, progress)
+    last = _annealed(config.last_step_epsilon, progress)
     return scale * (first - (first - last) * np.minimum(1.0, time / config.horizon))
 
 

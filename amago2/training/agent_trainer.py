@@ -34,7 +34,7 @@ def train(
 
     With `origin`, a finished run's folder, it begins where that one ended: see `adopt`.
     """
-    with together(config.learner.ranks, assist) as ranks:
+    with together(config.learner.processes, assist) as ranks:
         if origin is not None and not (out / "record.json").exists():
             adopt(config, origin, scratch or default_scratch(out))
         return carry_out(partial(AgentRun, ranks=ranks), config, out, scratch, provenance)
@@ -63,7 +63,10 @@ def _assist(
     learner = Learner(config, agent, None, ranks)
     learner.restore(tensors, about["updates"])
     agent.train()
-    record, length = record_type(observations, actions), config.trajectory.context + 1
+    record, length = (
+        record_type(observations, actions),
+        config.trajectory_encoder.context_length + 1,
+    )
     while share := ranks.dealt(length, record):
         learner.step(*share)
 
@@ -77,14 +80,14 @@ class AgentRun(Run):
 
     def __init__(self, config: AmagoConfig, scratch: Path, ranks: Alone | None = None) -> None:
         # Where another process steps the actors, one is here to say its spaces.
-        super().__init__(config, scratch, 1 if config.collector.overlap else None)
+        super().__init__(config, scratch, 1 if config.collector.asynchronous else None)
         self.ranks = ranks or Alone()
         check_resources(config, self.envs, scratch)
         self.agent = ckpt.make_agent(config, self.envs.observations, self.envs.actions)
         self.replay = make_replay(config, self.envs, scratch / "replay")
         self.learner = Learner(config, self.agent, self.replay, self.ranks)
         self.collector: Collector | Beside
-        if config.collector.overlap:
+        if config.collector.asynchronous:
             self.collector = Beside(config)
         else:
             self.collector = Collector(config, self.envs, self.agent, self.replay)
@@ -128,7 +131,7 @@ class AgentRun(Run):
     def _learn(self) -> tuple[dict[str, Tensor], float]:
         """An epoch's updates, unless it is too early or there is no finished rollout yet."""
         started = time.monotonic()
-        ready = self.epoch >= self.config.collector.learn_after and len(self.replay)
+        ready = self.epoch >= self.config.collector.warmup_epochs and len(self.replay)
         metrics = self._update(self.config.learner.updates_per_epoch if ready else 0)
         return metrics, time.monotonic() - started
 

@@ -177,5 +177,5 @@ def _serve(pipe: Connection, config: AmagoConfig) -> None:
 
 def own_gpu(config: AmagoConfig, visible: int) -> int:
     """The device after those of the ranks, if there is one; else the first."""
-    ranks = config.learner.ranks or 1
+    ranks = config.learner.processes or 1
     return ranks if visible > ranks else 0

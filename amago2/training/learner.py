@@ -57,7 +57,9 @@ class Learner:
         assert self.replay is not None
         c, seed = self.config, self.config.seed
         drawing = numpy_rng(seed, Stream.REPLAY, self.updates)
-        records, lengths = self.replay.sample(drawing, c.learner.batch, c.trajectory.context)
+        records, lengths = self.replay.sample(
+            drawing, c.learner.batch_size, c.trajectory_encoder.context_length
+        )
         if c.learner.shuffle_rewards:
             shuffle_rewards(records, lengths, numpy_rng(seed, Stream.SHUFFLE, self.updates))
         return self.step(*self.ranks.deal(records, lengths))
@@ -74,7 +76,7 @@ class Learner:
         (loss * self.ranks.share).backward()
         self.ranks.add_gradients(self.parameters)
         metrics = self.ranks.of_whole(metrics)
-        clip = self.config.learner.clip
+        clip = self.config.learner.gradient_clip
         metrics["grad_norm"] = clip_grad_norm_(self.parameters, clip).detach()
         self.optimizer.step()
         self.agent.update_targets()
@@ -83,7 +85,7 @@ class Learner:
 
     def _set_learning_rate(self) -> None:
         c = self.config.learner
-        warm = min(1.0, (self.updates + 1) / max(1, c.warmup))
+        warm = min(1.0, (self.updates + 1) / max(1, c.warmup_updates))
         for group in self.optimizer.param_groups:
             group["lr"] = c.learning_rate * warm
 

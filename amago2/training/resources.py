@@ -39,11 +39,12 @@ def computing(config: RunConfig) -> Iterator[None]:
         raise ConfigError(
             "device is 'cuda', but PyTorch finds no CUDA device here; use --set device=cpu"
         )
-    asked = (learner and learner.ranks) or 1
+    asked = (learner and learner.processes) or 1
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", asked))  # on this machine, says torchrun
     if config.device == "cuda" and ranks > torch.cuda.device_count():
         raise ConfigError(
-            f"learner.ranks needs {ranks} GPUs here, and PyTorch finds {torch.cuda.device_count()}"
+            f"learner.processes needs {ranks} GPUs here, and PyTorch finds "
+            f"{torch.cuda.device_count()}"
         )
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     keep_freed_memory()
@@ -93,7 +94,10 @@ def cpu_name() -> str:
 def check_resources(config: AmagoConfig, envs: VectorEnv, folder: Path) -> None:
     """Refuse a run that would fill the disk or the memory. Raises `RunError`."""
     record = record_type(envs.observations, envs.actions).itemsize
-    r, horizon = config.replay, config.replay.piece or config.trajectory.context
+    r, horizon = (
+        config.replay,
+        config.replay.chunk_length or config.trajectory_encoder.context_length,
+    )
     timesteps = r.capacity * (1 if r.unit == "timesteps" else horizon)
     steps = config.collector.epochs * config.collector.steps_per_epoch * config.collector.actors
     disk = record * min(timesteps, steps) + 2**28
@@ -103,10 +107,11 @@ def check_resources(config: AmagoConfig, envs: VectorEnv, folder: Path) -> None:
             f"{folder}: replay would take {disk / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; "
             "lower replay.capacity or choose another folder"
         )
-    memory = learner_bytes(config) * (config.learner.ranks or 1)
+    memory = learner_bytes(config) * (config.learner.processes or 1)
     available = psutil.virtual_memory().available
     if config.device == "cpu" and memory > available:
         raise RunError(
             f"an update would take about {memory / 1e9:.1f} GB of memory, "
-            f"{available / 1e9:.1f} GB are free; lower learner.batch or trajectory.context"
+            f"{available / 1e9:.1f} GB are free; lower learner.batch_size or "
+            "trajectory_encoder.context_length"
         )

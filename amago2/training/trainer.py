@@ -229,7 +229,7 @@ class Run(ABC):
         if not isinstance(self.agent, torch.nn.Module):
             return  # nothing that could be remembered: another library's policy
         for name, envs, counter in self._eval_sets(self.epoch + 1):
-            seed, how = self.config.seed, (settings.rollouts, settings.penalty)
+            seed, how = self.config.seed, (settings.rollouts, settings.l2_penalty)
             for row in probe(self.agent, envs, name, *how, seed, counter):
                 values = {**asdict(row), "step": self.env_steps}
                 self.logs["probe"].append([tuple(values[key] for key in telemetry.PROBE)])

@@ -73,9 +73,9 @@ def run(config: Path) -> Path:
         (["--set", "learner.learning_rate=-1"], "learner.learning_rate is -1"),
         (["--set", "learner.lr=1"], "unknown key learner.lr"),
         (["--set", "learner"], "must look like section.key=value"),
-        (["--set", "env.entry=nowhere:Env"], "cannot import nowhere"),
-        (["--set", "env.entry=amago2.config.schema:AmagoConfig"], "is not a gymnasium.Env"),
-        (["--set", "env.args={wrong: 1}"], "do not fit"),
+        (["--set", "env.entry_point=nowhere:Env"], "cannot import nowhere"),
+        (["--set", "env.entry_point=amago2.config.schema:AmagoConfig"], "is not a gymnasium.Env"),
+        (["--set", "env.kwargs={wrong: 1}"], "do not fit"),
     ],
 )
 def test_a_mistake_costs_one_sentence_and_code_2(

@@ -19,7 +19,7 @@ from tests.amago2.training.test_train import content
 from tests.amago2.two_ranks import VARIANTS
 
 HERE = {**os.environ, "PYTHONPATH": "."}
-RANKS = small(learner={"ranks": 2}, collector={"epochs": 20})
+RANKS = small(learner={"processes": 2}, collector={"epochs": 20})
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +99,10 @@ def test_a_run_loses_a_rank_says_so_and_goes_on_to_the_same_bits(tmp_path: Path)
 
 
 def test_the_number_of_ranks_is_part_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert small(learner={"ranks": None}).hash == small().hash
-    assert small(learner={"ranks": 2}).hash != small().hash
+    assert small(learner={"processes": None}).hash == small().hash
+    assert small(learner={"processes": 2}).hash != small().hash
     with pytest.raises(ConfigError, match="batch 8 must be divisible by ranks 3"):
-        small(learner={"ranks": 3})
+        small(learner={"processes": 3})
     monkeypatch.setenv("WORLD_SIZE", "4")
     for ranks, said in ((None, "not set"), (2, "2")):
         with (

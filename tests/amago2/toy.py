@@ -84,24 +84,35 @@ class Late(Toy):
 
 
 SMALL: dict[str, Any] = {
-    "env": {"entry": "tests.amago2.toy:Toy"},
+    "env": {"entry_point": "tests.amago2.toy:Toy"},
     "agent": {
         "actor": "filtered_imitation",
         "critic": "two_hot",
         "discounts": [0.5, 0.9],
-        "head_widths": [16, 16],
+        "head_hidden_sizes": [16, 16],
         "bins": 16,
     },
-    "encoder": {"kind": "ff", "hidden": [16], "output": 8},
-    "trajectory": {"context": 5, "width": 16, "layers": 2, "heads": 2, "feedforward": 32},
-    "learner": {"batch": 8, "learning_rate": 1e-3, "warmup": 5, "updates_per_epoch": 4},
+    "timestep_encoder": {"kind": "feed_forward", "hidden_sizes": [16], "output_size": 8},
+    "trajectory_encoder": {
+        "context_length": 5,
+        "width": 16,
+        "layers": 2,
+        "heads": 2,
+        "feedforward_size": 32,
+    },
+    "learner": {
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "warmup_updates": 5,
+        "updates_per_epoch": 4,
+    },
     "collector": {
         "actors": 3,
         "steps_per_epoch": 12,  # leaves rollouts unfinished at every epoch's end
         "epochs": 6,
         "exploration": {"anneal_steps": 40},
     },
-    "replay": {"capacity": 150, "shard": 40},
+    "replay": {"capacity": 150, "shard_size": 40},
     "evaluation": {"every": 2, "rollouts": 2, "final_rollouts": 3, "actors": 4},
     "checkpoint": {"every": 1, "keep": 2},
 }

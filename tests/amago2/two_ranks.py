@@ -41,8 +41,8 @@ LENGTHS = np.array([6, 2, 3, 6, 2, 2, 3, 4])  # tokens: 13 transitions for one r
 def config(variant: str) -> AmagoConfig:
     return small(
         agent={**VARIANTS[variant], "expectation": "exact"},
-        trajectory={"dropout": 0.0},
-        learner={"warmup": 0},
+        trajectory_encoder={"dropout": 0.0},
+        learner={"warmup_updates": 0},
     )
 
 

@@ -33,7 +33,7 @@ def _device() -> Iterator[None]:
 
 def agent(device: str, spec: ActionSpec, learner: dict[str, Any], **settings: Any) -> Agent:
     """The same weights on any device; advantages weigh smoothly, since rounding decides signs."""
-    over = {"agent": {**settings, "filter": "exponential"}, "trajectory": {"dropout": 0.05}}
+    over = {"agent": {**settings, "filter": "exponential"}, "trajectory_encoder": {"dropout": 0.05}}
     made = make_agent(small(**over, learner=learner, device=device), BOXES, spec)
     return made.train()
 
@@ -85,8 +85,8 @@ def test_steps_with_a_cache_are_the_whole_sequence(precision: str | None) -> Non
 
 
 LONG: dict[str, Any] = {
-    "env": {"args": {"length": 200}},
-    "trajectory": {"context": 200},
+    "env": {"kwargs": {"length": 200}},
+    "trajectory_encoder": {"context_length": 200},
     "collector": {"steps_per_epoch": 250},
     "replay": {"capacity": 5000},
 }
@@ -107,10 +107,16 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(
 def test_images_are_seen_as_on_the_cpu() -> None:
     """Convolutions, group norms and random shifts, recomputed in the backward pass."""
     boxes = {"image": gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)}
-    encoder = {"kind": "cnn", "depths": [4, 8], "features": 16, "output": 8, "recompute_frames": 7}
+    encoder = {
+        "kind": "cnn",
+        "channels": [4, 8],
+        "features": 16,
+        "output_size": 8,
+        "recompute_frames": 7,
+    }
     found = []
     for device in (DEVICE, "cpu"):
-        config = small(device=device, encoder=encoder, agent={"filter": "exponential"})
+        config = small(device=device, timestep_encoder=encoder, agent={"filter": "exponential"})
         made = make_agent(config, boxes, DISCRETE).train()
         plain = batch(DISCRETE)
         image = torch.arange(6 * 6 * 64 * 64 * 3).view(6, 6, 64, 64, 3).remainder(251).byte()

@@ -65,10 +65,10 @@ def test_repeat_previous_with_ppo_gru(tmp_path: Path) -> None:
     settings = {
         "trainer": "ppo_gru",
         "env": task,
-        "encoder": {"hidden": [64], "output": 64},
+        "timestep_encoder": {"hidden_sizes": [64], "output_size": 64},
         "ppo": {
-            "steps": 128, "unroll": 64, "width": 64, "head_widths": [64], "discount": 0.9,
-            "learning_rate": 1e-3, "entropy_weight": 0.005,
+            "rollout_steps": 128, "sequence_length": 64, "width": 64, "head_hidden_sizes": [64],
+            "discount": 0.9, "learning_rate": 1e-3, "entropy_weight": 0.005,
         },
         "collector": {"actors": 32, "steps_per_epoch": 256, "epochs": 18},
         "evaluation": {"every": 3, "rollouts": 20, "final_rollouts": 50},

@@ -188,7 +188,7 @@ def _listed(planned: Matrix, seeds: int, few: int | None) -> list[tuple[str, str
 def _mixed(planned: Matrix, steps: Sequence[int], few: int | None) -> World:
     """Tasks by benchmark; those of single tasks by cell."""
     if planned.name == "popgym_bins":
-        tasks = {member.cell: member.config.env.args["tasks"] for member in planned.members}
+        tasks = {member.cell: member.config.env.kwargs["tasks"] for member in planned.members}
         ends = {cell: dict.fromkeys(names, (-0.5, 0.5)) for cell, names in tasks.items()}
         return World(ends, steps)
     novel = dict.fromkeys([*NOVEL, *BABYAI[-2:]], "test_tasks")

@@ -75,8 +75,8 @@ def _write_run(folder: Path, entry: Entry, world: World) -> None:
         (folder / "probe.csv").write_text(to_csv(PROBE, _probe(entry, world)))
     (folder / "compute.csv").write_text("time_s,step,update,name,value\n0.5,10,1,rss_bytes,1000\n")
     (folder / "config.yaml").write_text(
-        "env: {args: {tasks: [a, b], horizon: 300}}\n"
-        "trajectory: {kind: transformer, width: 64, layers: 2, context: 32, dropout: 0.1}\n"
+        "env: {kwargs: {tasks: [a, b], horizon: 300}}\n"
+        "trajectory_encoder: {kind: transformer, width: 64, layers: 2, context_length: 32}\n"
     )
     record = {
         "training_version": 1, "git_commit": "0" * 40, "wall_s": 61.5, "cpu_s": 60.0, "gpu": None,

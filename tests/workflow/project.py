@@ -34,16 +34,18 @@ BUDGET = "micro"
 MICRO = """\
 title: micro (for tests)
 all:
-  agent: {bins: 16, discounts: [0.9], head_widths: [16], critics: 2}
-  encoder: {kind: ff, hidden: [16], output: 16}
-  trajectory: {kind: transformer, context: 10, width: 16, layers: 1, heads: 2, feedforward: 16}
-  learner: {batch: 4, warmup: 2, updates_per_epoch: 2}
+  agent: {bins: 16, discounts: [0.9], head_hidden_sizes: [16], num_critics: 2}
+  timestep_encoder: {kind: feed_forward, hidden_sizes: [16], output_size: 16}
+  trajectory_encoder: {kind: transformer, context_length: 10, width: 16, layers: 1, heads: 2,
+    feedforward_size: 16}
+  learner: {batch_size: 4, warmup_updates: 2, updates_per_epoch: 2}
   collector: {actors: 2, steps_per_epoch: 130, epochs: 2}
   evaluation: {every: 1, rollouts: 1, final_rollouts: 1, actors: 4}
 benchmarks:
   popgym:
-    env: {args: {tasks: [RepeatFirstEasy, HigherLowerEasy]}}
-    ppo: {steps: 65, unroll: 20, width: 16, head_widths: [16], passes: 1, minibatches: 2}
+    env: {kwargs: {tasks: [RepeatFirstEasy, HigherLowerEasy]}}
+    ppo: {rollout_steps: 65, sequence_length: 20, width: 16, head_hidden_sizes: [16],
+      epochs: 1, minibatches: 2}
 """
 MADE_UP = {".json": '{"made_up": 1}\n', ".yaml": "{}\n"}
 """What DVC reads must be whole."""
@@ -61,7 +63,7 @@ runs:
   - benchmark: return_scale
     variants: [ind_actor_ind_critic]
     cell: equal
-    set: {env: {args: {scales: [1, 1, 1, 1]}}}
+    set: {env: {kwargs: {scales: [1, 1, 1, 1]}}}
 budgets: {micro: {seeds: 2}}
 """,
 }

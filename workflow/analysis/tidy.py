@@ -89,11 +89,11 @@ def settings(path: Path) -> str:
     if not path.is_file():
         return ""
     config = read_yaml(path)
-    keys = ("kind", "width", "layers", "context")
-    told = {"environment": config["env"]["args"]}
-    if given := config.get("trajectory"):
-        told["trajectory"] = {key: given[key] for key in keys if key in given}
-    return json.dumps(told)
+    labels = {"kind": "kind", "width": "width", "layers": "layers", "context_length": "context"}
+    shown = {"environment": config["env"]["kwargs"]}
+    if given := config.get("trajectory_encoder"):
+        shown["trajectory"] = {label: given[key] for key, label in labels.items() if key in given}
+    return json.dumps(shown)
 
 
 def mean_over_rollouts(rows: Iterable[Mapping[str, str]]) -> Iterator[Row]:

@@ -30,24 +30,24 @@ Rate = Annotated[float, Field(gt=0)]
 class PpoLearnerConfig(Section):
     """Proximal policy optimisation (Schulman et al. 2017) of a recurrent policy."""
 
-    steps: Positive
+    rollout_steps: Positive
     """Timesteps of each actor between two rounds of learning."""
-    unroll: Positive
+    sequence_length: Positive
     """Timesteps through which gradients go back: longer rollouts are cut into pieces."""
     width: Positive = 256
     """Of the GRU."""
     layers: Positive = 1
-    head_widths: tuple[Positive, ...] = Field((256,), min_length=1)
+    head_hidden_sizes: tuple[Positive, ...] = Field((256,), min_length=1)
     discount: Discount = 0.99
-    trace: Fraction = 0.95
+    gae_lambda: Fraction = 0.95
     """lambda of the generalised advantage estimate."""
-    passes: Positive = 4
+    epochs: Positive = 4
     """Over the timesteps of a round."""
     minibatches: Positive = 4
     """Of whole pieces, in each pass."""
-    clip: float = Field(0.2, gt=0, lt=1)
+    clip_range: float = Field(0.2, gt=0, lt=1)
     learning_rate: Rate = 3e-4
-    value_weight: Rate = 0.5
+    value_loss_weight: Rate = 0.5
     entropy_weight: float = Field(0.01, ge=0)
     gradient_clip: Rate = 0.5
 
@@ -56,18 +56,18 @@ class SacLearnerConfig(Section):
     """Soft actor-critic (Haarnoja et al. 2018) of stable-baselines3, entropy weight learned."""
 
     learning_rate: Rate = 3e-4
-    batch: Positive = 256
+    batch_size: Positive = 256
     capacity: Positive = 1_000_000
     """Timesteps in replay."""
     random_steps: Natural = 10_000
     """Timesteps of all actors with random actions, before anything is learned."""
-    every: Positive = 1
+    train_frequency: Positive = 1
     """Timesteps of each actor between two rounds of learning."""
-    updates: Positive = 1
+    gradient_steps: Positive = 1
     """In each round."""
     discount: Discount = 0.99
     target_rate: float = Field(0.005, gt=0, le=1)
-    widths: tuple[Positive, ...] = Field((256, 256), min_length=1)
+    hidden_sizes: tuple[Positive, ...] = Field((256, 256), min_length=1)
 
 
 class BaselineConfig(RunConfig):
@@ -75,7 +75,7 @@ class BaselineConfig(RunConfig):
 
     ASIDE: ClassVar[dict[str, Any]] = {
         **RunConfig.ASIDE,
-        "collector": {"exploration", "learn_after", "overlap"},  # AMAGO-2's own
+        "collector": {"exploration", "warmup_epochs", "asynchronous"},  # AMAGO-2's own
     }
 
     @property
@@ -88,21 +88,24 @@ class PpoGruConfig(BaselineConfig):
     """PPO with a GRU."""
 
     trainer: Literal["ppo_gru"]
-    encoder: FeedForwardEncoderConfig = FeedForwardEncoderConfig()
+    timestep_encoder: FeedForwardEncoderConfig = FeedForwardEncoderConfig()
     ppo: PpoLearnerConfig
 
     @property
     def updates(self) -> int:
         """Gradient steps of the whole run."""
-        rounds = self.collector.epochs * self.collector.steps_per_epoch // self.ppo.steps
-        return rounds * self.ppo.passes * self.ppo.minibatches
+        rounds = self.collector.epochs * self.collector.steps_per_epoch // self.ppo.rollout_steps
+        return rounds * self.ppo.epochs * self.ppo.minibatches
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
-        steps, pieces = self.ppo.steps, -(-self.ppo.steps // self.ppo.unroll)
+        steps, pieces = (
+            self.ppo.rollout_steps,
+            -(-self.ppo.rollout_steps // self.ppo.sequence_length),
+        )
         if self.collector.steps_per_epoch % steps:
             raise ValueError(
-                f"ppo.steps {steps} must divide collector.steps_per_epoch "
+                f"ppo.rollout_steps {steps} must divide collector.steps_per_epoch "
                 f"{self.collector.steps_per_epoch}"
             )
         if pieces * self.collector.actors < self.ppo.minibatches:
@@ -123,16 +126,16 @@ class SacConfig(BaselineConfig):
     def updates(self) -> int:
         """Gradient steps of the whole run, but for the first, random timesteps."""
         c = self.collector
-        rounds = c.epochs * c.steps_per_epoch // self.sac.every
-        random = self.sac.random_steps // (c.actors * self.sac.every)
-        return max(0, rounds - random) * self.sac.updates
+        rounds = c.epochs * c.steps_per_epoch // self.sac.train_frequency
+        random = self.sac.random_steps // (c.actors * self.sac.train_frequency)
+        return max(0, rounds - random) * self.sac.gradient_steps
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
-        if self.collector.steps_per_epoch % self.sac.every:
+        if self.collector.steps_per_epoch % self.sac.train_frequency:
             raise ValueError(
-                f"sac.every {self.sac.every} must divide collector.steps_per_epoch "
-                f"{self.collector.steps_per_epoch}"
+                f"sac.train_frequency {self.sac.train_frequency} must divide "
+                f"collector.steps_per_epoch {self.collector.steps_per_epoch}"
             )
         return self
 

@@ -51,13 +51,17 @@ class RecurrentAgent(nn.Module):
             raise ConfigError("ppo_gru is defined for Discrete and Box actions, not MultiBinary")
         p = config.ppo
         try:
-            self.encoder = make_encoder(config.encoder, observations, actions, symlog_reward=False)
+            self.encoder = make_encoder(
+                config.timestep_encoder, observations, actions, symlog_reward=False
+            )
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        memory = GruConfig(kind="gru", context=p.unroll, width=p.width, layers=p.layers)
+        memory = GruConfig(
+            kind="gru", context_length=p.sequence_length, width=p.width, layers=p.layers
+        )
         self.trunk = Gru(self.encoder.output, memory)
-        self.actor = Actor(p.width, p.head_widths, 1, actions)
-        self.critic = Mlp([p.width, *p.head_widths, 1])
+        self.actor = Actor(p.width, p.head_hidden_sizes, 1, actions)
+        self.critic = Mlp([p.width, *p.head_hidden_sizes, 1])
 
     @property
     def device(self) -> torch.device:
@@ -141,7 +145,7 @@ class PpoRun(Run):
 
     def advance(self) -> Epoch:
         """Some rounds."""
-        rounds = self.config.collector.steps_per_epoch // self.config.ppo.steps
+        rounds = self.config.collector.steps_per_epoch // self.config.ppo.rollout_steps
         finished: list[Finished] = []
         metrics: dict[str, Tensor] = {}
         collecting = learning = 0.0
@@ -166,8 +170,8 @@ class PpoRun(Run):
         finished: list[Finished] = []
         rollouts, self.hidden = self.rollouts, []
         self.agent.eval()
-        for t in range(self.config.ppo.steps):
-            if t % self.config.ppo.unroll == 0:
+        for t in range(self.config.ppo.rollout_steps):
+            if t % self.config.ppo.sequence_length == 0:
                 self.hidden.append(self.memory.hidden.clone())
             observation, before, action = self._inputs()
             policy, value = self.agent.step(observation, before, action, self.memory)
@@ -198,7 +202,7 @@ class PpoRun(Run):
     def _note(self, t: int, told: Mapping[str, Tensor]) -> None:
         for name, x in told.items():
             if name not in self.seen:
-                self.seen[name] = x.new_zeros((self.config.ppo.steps, *x.shape))
+                self.seen[name] = x.new_zeros((self.config.ppo.rollout_steps, *x.shape))
             self.seen[name][t] = x
 
     def _value(self) -> Tensor:
@@ -218,12 +222,14 @@ class PpoRun(Run):
         p, s = self.config.ppo, self.seen
         self.agent.train()
         value = s["value"].cpu()
-        estimate = ppo.advantages(s["reward"], value, s["value_n"], s["ended"], p.discount, p.trace)
+        estimate = ppo.advantages(
+            s["reward"], value, s["value_n"], s["ended"], p.discount, p.gae_lambda
+        )
         s["target"] = estimate + value
         s["advantage"] = (estimate - estimate.mean()) / (estimate.std() + 1e-8)
-        pieces = ppo.cut(s["started"].numpy(), p.unroll)
+        pieces = ppo.cut(s["started"].numpy(), p.sequence_length)
         totals: dict[str, Tensor] = {}
-        for _ in range(p.passes):
+        for _ in range(p.epochs):
             order = numpy_rng(self.config.seed, Stream.UPDATE, self.done)
             for chosen in np.array_split(order.permutation(len(pieces.row)), p.minibatches):
                 for name, x in self._update(pieces, chosen).items():
@@ -232,11 +238,11 @@ class PpoRun(Run):
         for name, total in totals.items():
             if not bool(total.isfinite()):
                 raise NotFinite(f"{name} is not finite by update {self.done}; {self.last_good()}")
-        return {name: total / (p.passes * p.minibatches) for name, total in totals.items()}
+        return {name: total / (p.epochs * p.minibatches) for name, total in totals.items()}
 
     def _update(self, pieces: ppo.Pieces, chosen: Any) -> dict[str, Tensor]:
         p, device = self.config.ppo, self.agent.device
-        t, n, valid = pieces.index(chosen, p.unroll)
+        t, n, valid = pieces.index(chosen, p.sequence_length)
         batch = {
             name: x[t.to(x.device), n.to(x.device)].to(device) for name, x in self.seen.items()
         }
@@ -246,17 +252,17 @@ class PpoRun(Run):
         valid = valid.to(device)
         log_prob = policy.log_prob(batch["taken"].unsqueeze(-2)).squeeze(-1)
         old, advantage = batch["log_prob"], batch["advantage"]
-        each = ppo.clipped_loss(log_prob, old, advantage, p.clip)
+        each = ppo.clipped_loss(log_prob, old, advantage, p.clip_range)
         loss_actor = ppo.masked_mean(each, valid)
         loss_critic = ppo.masked_mean((value - batch["target"]) ** 2, valid)
         spread = ppo.masked_mean(entropy(policy).squeeze(-1), valid)
-        loss = loss_actor + p.value_weight * loss_critic - p.entropy_weight * spread
+        loss = loss_actor + p.value_loss_weight * loss_critic - p.entropy_weight * spread
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = clip_grad_norm_(self.weights, p.gradient_clip)
         self.optimizer.step()
         self.done += 1
-        clipped = ((log_prob - old).exp() - 1).abs() > p.clip
+        clipped = ((log_prob - old).exp() - 1).abs() > p.clip_range
         metrics = {"loss_actor": loss_actor, "loss_critic": loss_critic, "entropy": spread}
         metrics |= {"grad_norm": norm, "clipped_share": ppo.masked_mean(clipped.float(), valid)}
         return {name: x.detach() for name, x in metrics.items()}
@@ -264,8 +270,10 @@ class PpoRun(Run):
     def _hidden(self, pieces: ppo.Pieces, chosen: Any) -> Tensor:
         """Hidden states (layers, P, D) at the start of pieces: empty at a rollout's own start."""
         first, row = pieces.first[chosen], torch.from_numpy(pieces.row[chosen])
-        kept = torch.from_numpy(first // self.config.ppo.unroll)
-        continued = torch.from_numpy(first % self.config.ppo.unroll == 0).to(self.agent.device)
+        kept = torch.from_numpy(first // self.config.ppo.sequence_length)
+        continued = torch.from_numpy(first % self.config.ppo.sequence_length == 0).to(
+            self.agent.device
+        )
         every = torch.stack(self.hidden)[kept, :, row]  # (P, layers, D)
         return (every * continued[:, None, None]).transpose(0, 1).contiguous()
 

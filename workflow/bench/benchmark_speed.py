@@ -109,7 +109,7 @@ def play_alone(work: Work, first: int, least: int, seconds: float) -> Timed:
 
     Their number is one that our environments can play side by side.
     """
-    play, steps = player(work.config.entry, json.dumps(work.config.args)), 0
+    play, steps = player(work.config.entry_point, json.dumps(work.config.kwargs)), 0
     began = time.process_time()
     for begun, number in enumerate(count(first), 1):
         for _ in play(*work.rollout(number)):
@@ -191,7 +191,7 @@ class Race:
         context = multiprocessing.get_context("spawn")
         self._simulators = [
             stack.enter_context(ProcessPoolExecutor(1, context))
-            for _ in range(processes if config.entry in PLAYERS else 0)
+            for _ in range(processes if config.entry_point in PLAYERS else 0)
         ]
 
     def run(self, work: Work, first: int, least: int, seconds: float) -> tuple[int, Speed]:

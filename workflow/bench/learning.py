@@ -22,13 +22,13 @@ from workflow.config.parameters import Parameters
 ROOT = Path(__file__).resolve().parents[2]
 FOUR = ["RepeatFirstEasy", "RepeatPreviousEasy", "HigherLowerEasy", "PositionOnlyCartPoleEasy"]
 FOUR_TASKS = {
-    "env": {"args": {"tasks": FOUR, "padded_observation": 13}},
+    "env": {"kwargs": {"tasks": FOUR, "padded_observation": 13}},
     "collector": {"steps_per_epoch": 212, "epochs": 48},
     "evaluation": {"every": 6},
 }
 SUITED = {  # what the Ind. losses need here: see docs/learning.md
     "agent": {"discounts": [0.1, 0.5, 0.9], "bins": 32, "target_rate": 0.01},
-    "trajectory": {"dropout": 0},
+    "trajectory_encoder": {"dropout": 0},
     "learner": {"learning_rate": 1e-3, "updates_per_epoch": 75},
     "collector": {"epochs": 16},
 }

@@ -87,7 +87,7 @@ def _precision(mode: str) -> dict[str, Any]:
 def learner(size: str, variant: str, mode: str, repeats: int) -> Result:
     """An update on 2 threads; `mode` is plain, float32 or bfloat16."""
     config = sizes.config(size, variant, {"learner": _precision(mode)})
-    tokens = config.learner.batch * (config.trajectory.context + 1)
+    tokens = config.learner.batch_size * (config.trajectory_encoder.context_length + 1)
     with plain.plain_learner() if mode == "plain" else contextlib.nullcontext():
         seconds = median_s(_update_of(size, config, mode), repeats)
     return {"seconds": seconds, "tokens_per_s": tokens / seconds}
@@ -95,9 +95,9 @@ def learner(size: str, variant: str, mode: str, repeats: int) -> Result:
 
 def paper(size: str, mode: str, batch: str, repeats: int) -> Result:
     """An update of Ind./Ind. at one of the paper's sizes, with fewer sub-sequences than its own."""
-    over: dict[str, Any] = {"learner": {"batch": int(batch), **_precision(mode)}}
+    over: dict[str, Any] = {"learner": {"batch_size": int(batch), **_precision(mode)}}
     config = sizes.config(size, "ind_actor_ind_critic", over)
-    tokens = config.learner.batch * (config.trajectory.context + 1)
+    tokens = config.learner.batch_size * (config.trajectory_encoder.context_length + 1)
     seconds = median_s(_update_of(size, config, mode), repeats)
     flops = flops_per_update(config)
     return {
@@ -123,7 +123,11 @@ def actor_config(net: str, count: int, mode: str) -> AmagoConfig:
     over: dict[str, Any] = {"collector": collector, "learner": learner}
     if net != "tiny":
         made = sizes.config(net, "dep_actor_dep_critic")
-        over |= {"agent": made.agent, "encoder": made.encoder, "trajectory": made.trajectory}
+        over |= {
+            "agent": made.agent,
+            "timestep_encoder": made.timestep_encoder,
+            "trajectory_encoder": made.trajectory_encoder,
+        }
     return tiny.model_copy(update=over)
 
 
@@ -143,7 +147,8 @@ def policy(net: str, count: str, mode: str, repeats: int) -> Result:
     torch.set_num_threads(THREADS[net])
     keep_freed_memory()
     n = int(count)
-    config = actor_config(net, n, mode).trajectory.model_copy(update={"context": 128})
+    trained = actor_config(net, n, mode).trajectory_encoder
+    config = trained.model_copy(update={"context_length": 128})
     assert isinstance(config, TransformerConfig)
     transformer = Transformer(64, config).eval()
     tokens = torch.randn(n, 128, 64, generator=torch.Generator().manual_seed(0))
@@ -294,6 +299,6 @@ def first_update(repeats: int) -> Result:
         collector.begin()
         collector._advance(np.zeros(16, np.int16))
         stepped = time.time() - began
-        one = sizes.config("small", "dep_actor_dep_critic", {"learner": {"batch": 2}})
+        one = sizes.config("small", "dep_actor_dep_critic", {"learner": {"batch_size": 2}})
         _update_of("small", one, "float32")()
     return {"first_step_s": stepped, "first_update_s": time.time() - began}

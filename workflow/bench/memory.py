@@ -152,15 +152,16 @@ def account(size: str, mode: str, recompute_frames: str) -> dict[str, float]:
     """The account of Ind./Ind. at one of the paper's sizes, as on a GPU."""
     over: dict[str, Any] = {"learner": {"precision": "bfloat16"}} if mode == "bfloat16" else {}
     if size == "procgen_memory_hard":
-        over["encoder"] = {"recompute_frames": int(recompute_frames) if recompute_frames else None}
+        frames = int(recompute_frames) if recompute_frames else None
+        over["timestep_encoder"] = {"recompute_frames": frames}
     return peak_of(size, sizes.config(size, "ind_actor_ind_critic", over))
 
 
 def check(size: str, variant: str, batch: str) -> dict[str, float]:
     """The account of an update that fits this machine beside what the allocator says of it."""
-    over: dict[str, Any] = {"learner": {"batch": int(batch)}}
+    over: dict[str, Any] = {"learner": {"batch_size": int(batch)}}
     if size == "pixels":
-        over["trajectory"] = {"context": 31}
+        over["trajectory_encoder"] = {"context_length": 31}
     config = sizes.config(size, variant, over)
     accounted = peak_of(size, config, gpu=False)["peak"]
     return {"accounted": accounted, "measured": measured(size, config)}

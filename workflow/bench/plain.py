@@ -112,12 +112,12 @@ def plain_actors() -> Iterator[None]:
 
 
 def _initial_history(self: Transformer, rows: int, device: torch.device) -> History:
-    seen = torch.zeros(rows, self.config.context, self.input.in_features, device=device)
+    seen = torch.zeros(rows, self.config.context_length, self.input.in_features, device=device)
     return History(seen, torch.zeros(rows, dtype=torch.int64, device=device))
 
 
 def _read_history(self: Transformer, tokens: Tensor, memory: History) -> Tensor:
-    context, rows = self.config.context, torch.arange(len(tokens))
+    context, rows = self.config.context_length, torch.arange(len(tokens))
     full = memory.steps >= context
     memory.seen[full] = memory.seen[full].roll(-1, 1)
     last = memory.steps.clamp(max=context - 1)

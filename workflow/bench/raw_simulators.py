@@ -1,6 +1,6 @@
 """The simulators alone, driven as the benchmarks drive them: the yardstick of our environments.
 
-Each function here takes a benchmark's `env.args` and returns a `Play`: given a task, a seed and
+Each function here takes a benchmark's `env.kwargs` and returns a `Play`: given a task, a seed and
 actions in the form that replay stores, it plays one rollout, resets between attempts included, and
 yields after each agent step. Task, variant and actions are those of our environments' rollout with
 that seed, so that both sides do the same work. Nothing looks at the observations.

@@ -43,12 +43,12 @@ Work = Callable[[], object]
 
 
 def _context(length: int, _: Path) -> Work:
-    over = {"trajectory": {"context": length - 1}, "learner": {"batch": 4}}
+    over = {"trajectory_encoder": {"context_length": length - 1}, "learner": {"batch_size": 4}}
     return _update(over)
 
 
 def _batch(count: int, _: Path) -> Work:
-    return _update({"learner": {"batch": count}})
+    return _update({"learner": {"batch_size": count}})
 
 
 def _update(over: dict[str, Any]) -> Work:
@@ -60,9 +60,12 @@ def _update(over: dict[str, Any]) -> Work:
 
 def _collect(count: int, tasks: int, folder: Path, updates: int) -> Work:
     over = {
-        "env": {"entry": "envs.return_scale:ReturnScale", "args": {"scales": [1.0] * tasks}},
-        "trajectory": {"context": 10, "width": 64, "feedforward": 256},
-        "learner": {"batch": 32, "updates_per_epoch": updates},
+        "env": {
+            "entry_point": "envs.return_scale:ReturnScale",
+            "kwargs": {"scales": [1.0] * tasks},
+        },
+        "trajectory_encoder": {"context_length": 10, "width": 64, "feedforward_size": 256},
+        "learner": {"batch_size": 32, "updates_per_epoch": updates},
         "collector": {"actors": count, "steps_per_epoch": 55},
         "replay": {"capacity": 10**5},
     }

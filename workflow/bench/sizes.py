@@ -25,21 +25,33 @@ VARIANTS = {
     "ind_actor_dep_critic": {"actor": "filtered_imitation", "critic": "popart"},
 }
 SMALL: dict[str, Any] = {
-    "env": {"entry": "bench:None"},
-    "encoder": {"kind": "ff", "hidden": [512, 512], "output": 200},
-    "trajectory": {"context": 127, "width": 128, "layers": 2, "feedforward": 512},
-    "learner": {"batch": 24, "updates_per_epoch": 1},
+    "env": {"entry_point": "bench:None"},
+    "timestep_encoder": {"kind": "feed_forward", "hidden_sizes": [512, 512], "output_size": 200},
+    "trajectory_encoder": {
+        "context_length": 127,
+        "width": 128,
+        "layers": 2,
+        "feedforward_size": 512,
+    },
+    "learner": {"batch_size": 24, "updates_per_epoch": 1},
     "collector": {"actors": 1, "steps_per_epoch": 1, "epochs": 1},
     "replay": {"capacity": 1},
     "evaluation": {"every": 1, "rollouts": 1, "final_rollouts": 1},
 }
 SIZES: dict[str, dict[str, Any]] = {
     "small": {},
-    "medium": {"trajectory": {"context": 255, "width": 256, "layers": 3, "feedforward": 1024}},
+    "medium": {
+        "trajectory_encoder": {
+            "context_length": 255,
+            "width": 256,
+            "layers": 3,
+            "feedforward_size": 1024,
+        }
+    },
     "pixels": {
-        "encoder": {"kind": "cnn"},
-        "trajectory": {"width": 256, "layers": 3, "feedforward": 1024},
-        "learner": {"batch": 8},
+        "timestep_encoder": {"kind": "cnn"},
+        "trajectory_encoder": {"width": 256, "layers": 3, "feedforward_size": 1024},
+        "learner": {"batch_size": 8},
     },
 }
 PAPER = ("ml45", "popgym", "procgen_easy", "procgen_memory_hard", "atari", "babyai")
@@ -101,7 +113,7 @@ def agent(size: str, made: AmagoConfig) -> Agent:
 def batch(size: str, made: AmagoConfig, rng: torch.Generator) -> Batch:
     """A batch (B, L) of noise in which every timestep is valid."""
     boxes, actions = spaces(size)
-    shape = (made.learner.batch, made.trajectory.context + 1)
+    shape = (made.learner.batch_size, made.trajectory_encoder.context_length + 1)
     observation = {}
     for key, box in boxes.items():
         whole = (*shape, *box.shape)

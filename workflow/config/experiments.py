@@ -33,7 +33,7 @@ class Grid(Section):
     cell: Name = "default"
     set: dict[str, Any] = {}
     """Partial configuration, laid over benchmark, variant and budget."""
-    times: dict[str, Annotated[float, Field(gt=0)]] = {}
+    multiply: dict[str, Annotated[float, Field(gt=0)]] = {}
     """Whole numbers by dotted key, as multiples of what they are without this cell; rounded."""
     needs: Need | None = None
     """What its user must bring; without it the runs are left out."""
@@ -243,18 +243,20 @@ def _layers(
     where = f"{source}, budgets.{budget}.set.{grid.benchmark}"
     layers = [Layer(where, share.set.get(grid.benchmark, {}))]
     own = Layer(f"{source}, cell {grid.cell}", grid.set)
-    if not grid.times:
+    if not grid.multiply:
         return [*layers, own]
     base = parameters.resolve(grid.benchmark, variant, budget, over=layers, asked_by=source)
     data: dict[str, Any] = {}
-    for key, factor in grid.times.items():
+    for key, factor in grid.multiply.items():
         number: Any = base.model_dump()
         for part in key.split("."):
             number = number.get(part) if isinstance(number, Mapping) else None
         if type(number) is not int:
-            raise ConfigError(f"{own.source}: times: {key} is no whole number of {grid.benchmark}")
+            raise ConfigError(
+                f"{own.source}: multiply: {key} is no whole number of {grid.benchmark}"
+            )
         data = merge(data, override(key, max(1, round(factor * number))))
-    return [*layers, own, Layer(f"{own.source}, times", data)]
+    return [*layers, own, Layer(f"{own.source}, multiply", data)]
 
 
 def _check(experiment: Experiment, source: str, parameters: Parameters) -> None:

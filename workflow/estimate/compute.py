@@ -48,18 +48,18 @@ def updates(config: RunConfig) -> int:
     if isinstance(config, BaselineConfig):
         return config.updates
     assert isinstance(config, AmagoConfig)
-    learning = max(0, config.collector.epochs - config.collector.learn_after)
+    learning = max(0, config.collector.epochs - config.collector.warmup_epochs)
     return config.learner.updates_per_epoch * learning
 
 
 def ranks(config: RunConfig) -> int:
     """Processes that learn together, each with the configured threads or a GPU of its own."""
-    return (config.learner.ranks if isinstance(config, AmagoConfig) else None) or 1
+    return (config.learner.processes if isinstance(config, AmagoConfig) else None) or 1
 
 
 def overlaps(config: RunConfig) -> bool:
     """Whether a process of its own collects while it learns."""
-    return isinstance(config, AmagoConfig) and bool(config.collector.overlap)
+    return isinstance(config, AmagoConfig) and bool(config.collector.asynchronous)
 
 
 def threads(config: RunConfig) -> int:
@@ -97,7 +97,7 @@ def guess_s(config: RunConfig, gpu: Accelerator | None = None) -> float:
     if config.device == "cpu":
         processor = hardware().processor
         update = flops / (processor.flops * config.threads)
-        step = processor.step_s.get(config.env.entry, processor.other_step_s)
+        step = processor.step_s.get(config.env.entry_point, processor.other_step_s)
     else:
         gpu = gpu or next(iter(hardware().gpus.values()))
         update = flops / gpu.flops + 1 / gpu.updates_per_s
@@ -112,37 +112,43 @@ def flops_per_update(config: RunConfig) -> float:
     """Forward and backward through all nets, a multiplication and an addition counting as two."""
     if isinstance(config, PpoGruConfig):
         p = config.ppo
-        tokens = config.collector.actors * p.steps // p.minibatches
-        states = _encoder(config.encoder) + 6 * p.width * (config.encoder.output + p.width)
-        return 6 * tokens * (states + 2 * _mlp([p.width, *p.head_widths, ACTIONS]))
+        tokens = config.collector.actors * p.rollout_steps // p.minibatches
+        states = _encoder(config.timestep_encoder) + 6 * p.width * (
+            config.timestep_encoder.output_size + p.width
+        )
+        return 6 * tokens * (states + 2 * _mlp([p.width, *p.head_hidden_sizes, ACTIONS]))
     if isinstance(config, SacConfig):  # actor, two critics, their targets
-        return 6 * config.sac.batch * 5 * _mlp([INPUTS, *config.sac.widths, ACTIONS])
+        return 6 * config.sac.batch_size * 5 * _mlp([INPUTS, *config.sac.hidden_sizes, ACTIONS])
     assert isinstance(config, AmagoConfig)
-    tokens = config.learner.batch * (config.trajectory.context + 1)
+    tokens = config.learner.batch_size * (config.trajectory_encoder.context_length + 1)
     return 2 * tokens * (3 * _trunk(config) + _heads(config))
 
 
 def _trunk(config: AmagoConfig) -> int:
     """Multiplications per token of encoder and Transformer, forward."""
-    t = config.trajectory
+    t = config.trajectory_encoder
     if isinstance(t, GruConfig):
         layer = 6 * t.width**2
     elif isinstance(t, FeedForwardConfig):
-        layer = 2 * t.width * t.feedforward
+        layer = 2 * t.width * t.feedforward_size
     else:
-        layer = 4 * t.width**2 + 2 * t.width * t.feedforward + t.context * t.width
-    return _encoder(config.encoder) + config.encoder.output * t.width + t.layers * layer
+        layer = 4 * t.width**2 + 2 * t.width * t.feedforward_size + t.context_length * t.width
+    return (
+        _encoder(config.timestep_encoder)
+        + config.timestep_encoder.output_size * t.width
+        + t.layers * layer
+    )
 
 
 def _encoder(e: FeedForwardEncoderConfig | ImageEncoderConfig | GridLanguageEncoderConfig) -> int:
     if isinstance(e, FeedForwardEncoderConfig):
-        return _mlp([INPUTS, *e.hidden, e.output])
+        return _mlp([INPUTS, *e.hidden_sizes, e.output_size])
     if isinstance(e, GridLanguageEncoderConfig):
-        return 60_000 + TOKENS * e.recurrent * (e.embedding + e.recurrent) + 900 * e.output
-    if e.trunk == "nature":
+        return 60_000 + TOKENS * e.rnn_size * (e.embedding_size + e.rnn_size) + 900 * e.output_size
+    if e.architecture == "nature":
         return 9_000_000 + 3_000 * e.features
     side, channels, total = SIDE, 3, 0
-    for depth in e.depths:  # a convolution, then four at half the resolution
+    for depth in e.channels:  # a convolution, then four at half the resolution
         total += 9 * side**2 * (channels * depth + depth**2)
         side, channels = side // 2, depth
     return total + side**2 * channels * e.features
@@ -151,16 +157,18 @@ def _encoder(e: FeedForwardEncoderConfig | ImageEncoderConfig | GridLanguageEnco
 def _heads(config: AmagoConfig) -> int:
     """Multiplications per token of actor and critics: three forwards' worth where they learn."""
     a = config.agent
-    discounts, width = len(a.discounts), config.trajectory.width
-    actor = 4 * _mlp([width, *a.head_widths, discounts * ACTIONS])  # learned, and the target
+    discounts, width = len(a.discounts), config.trajectory_encoder.width
+    actor = 4 * _mlp([width, *a.head_hidden_sizes, discounts * ACTIONS])  # learned, and the target
     if a.critic == "popart":
-        return actor + 5 * a.critics * _mlp([width, *a.head_widths, discounts * ACTIONS])
+        return actor + 5 * a.num_critics * _mlp([width, *a.head_hidden_sizes, discounts * ACTIONS])
     if a.expectation == "exact":  # each action, without gradient
         target = baseline = FEW
     else:  # a policy gradient goes backward through its sample
         target, baseline = 1, 2 if a.actor == "policy_gradient" else a.value_samples
-    each = discounts * _mlp([*a.head_widths, a.bins])  # the state's own product is made once
-    return actor + a.critics * (4 * width * a.head_widths[0] + (3 + target + baseline) * each)
+    each = discounts * _mlp([*a.head_hidden_sizes, a.bins])  # the state's own product is made once
+    return actor + a.num_critics * (
+        4 * width * a.head_hidden_sizes[0] + (3 + target + baseline) * each
+    )
 
 
 def _mlp(sizes: list[int]) -> int:

@@ -73,31 +73,31 @@ def stored_steps(config: AmagoConfig) -> float:
     collected = c.actors * c.steps_per_epoch * c.epochs
     if r.unit == "timesteps":
         return min(collected, r.capacity)
-    return min(collected, r.capacity * (r.piece or config.trajectory.context))
+    return min(collected, r.capacity * (r.chunk_length or config.trajectory_encoder.context_length))
 
 
 def _step_bytes(config: AmagoConfig) -> float:
-    module = config.env.entry.partition(":")[0]
-    other = IMAGE_BYTES if isinstance(config.encoder, ImageEncoderConfig) else VECTOR_BYTES
+    module = config.env.entry_point.partition(":")[0]
+    other = IMAGE_BYTES if isinstance(config.timestep_encoder, ImageEncoderConfig) else VECTOR_BYTES
     return STEP_BYTES.get(module, other)
 
 
 def parameters(config: AmagoConfig) -> float:
     """Trained numbers, roughly."""
-    t, a, e = config.trajectory, config.agent, config.encoder
+    t, a, e = config.trajectory_encoder, config.agent, config.timestep_encoder
     layer = 6 * t.width**2 if isinstance(t, GruConfig) else 2 * t.width**2
     if not isinstance(t, GruConfig):
-        layer = 2 * t.width * t.feedforward + 4 * t.width**2
+        layer = 2 * t.width * t.feedforward_size + 4 * t.width**2
     encoder = 1e5
     if isinstance(e, FeedForwardEncoderConfig):
-        encoder = _mlp([INPUTS, *e.hidden, e.output])
+        encoder = _mlp([INPUTS, *e.hidden_sizes, e.output_size])
     elif isinstance(e, ImageEncoderConfig):
-        encoder = 64 * e.depths[-1] * e.features + 9.0 * sum(5 * depth**2 for depth in e.depths)
+        encoder = 64 * e.channels[-1] * e.features + 9.0 * sum(5 * depth**2 for depth in e.channels)
     discounts = len(a.discounts)
     outputs = a.bins if a.critic == "two_hot" else ACTIONS
-    critic = _mlp([t.width + ACTIONS + discounts, *a.head_widths, outputs])
-    actor = _mlp([t.width, *a.head_widths, discounts * ACTIONS])
-    return encoder + e.output * t.width + t.layers * layer + actor + a.critics * critic
+    critic = _mlp([t.width + ACTIONS + discounts, *a.head_hidden_sizes, outputs])
+    actor = _mlp([t.width, *a.head_hidden_sizes, discounts * ACTIONS])
+    return encoder + e.output_size * t.width + t.layers * layer + actor + a.num_critics * critic
 
 
 def _mlp(sizes: list[int]) -> float:

@@ -138,7 +138,7 @@ def fit(results: Path) -> dict[str, object]:
             continue
         config = load_config(path.parent / "config.yaml")
         operations = cost.updates(config) * cost.flops_per_update(config)
-        entries.append(config.env.entry)
+        entries.append(config.env.entry_point)
         rows.append([operations / 1e10, cost.env_steps(config) / 1e3])
         took.append(json.loads(path.read_text())["cpu_s"])
     names = sorted(set(entries))

@@ -92,8 +92,9 @@ def claim(need: float, folder: Path | None = None, count: int = 1) -> Claim | No
     while devices := gpus():
         if len(devices) < count:
             raise RunError(
-                f"the run wants {count} GPUs (learner.ranks, and one for collector.overlap), and "
-                f"there are {len(devices)} here; change those keys, or choose another machine"
+                f"the run wants {count} GPUs (learner.processes, and one for "
+                f"collector.asynchronous), and there are {len(devices)} here; change "
+                "those keys, or choose another machine"
             )
         with _lock(folder / "choosing"):
             if taken := _take(devices, need, folder, count):

@@ -90,12 +90,15 @@ def _format(value: Any) -> str:
 
 def encoder(values: Values) -> str:
     """The timestep encoder as the paper writes it: FF (hidden width, output width), say."""
-    kind = values["encoder.kind"]
-    if kind == "ff":
-        hidden = sorted(set(values["encoder.hidden"]))
-        return f"FF ({_format(hidden)}, {_format(values['encoder.output'])})"
-    if kind == "cnn" and values["encoder.trunk"] == "impala":
-        return f"IMPALA CNN {_format(values['encoder.depths'])}"
+    kind = values["timestep_encoder.kind"]
+    if kind == "feed_forward":
+        hidden = sorted(set(values["timestep_encoder.hidden_sizes"]))
+        return f"FF ({_format(hidden)}, {_format(values['timestep_encoder.output_size'])})"
+    if kind == "cnn" and values["timestep_encoder.architecture"] == "impala":
+        return f"IMPALA CNN {_format(values['timestep_encoder.channels'])}"
     if kind == "grid_language":
         return "grid CNN + language RNN + FF"
-    return " ".join(str(values.get(key, "")) for key in ("encoder.trunk", "encoder.kind")).strip()
+    return " ".join(
+        str(values.get(key, ""))
+        for key in ("timestep_encoder.architecture", "timestep_encoder.kind")
+    ).strip()

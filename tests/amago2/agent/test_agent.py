@@ -27,7 +27,9 @@ CONTINUOUS = ActionSpec("continuous", 2, -np.ones(2), np.ones(2))
 
 
 def agent(spec: ActionSpec = DISCRETE, dropout: float = 0.0, **settings: Any) -> Agent:
-    return make_agent(small(agent=settings, trajectory={"dropout": dropout}), BOXES, spec).train()
+    return make_agent(
+        small(agent=settings, trajectory_encoder={"dropout": dropout}), BOXES, spec
+    ).train()
 
 
 def batch(spec: ActionSpec, seed: int = 0, size: int = 6, length: int = 5) -> Batch:
@@ -103,7 +105,7 @@ def test_padding_changes_neither_loss_nor_gradients(actor: str, critic: str) -> 
 def test_the_actor_loss_leaves_the_critics_alone(seed: int, critic: str) -> None:
     for spec in (DISCRETE, CONTINUOUS):
         a = agent(spec, actor="policy_gradient", critic=critic)
-        a.config = a.config.model_copy(update={"critic_weight": 0.0})
+        a.config = a.config.model_copy(update={"critic_loss_weight": 0.0})
         _, grads = gradients(a, batch(spec, seed))
         assert all(grads[name].abs().max() == 0 for name in grads if name.startswith("critic"))
         assert any(grads[name].abs().max() > 0 for name in grads if name.startswith("trunk"))
@@ -112,7 +114,7 @@ def test_the_actor_loss_leaves_the_critics_alone(seed: int, critic: str) -> None
 def test_the_policy_gradient_reaches_the_trunk_through_the_policy_only() -> None:
     """The state that Q reads is a constant: a policy that ignores its state moves no trunk."""
     a = agent(actor="policy_gradient", critic="popart")
-    a.config = a.config.model_copy(update={"critic_weight": 0.0})
+    a.config = a.config.model_copy(update={"critic_loss_weight": 0.0})
     with torch.no_grad():
         a.actor.net[-1].weight.zero_()
     _, grads = gradients(a, batch(DISCRETE))
@@ -328,7 +330,7 @@ def test_bfloat16_products_give_nearly_the_same_loss_and_gradients(actor: str, c
         config = small(
             agent={"actor": actor, "critic": critic, "filter": "none"},
             learner={"precision": precision},
-            trajectory={"dropout": 0},
+            trajectory_encoder={"dropout": 0},
         )
         found.append(gradients(make_agent(config, BOXES, CONTINUOUS), batch(CONTINUOUS, size=40)))
     (one, exact), (two, rounded) = found

@@ -14,29 +14,36 @@ from tests.amago2.toy import SMALL, small
 @pytest.mark.parametrize(
     ("over", "sentence"),
     [
-        ({"learner": {"lr": 1}}, "unknown key learner.lr; allowed are batch, learning_rate"),
+        ({"learner": {"lr": 1}}, "unknown key learner.lr; allowed are batch_size, learning_rate"),
         ({"learner": {"learning_rat": 1}}, "did you mean learning_rate?"),
         ({"learner": {"learning_rate": -1}}, "learner.learning_rate is -1: must be greater than 0"),
         (
-            {"encoder": {"kind": "cnn", "hidden": [3]}},
-            "unknown key encoder.hidden; allowed are kind",
+            {"timestep_encoder": {"kind": "cnn", "hidden_sizes": [3]}},
+            "unknown key timestep_encoder.hidden_sizes; allowed are kind",
         ),
-        ({"encoder": {"hiden": [3]}}, "did you mean hidden?"),
-        ({"encoder": {"kind": "rnn"}}, "encoder"),
+        ({"learner": {"clip": 1}}, "unknown key learner.clip; did you mean gradient_clip?"),
+        ({"timestep_encoder": {"hiden": [3]}}, "did you mean hidden_sizes?"),
+        ({"timestep_encoder": {"kind": "rnn"}}, "encoder"),
         (
-            {"trajectory": {"kind": "gru", "contxt": 3}},
-            "unknown key trajectory.contxt; did you mean",
+            {"trajectory_encoder": {"kind": "gru", "contxt": 3}},
+            "unknown key trajectory_encoder.contxt; did you mean",
         ),
         ({"agent": {"actor": "foo"}}, "'filtered_imitation' or 'policy_gradient'"),
         ({"agent": {"value_limit": -3}}, "agent: value_limit must be positive"),
         ({"agent": {"value_limit": [3, 1]}}, "low < high"),
-        ({"encoder": {"hidden": [3, -1]}}, "encoder.hidden.1 is -1: must be greater than 0"),
-        ({"trajectory": {"heads": 3}}, "width 16 must be even and divisible by heads 3"),
+        (
+            {"timestep_encoder": {"hidden_sizes": [3, -1]}},
+            "timestep_encoder.hidden_sizes.1 is -1: must be greater than 0",
+        ),
+        ({"trajectory_encoder": {"heads": 3}}, "width 16 must be even and divisible by heads 3"),
         ({"agent": 3}, "agent is 3: must be"),
         ({"seed": 1.5}, "seed is 1.5: must be a valid integer"),
         ({"learner": {"learning_rate": float("nan")}}, "learner.learning_rate is nan"),
-        ({"collector": {"exploration": {"horizon": 5}}}, "last_step and horizon belong together"),
-        ({"env": {"entry": "envs.popgym"}}, "env.entry is 'envs.popgym'"),
+        (
+            {"collector": {"exploration": {"horizon": 5}}},
+            "last_step_epsilon and horizon belong together",
+        ),
+        ({"env": {"entry_point": "envs.popgym"}}, "env.entry_point is 'envs.popgym'"),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_its_file(over: dict[str, Any], sentence: str) -> None:
@@ -52,7 +59,7 @@ def test_the_layer_that_sets_the_key_is_named() -> None:
     layers = [
         Layer("base.yaml", SMALL),
         Layer("first.yaml", {"learner": {"learning_rate": -1}}),
-        Layer("second.yaml", {"learner": {"batch": 3}}),
+        Layer("second.yaml", {"learner": {"batch_size": 3}}),
     ]
     with pytest.raises(ConfigError, match=r"^first.yaml: learner.learning_rate"):
         build(layers)
@@ -116,9 +123,9 @@ def test_a_missing_file() -> None:
 
 
 def test_overrides() -> None:
-    assert parse_override("learner.batch=32").data == {"learner": {"batch": 32}}
-    assert parse_override("env.args={a: [1, 2]}").data == {"env": {"args": {"a": [1, 2]}}}
-    for text in ("learner.batch", "a..b=1", "=1", "a=[1"):
+    assert parse_override("learner.batch_size=32").data == {"learner": {"batch_size": 32}}
+    assert parse_override("env.kwargs={a: [1, 2]}").data == {"env": {"kwargs": {"a": [1, 2]}}}
+    for text in ("learner.batch_size", "a..b=1", "=1", "a=[1"):
         with pytest.raises(ConfigError, match="--set"):
             parse_override(text)
 

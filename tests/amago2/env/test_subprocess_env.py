@@ -16,7 +16,7 @@ from amago2.training.agent_trainer import train
 from tests.amago2.toy import Toy, small
 from tests.amago2.training.test_train import content
 
-TOY = EnvironmentConfig(entry="tests.amago2.toy:Toy", processes=2)
+TOY = EnvironmentConfig(entry_point="tests.amago2.toy:Toy", processes=2)
 
 
 def make(row: int, crash_at: int | None = None) -> gym.Env[Any, Any]:
@@ -97,4 +97,7 @@ def test_a_killed_worker_is_reported_and_none_outlives_close() -> None:
 
 def test_a_worker_that_cannot_start_is_reported() -> None:
     with pytest.raises(RunError, match="unexpected keyword argument"):
-        start(EnvironmentConfig(entry="tests.amago2.toy:Toy", args={"wrong": 1}, processes=1), 2)
+        start(
+            EnvironmentConfig(entry_point="tests.amago2.toy:Toy", kwargs={"wrong": 1}, processes=1),
+            2,
+        )

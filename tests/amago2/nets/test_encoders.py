@@ -116,9 +116,9 @@ def test_bfloat16_holds_bytes_and_changes_residuals_by_rounding_only() -> None:
 @pytest.mark.parametrize(
     ("config", "boxes"),
     [
-        (ImageEncoderConfig(kind="cnn", features=32, output=24), IMAGE),
-        (ImageEncoderConfig(kind="cnn", trunk="nature", features=32, output=24), IMAGE),
-        (GridLanguageEncoderConfig(kind="grid_language", output=24), GRID),
+        (ImageEncoderConfig(kind="cnn", features=32, output_size=24), IMAGE),
+        (ImageEncoderConfig(kind="cnn", architecture="nature", features=32, output_size=24), IMAGE),
+        (GridLanguageEncoderConfig(kind="grid_language", output_size=24), GRID),
     ],
 )
 def test_padding_is_left_out(config: Any, boxes: dict[str, gym.spaces.Box]) -> None:
@@ -146,7 +146,7 @@ def _like(valid: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 def test_an_agent_acts_and_learns_from_it(encoder: str, kind: str) -> None:
     boxes = IMAGE if encoder == "cnn" else GRID
     spec = ActionSpec(kind, 3)  # type: ignore[arg-type]
-    agent = make_agent(small(encoder={"kind": encoder, "output": 24}), boxes, spec)
+    agent = make_agent(small(timestep_encoder={"kind": encoder, "output_size": 24}), boxes, spec)
     memory = agent.trunk.initial_memory(2, torch.device("cpu"))
     agent.eval()
     acted = agent.act(observation(boxes, 2), torch.zeros(2), torch.zeros(2, 3), memory, rng())
@@ -170,7 +170,7 @@ def test_an_agent_acts_and_learns_from_it(encoder: str, kind: str) -> None:
 def test_a_vector_beside_the_image_is_read(boxes: dict[str, gym.spaces.Box]) -> None:
     kind = "cnn" if boxes is IMAGE else "grid_language"
     more = {**boxes, "task_label": gym.spaces.Box(0, 1, (4,), np.float32)}
-    config = small(encoder={"kind": kind, "output": 24}).encoder
+    config = small(timestep_encoder={"kind": kind, "output_size": 24}).timestep_encoder
     encoder = make_encoder(config, more, SPEC, False).eval()
     seen = observation(boxes, 4)
     reward, action = torch.zeros(4), torch.zeros(4, 3)
@@ -183,7 +183,7 @@ def test_a_vector_beside_the_image_is_read(boxes: dict[str, gym.spaces.Box]) -> 
 
 def test_an_encoder_that_does_not_suit_says_so() -> None:
     with pytest.raises(ValueError, match=r"observation image has shape .*; use cnn"):
-        make_encoder(small().encoder, IMAGE, SPEC, False)
+        make_encoder(small().timestep_encoder, IMAGE, SPEC, False)
     with pytest.raises(ValueError, match="reads one image"):
         make_encoder(ImageEncoderConfig(kind="cnn"), GRID, SPEC, False)
     with pytest.raises(ValueError, match="there is no observation extra"):

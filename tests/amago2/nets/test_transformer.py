@@ -25,7 +25,7 @@ from amago2.seeding import seeded_init
 
 def make(context: int = 12) -> Transformer:
     config = TransformerConfig(
-        context=context, width=16, layers=2, heads=4, feedforward=32, dropout=0.1
+        context_length=context, width=16, layers=2, heads=4, feedforward_size=32, dropout=0.1
     )
     with seeded_init(0):
         return Transformer(6, config).eval()
@@ -33,10 +33,10 @@ def make(context: int = 12) -> Transformer:
 
 TRUNKS = {
     "transformer": TransformerConfig(
-        context=12, width=16, layers=2, heads=4, feedforward=32, dropout=0.1
+        context_length=12, width=16, layers=2, heads=4, feedforward_size=32, dropout=0.1
     ),
-    "gru": GruConfig(kind="gru", context=12, width=16),
-    "ff": FeedForwardConfig(kind="ff", context=12, width=16, feedforward=32),
+    "gru": GruConfig(kind="gru", context_length=12, width=16),
+    "ff": FeedForwardConfig(kind="feed_forward", context_length=12, width=16, feedforward_size=32),
 }
 
 
@@ -75,7 +75,9 @@ def test_steps_equal_the_whole_sequence(kind: str, lengths: list[int], seed: int
 @torch.no_grad()
 def test_the_memory_holds_the_last_context_timesteps() -> None:
     """One layer: keys and values depend on their own timestep alone, so a window is exact."""
-    config = TransformerConfig(context=5, width=16, layers=1, heads=2, feedforward=32, dropout=0)
+    config = TransformerConfig(
+        context_length=5, width=16, layers=1, heads=2, feedforward_size=32, dropout=0
+    )
     net = Transformer(6, config).eval()
     tokens = torch.randn(1, 60, 6, generator=torch.Generator().manual_seed(0))
     memory = net.initial_memory(1, torch.device("cpu"))

@@ -37,7 +37,7 @@ def test_a_rollout_that_ends_is_one_trajectory() -> None:
 
 def test_pieces_of_a_long_rollout_share_their_ends() -> None:
     """Each begins with the last token of the one before; their lengths vary about the wish."""
-    env, replay = {"entry": "tests.amago2.toy:Endless"}, {"piece": 4, "capacity": 60}
+    env, replay = {"entry_point": "tests.amago2.toy:Endless"}, {"chunk_length": 4, "capacity": 60}
     pieces = collected(5 * 12, env=env, replay=replay)
     assert len(pieces) > 5
     for one, other in pairwise(pieces):

@@ -7,7 +7,7 @@ from amago2.rollout.exploration import epsilon, explore
 
 
 def test_plain_schedule_by_hand() -> None:
-    config = ExplorationConfig(first_step=(1.0, 0.05), anneal_steps=100)
+    config = ExplorationConfig(first_step_epsilon=(1.0, 0.05), anneal_steps=100)
     time, scale = np.array([0, 50]), np.array([1.0, 0.5])
     assert epsilon(config, 0, time, scale).tolist() == [1.0, 0.5]
     assert epsilon(config, 50, time, scale).tolist() == pytest.approx([0.525, 0.2625])
@@ -16,7 +16,7 @@ def test_plain_schedule_by_hand() -> None:
 
 def test_bilevel_schedule_by_hand() -> None:
     config = ExplorationConfig(
-        first_step=(1.0, 0.05), last_step=(0.8, 0.01), horizon=10, anneal_steps=100
+        first_step_epsilon=(1.0, 0.05), last_step_epsilon=(0.8, 0.01), horizon=10, anneal_steps=100
     )
     time, scale = np.array([0, 5, 10, 99]), np.ones(4)
     assert epsilon(config, 0, time, scale).tolist() == pytest.approx([1.0, 0.9, 0.8, 0.8])

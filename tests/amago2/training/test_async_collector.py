@@ -15,7 +15,7 @@ from amago2.training.learner import Learner
 from tests.amago2.toy import Toy, small
 from tests.amago2.training.test_train import content, interrupted_at, table
 
-BESIDE: dict[str, Any] = {"overlap": True, "epochs": 5}
+BESIDE: dict[str, Any] = {"asynchronous": True, "epochs": 5}
 RESULTS = ("metrics.csv", "evaluations.csv", "checkpoint/policy.safetensors")
 
 
@@ -34,7 +34,7 @@ def slowly(out: Path, step_s: float, update_s: float) -> dict[str, bytes]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Learner, "step", late)
-        delayed = {"entry": "tests.amago2.toy:Late", "args": {"seconds": step_s}}
+        delayed = {"entry_point": "tests.amago2.toy:Late", "kwargs": {"seconds": step_s}}
         return content(train(small(collector=BESIDE, env=delayed), out))
 
 
@@ -68,7 +68,7 @@ def test_updates_see_what_earlier_epochs_collected(finished: Path, tmp_path: Pat
 
 
 def test_what_goes_wrong_there_is_said_here() -> None:
-    config = small(collector={"overlap": True}, env={"args": {"nan_reward_after": 5}})
+    config = small(collector={"asynchronous": True}, env={"kwargs": {"nan_reward_after": 5}})
     beside = Beside(config)
     try:
         beside.begin()
@@ -83,11 +83,11 @@ def test_what_goes_wrong_there_is_said_here() -> None:
 
 
 def test_its_gpu_is_the_one_after_the_ranks() -> None:
-    config = small(learner={"ranks": 2}, collector={"overlap": True})
+    config = small(learner={"processes": 2}, collector={"asynchronous": True})
     assert [own_gpu(config, visible) for visible in (1, 2, 3, 8)] == [0, 0, 2, 2]
     assert [own_gpu(small(), visible) for visible in (1, 2)] == [0, 1]
 
 
 def test_an_option_that_is_off_renames_no_run() -> None:
-    assert small(collector={"overlap": None}).hash == small().hash
-    assert small(collector={"overlap": True}).hash != small().hash
+    assert small(collector={"asynchronous": None}).hash == small().hash
+    assert small(collector={"asynchronous": True}).hash != small().hash

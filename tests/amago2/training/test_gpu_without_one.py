@@ -51,8 +51,8 @@ def test_a_card_tells_what_it_can_and_the_rest_is_left_out(driver: dict[str, flo
 def test_more_ranks_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    config = small(device="cuda", learner={"ranks": 2})
-    said = r"learner\.ranks needs 2 GPUs here, and PyTorch finds 1"
+    config = small(device="cuda", learner={"processes": 2})
+    said = r"learner\.processes needs 2 GPUs here, and PyTorch finds 1"
     with pytest.raises(ConfigError, match=said), computing(config):
         pass
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")  # torchrun started the other on another machine

@@ -44,7 +44,7 @@ def test_it_ends_in_the_bits_of_a_run_that_never_stopped(finished: Path, tmp_pat
 
 def test_full_shards_are_published_again_as_the_same_bytes(tmp_path: Path) -> None:
     """So that a version of the longer run adds its new shards to DVC, and no others."""
-    roomy = {"replay": {"capacity": 10**6, "shard": 40}}
+    roomy = {"replay": {"capacity": 10**6, "shard_size": 40}}
     first = train(small(**roomy), tmp_path / "first")
     longer = small(**roomy, collector={"epochs": 9})
     second = train(longer, tmp_path / "second", origin=first)
@@ -79,9 +79,9 @@ def test_what_is_missing_or_damaged_is_said(copy: Path, tmp_path: Path) -> None:
 
 
 def test_only_its_length_may_differ(copy: Path, tmp_path: Path) -> None:
-    other = small(collector={"epochs": 9}, learner={"batch": 9})
+    other = small(collector={"epochs": 9}, learner={"batch_size": 9})
     with pytest.raises(
-        ConfigError, match=r"learner\.batch is 8 there and 9 here; .*collector\.epochs"
+        ConfigError, match=r"learner\.batch_size is 8 there and 9 here; .*collector\.epochs"
     ):
         train(other, tmp_path / "run", origin=copy)
     with pytest.raises(ConfigError, match=r"6 epochs already; set collector\.epochs to more"):

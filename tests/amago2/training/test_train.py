@@ -111,11 +111,14 @@ def test_checkpoints_change_no_result(finished: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "over",
     [
-        {"env": {"args": {"continuous": True}}, "agent": {"actor": "policy_gradient"}},
-        {"env": {"entry": "tests.amago2.toy:Endless"}, "replay": {"piece": 4, "capacity": 60}},
+        {"env": {"kwargs": {"continuous": True}}, "agent": {"actor": "policy_gradient"}},
+        {
+            "env": {"entry_point": "tests.amago2.toy:Endless"},
+            "replay": {"chunk_length": 4, "capacity": 60},
+        },
         {"agent": {"actor": "policy_gradient", "critic": "popart", "n_step": 3}},
-        {"trajectory": {"kind": "gru", "context": 5, "width": 16}},
-        {"trajectory": {"kind": "ff", "context": 5, "width": 16}},
+        {"trajectory_encoder": {"kind": "gru", "context_length": 5, "width": 16}},
+        {"trajectory_encoder": {"kind": "feed_forward", "context_length": 5, "width": 16}},
     ],
     ids=["continuous", "pieces", "popart", "gru", "no_memory"],
 )
@@ -170,7 +173,7 @@ def test_a_finished_run_is_left_alone_and_another_refused(finished: Path) -> Non
 
 
 def test_a_number_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
-    config = small(env={"args": {"nan_after": 40}})
+    config = small(env={"kwargs": {"nan_after": 40}})
     with pytest.raises(NotFinite, match=r"not finite by update .* checkpoint is .*epoch-0000000"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run" / "record.json").exists()
@@ -184,8 +187,8 @@ def test_too_little_disk_or_memory_is_said_before_the_start(
         patch.setattr(shutil, "disk_usage", lambda _: usage)
         with pytest.raises(RunError, match="GB are free; lower replay"):
             train(small(), tmp_path / "run")
-    with pytest.raises(RunError, match=r"lower learner\.batch"):
-        train(small(learner={"batch": 10**9}), tmp_path / "run")
+    with pytest.raises(RunError, match=r"lower learner\.batch_size"):
+        train(small(learner={"batch_size": 10**9}), tmp_path / "run")
 
 
 def test_cuda_is_refused_where_there_is_none(tmp_path: Path) -> None:
@@ -247,4 +250,4 @@ def test_a_reward_that_is_not_finite_is_the_environments(tmp_path: Path) -> None
     with pytest.raises(
         RunError, match=r"toy:Toy gave a reward of nan \(task (left|right), timestep"
     ):
-        train(small(env={"args": {"nan_reward_after": 40}}), tmp_path / "run")
+        train(small(env={"kwargs": {"nan_reward_after": 40}}), tmp_path / "run")

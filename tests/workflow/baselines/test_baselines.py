@@ -21,19 +21,31 @@ from workflow.config.parameters import Parameters
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMON: dict[str, Any] = {
-    "env": {"entry": "tests.amago2.toy:Toy"},
+    "env": {"entry_point": "tests.amago2.toy:Toy"},
     "collector": {"actors": 3, "steps_per_epoch": 12, "epochs": 4},
     "evaluation": {"every": 2, "rollouts": 2, "final_rollouts": 3, "actors": 4},
     "checkpoint": {"every": 1, "keep": 2},
 }
 PPO: dict[str, Any] = {
     "trainer": "ppo_gru",
-    "encoder": {"hidden": [16], "output": 8},
-    "ppo": {"steps": 12, "unroll": 4, "width": 16, "head_widths": [16], "minibatches": 3},
+    "timestep_encoder": {"hidden_sizes": [16], "output_size": 8},
+    "ppo": {
+        "rollout_steps": 12,
+        "sequence_length": 4,
+        "width": 16,
+        "head_hidden_sizes": [16],
+        "minibatches": 3,
+    },
 }
 SAC: dict[str, Any] = {
     "trainer": "sac",
-    "sac": {"widths": [16], "batch": 8, "capacity": 200, "random_steps": 30, "every": 3},
+    "sac": {
+        "hidden_sizes": [16],
+        "batch_size": 8,
+        "capacity": 200,
+        "random_steps": 30,
+        "train_frequency": 3,
+    },
 }
 DECIDED = (
     "config.yaml",
@@ -50,7 +62,7 @@ def ppo_config(**over: Any) -> PpoGruConfig:
 
 
 def sac_config(**over: Any) -> SacConfig:
-    env = {"env": {"args": {"continuous": True}}}
+    env = {"env": {"kwargs": {"continuous": True}}}
     layers = [Layer("a", COMMON), Layer("b", SAC), Layer("env", env), Layer("test", over)]
     return build_as(SacConfig, layers)
 
@@ -133,7 +145,7 @@ def a_round(folder: Path, **over: Any) -> PpoRun:
 
 @pytest.mark.parametrize("continuous", [False, True])
 def test_unrolling_gives_what_acting_gave(tmp_path: Path, continuous: bool) -> None:
-    run = a_round(tmp_path, env={"args": {"continuous": continuous}})
+    run = a_round(tmp_path, env={"kwargs": {"continuous": continuous}})
     pieces = ppo.cut(run.seen["started"].numpy(), 4)
     assert len(pieces.row) > 3 * 3  # some rollouts begin within a piece's length
     every = np.arange(len(pieces.row))
@@ -155,8 +167,8 @@ def test_a_cut_rollout_is_worth_its_last_state_and_a_terminated_one_nothing(tmp_
     following = run.seen["value"][1:]
     assert torch.equal(run.seen["value_n"][:-1][~ended[:-1]], following[~ended[:-1]])
 
-    longer = {"ppo": {"steps": 16}, "collector": {"steps_per_epoch": 16}}
-    cut = a_round(tmp_path / "b", env={"entry": "tests.amago2.toy:Endless"}, **longer)
+    longer = {"ppo": {"rollout_steps": 16}, "collector": {"steps_per_epoch": 16}}
+    cut = a_round(tmp_path / "b", env={"entry_point": "tests.amago2.toy:Endless"}, **longer)
     ended = cut.seen["ended"]
     assert ended[:-1].any()
     at_last = cut.seen["value_n"][:-1][ended[:-1]]
@@ -205,13 +217,13 @@ def test_a_run_is_whole_and_goes_on_to_the_same_bits(
 
 def test_what_a_trainer_cannot_do_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="sac is defined for Box actions"):
-        carry_out(SacRun, sac_config(env={"args": {"continuous": False}}), tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"ppo\.steps 5 must divide"):
-        ppo_config(ppo={"steps": 5})
+        carry_out(SacRun, sac_config(env={"kwargs": {"continuous": False}}), tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"ppo\.rollout_steps 5 must divide"):
+        ppo_config(ppo={"rollout_steps": 5})
     with pytest.raises(ConfigError, match=r"ppo\.minibatches 10 must be at most"):
         ppo_config(ppo={"minibatches": 10})
-    with pytest.raises(ConfigError, match=r"sac\.every 5 must divide"):
-        sac_config(sac={"every": 5})
+    with pytest.raises(ConfigError, match=r"sac\.train_frequency 5 must divide"):
+        sac_config(sac={"train_frequency": 5})
 
 
 # --- in the project ------------------------------------------------------------------------------
@@ -231,7 +243,7 @@ def test_what_the_agent_alone_has_is_no_part_of_a_baselines_name() -> None:
     plain = ppo_config()
     assert ppo_config(collector={"exploration": {"anneal_steps": 7}}).hash == plain.hash
     assert ppo_config(collector={"epochs": 5}).hash != plain.hash
-    assert ppo_config(ppo={"clip": 0.3}).hash != plain.hash
+    assert ppo_config(ppo={"clip_range": 0.3}).hash != plain.hash
 
 
 def test_mistakes_in_a_baselines_parameters(tmp_path: Path) -> None:

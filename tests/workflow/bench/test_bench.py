@@ -36,20 +36,28 @@ DOCS = Path(__file__).resolve().parents[3] / "docs"
 TINY = {
     "agent": {
         "discounts": [0.5, 0.9],
-        "head_widths": [16, 16],
+        "head_hidden_sizes": [16, 16],
         "bins": 16,
         "filter": "exponential",  # for the other one rounding decides where advantages are 0
     },
-    "encoder": {"hidden": [16], "output": 8},
-    "trajectory": {"context": 7, "width": 16, "feedforward": 32, "heads": 2, "dropout": 0},
-    "learner": {"batch": 6},
+    "timestep_encoder": {"hidden_sizes": [16], "output_size": 8},
+    "trajectory_encoder": {
+        "context_length": 7,
+        "width": 16,
+        "feedforward_size": 32,
+        "heads": 2,
+        "dropout": 0,
+    },
+    "learner": {"batch_size": 6},
 }
 
 
 def tiny(size: str, variant: str, encoder: dict[str, Any] | None = None) -> AmagoConfig:
     if size == "pixels":
-        images = {"depths": [4, 4], "features": 16, "output": 8}
-        return sizes.config(size, variant, {**TINY, "encoder": {**images, **(encoder or {})}})
+        images = {"channels": [4, 4], "features": 16, "output_size": 8}
+        return sizes.config(
+            size, variant, {**TINY, "timestep_encoder": {**images, **(encoder or {})}}
+        )
     return sizes.config(size, variant, TINY)
 
 
@@ -113,7 +121,7 @@ def test_the_fused_optimiser_steps_as_the_plain_one() -> None:
 
 @torch.no_grad()
 def test_cached_steps_are_those_of_the_whole_sequence() -> None:
-    config = tiny("small", "dep_actor_dep_critic").trajectory
+    config = tiny("small", "dep_actor_dep_critic").trajectory_encoder
     assert config.kind == "transformer"
     net = Transformer(5, config).eval()
     tokens = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))

@@ -40,7 +40,7 @@ def test_the_simulator_alone_plays_our_rollouts(name: str) -> None:
             length, over = length + 1, terminated or truncated
         ours.append(length)
     env.close()
-    play = PLAYERS[config.entry](config.args)
+    play = PLAYERS[config.entry_point](config.kwargs)
     alone = [sum(1 for _ in play(*work.rollout(number))) for number in range(5)]
     assert alone == ours
     assert len(set(ours)) > 1 or name == "retro_free"
@@ -105,7 +105,7 @@ def test_a_page_without_marks_is_left_as_it_is(tmp_path: Path) -> None:
 def test_every_simulator_that_can_be_alone_is_driven() -> None:
     parameters = Parameters(ROOT / "params")
     entries = {
-        parameters.resolve(name, "ind_actor_ind_critic", "paper").env.entry
+        parameters.resolve(name, "ind_actor_ind_critic", "paper").env.entry_point
         for name in parameters.names("benchmarks")
     }
     assert entries - set(PLAYERS) == {"envs.return_scale:ReturnScale", "envs.retro:MultiGameRetro"}

@@ -11,23 +11,24 @@ from workflow.config.experiments import Matrix, Selection, matrices
 from workflow.config.parameters import Parameters
 
 BENCHMARK = """\
-env: {{entry: 'm:{name}'}}
-learner: {{batch: 2, updates_per_epoch: 1}}
+env: {{entry_point: 'm:{name}'}}
+learner: {{batch_size: 2, updates_per_epoch: 1}}
 collector: {{actors: 1, steps_per_epoch: 1, epochs: 8}}
 replay: {{capacity: 9}}
 evaluation: {{every: 1, rollouts: 1, final_rollouts: 1}}
-trajectory: {{context: {context}, width: 16, layers: 1, heads: 1}}
+trajectory_encoder: {{context_length: {context}, width: 16, layers: 1, heads: 1}}
 """
 EXPERIMENT = """\
 title: Contexts
 runs:
-  - {benchmark: [a, b], variants: [v, w], cell: quarter, times: {trajectory.context: 0.25}}
+  - {benchmark: [a, b], variants: [v, w], cell: quarter,
+     multiply: {trajectory_encoder.context_length: 0.25}}
   - {benchmark: [a, b], variants: [v], cell: default}
   - benchmark: a
     variants: [v]
     cell: gru
-    set: {trajectory: {kind: gru, layers: 3}, learner: {batch: 5}}
-    times: {trajectory.context: 2, trajectory.width: 1}
+    set: {trajectory_encoder: {kind: gru, layers: 3}, learner: {batch_size: 5}}
+    multiply: {trajectory_encoder.context_length: 2, trajectory_encoder.width: 1}
 budgets:
 """
 
@@ -40,7 +41,8 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Mat
         "benchmarks/b": BENCHMARK.format(name="B", context=100),
         "variants/v": "agent: {actor: policy_gradient, critic: popart}\n",
         "variants/w": "agent: {actor: filtered_imitation, critic: popart}\n",
-        "budgets/small": "title: small\nbenchmarks: {b: {trajectory: {context: 40}}}\n",
+        "budgets/small": "title: small\n"
+        "benchmarks: {b: {trajectory_encoder: {context_length: 40}}}\n",
     }
     for name, text in files.items():
         path = tmp_path / "params" / f"{name}.yaml"
@@ -75,11 +77,16 @@ def test_multiples_are_of_what_the_benchmark_has_under_the_budget(
     plan: Callable[[str], Matrix],
 ) -> None:
     found = configs(plan("{seeds: 1}"))
-    assert found["b", "v", "quarter"].trajectory.context == 10  # of the budget's 40
-    assert found["a", "v", "quarter"].trajectory.context == 2  # 2.5, rounded
+    assert found["b", "v", "quarter"].trajectory_encoder.context_length == 10  # of the budget's 40
+    assert found["a", "v", "quarter"].trajectory_encoder.context_length == 2  # 2.5, rounded
     gru = found["a", "v", "gru"]
-    assert gru.trajectory.model_dump() == {"kind": "gru", "context": 20, "width": 16, "layers": 3}
-    assert gru.learner.batch == 5
+    assert gru.trajectory_encoder.model_dump() == {
+        "kind": "gru",
+        "context_length": 20,
+        "width": 16,
+        "layers": 3,
+    }
+    assert gru.learner.batch_size == 5
 
 
 def test_a_budget_leaves_out_benchmarks_cells_and_variants(plan: Callable[[str], Matrix]) -> None:
@@ -88,12 +95,13 @@ def test_a_budget_leaves_out_benchmarks_cells_and_variants(plan: Callable[[str],
 
 
 def test_a_budget_lays_its_settings_under_the_cells(plan: Callable[[str], Matrix]) -> None:
-    over = "{a: {collector: {epochs: 3}, learner: {batch: 9}, trajectory: {context: 80}}}"
+    context = "trajectory_encoder: {context_length: 80}"
+    over = f"{{a: {{collector: {{epochs: 3}}, learner: {{batch_size: 9}}, {context}}}}}"
     found = configs(plan(f"{{seeds: 1, set: {over}}}"))
     assert [found[b, "v", "default"].collector.epochs for b in "ab"] == [3, 8]
-    assert found["a", "v", "default"].learner.batch == 9
-    assert found["a", "v", "gru"].learner.batch == 5
-    assert found["a", "v", "quarter"].trajectory.context == 20
+    assert found["a", "v", "default"].learner.batch_size == 9
+    assert found["a", "v", "gru"].learner.batch_size == 5
+    assert found["a", "v", "quarter"].trajectory_encoder.context_length == 20
 
 
 @pytest.mark.parametrize(
@@ -102,8 +110,8 @@ def test_a_budget_lays_its_settings_under_the_cells(plan: Callable[[str], Matrix
         ("{seeds: 1, benchmarks: [c]}", "budgets.small: unknown benchmark c; allowed are a, b"),
         ("{seeds: 1, set: {c: {}}}", "budgets.small: unknown benchmark c; allowed are a, b"),
         (
-            "{seeds: 1, set: {a: {learner: {batch: 0}}}}",
-            "params/experiments/e.yaml, budgets.small.set.a: learner.batch is 0",
+            "{seeds: 1, set: {a: {learner: {batch_size: 0}}}}",
+            "params/experiments/e.yaml, budgets.small.set.a: learner.batch_size is 0",
         ),
     ],
 )
@@ -115,11 +123,13 @@ def test_a_mistake_in_a_share_is_one_sentence(
     assert sentence in str(error.value)
 
 
-@pytest.mark.parametrize("key", ["trajectory.contxt", "trajectory", "learner.learning_rate"])
+@pytest.mark.parametrize(
+    "key", ["trajectory_encoder.contxt", "trajectory", "learner.learning_rate"]
+)
 def test_only_whole_numbers_have_multiples(
     plan: Callable[[str], Matrix], key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = EXPERIMENT.replace("trajectory.context: 0.25", f"{key}: 0.25")
+    wrong = EXPERIMENT.replace("trajectory_encoder.context_length: 0.25", f"{key}: 0.25")
     monkeypatch.setitem(globals(), "EXPERIMENT", wrong)
-    with pytest.raises(ConfigError, match=rf"cell quarter: times: {key} is no whole number of a"):
+    with pytest.raises(ConfigError, match=rf"multiply: {key} is no whole number of a"):
         plan("{seeds: 1}")

@@ -27,13 +27,14 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parameters:
     """Three layers that all set keys of the trajectory encoder."""
     files = {
-        "benchmarks/b": "env: {entry: 'm:E'}\nlearner: {batch: 2, updates_per_epoch: 1}\n"
+        "benchmarks/b": "env: {entry_point: 'm:E'}\n"
+        "learner: {batch_size: 2, updates_per_epoch: 1}\n"
         "collector: {actors: 1, steps_per_epoch: 1, epochs: 1}\nreplay: {capacity: 9}\n"
         "evaluation: {every: 1, rollouts: 1, final_rollouts: 1}\n"
-        "trajectory: {context: 1, width: 10, layers: 1, heads: 1}\n",
-        "variants/v": f"{VARIANT}trajectory: {{layers: 2}}\n",
-        "budgets/small": "title: small\nall: {trajectory: {width: 20, heads: 2}}\n"
-        "benchmarks: {b: {trajectory: {heads: 4}}}\n",
+        "trajectory_encoder: {context_length: 1, width: 10, layers: 1, heads: 1}\n",
+        "variants/v": f"{VARIANT}trajectory_encoder: {{layers: 2}}\n",
+        "budgets/small": "title: small\nall: {trajectory_encoder: {width: 20, heads: 2}}\n"
+        "benchmarks: {b: {trajectory_encoder: {heads: 4}}}\n",
     }
     for name, text in files.items():
         path = tmp_path / "params" / f"{name}.yaml"
@@ -44,10 +45,10 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parameters:
 
 
 def test_later_layers_win_key_by_key(params: Parameters) -> None:
-    over = [Layer("cell", {"trajectory": {"context": 8}})]
+    over = [Layer("cell", {"trajectory_encoder": {"context_length": 8}})]
     config = params.resolve("b", "v", "small", 3, over)
-    t = config.trajectory
-    assert (t.context, t.width, t.layers, t.heads) == (8, 20, 2, 4)
+    t = config.trajectory_encoder
+    assert (t.context_length, t.width, t.layers, t.heads) == (8, 20, 2, 4)
     assert (config.benchmark, config.variant, config.budget, config.seed) == ("b", "v", "small", 3)
 
 
@@ -56,14 +57,18 @@ def test_later_layers_win_key_by_key(params: Parameters) -> None:
     [
         (
             "variants/v",
-            f"{VARIANT}learner: {{batch: 0}}",
-            "params/variants/v.yaml: learner.batch is 0: ",
+            f"{VARIANT}learner: {{batch_size: 0}}",
+            "params/variants/v.yaml: learner.batch_size is 0: ",
         ),
-        ("budgets/small", "title: a\nall: {learner: {batch: 0}}", "small.yaml, all: learner.batch"),
+        (
+            "budgets/small",
+            "title: a\nall: {learner: {batch_size: 0}}",
+            "small.yaml, all: learner.batch_size",
+        ),
         (
             "budgets/small",
             "title: a\nbenchmarks: {b: {learner: {bach: 3}}}",
-            "small.yaml, benchmarks.b: unknown key learner.bach; did you mean batch?",
+            "small.yaml, benchmarks.b: unknown key learner.bach; did you mean batch_size?",
         ),
         ("budgets/small", "title: a\nal: {}", "small.yaml: unknown key al; did you mean all?"),
         ("budgets/small", "title: a\nbenchmarks: {c: {}}", "small.yaml: unknown benchmark c"),
@@ -84,10 +89,14 @@ def test_what_is_printed_is_a_complete_configuration(
 ) -> None:
     monkeypatch.chdir(ROOT)
     words = ["--benchmark", "popgym", "--variant", "ind_actor_ind_critic", "--budget", "paper"]
-    assert resolve.main([*words, "--seed", "2", "--set", "learner.batch=7"]) == 0
+    assert resolve.main([*words, "--seed", "2", "--set", "learner.batch_size=7"]) == 0
     (tmp_path / "config.yaml").write_text(capsys.readouterr().out)
     config = load(tmp_path / "config.yaml")
-    assert (config.seed, config.learner.batch, config.trajectory.context) == (2, 7, 600)
+    assert (config.seed, config.learner.batch_size, config.trajectory_encoder.context_length) == (
+        2,
+        7,
+        600,
+    )
 
 
 @pytest.mark.parametrize("budget", Parameters(ROOT / "params").names("budgets"))
@@ -127,7 +136,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], list[str], str]] = {
         "params/variants/ind_actor_ind_critic.yaml: unknown key agent.filtr; did you mean filter?",
     ),
     "negative learning rate": (
-        replace("budgets/micro.yaml", "warmup: 2", "learning_rate: -1.0e-4"),
+        replace("budgets/micro.yaml", "warmup_updates: 2", "learning_rate: -1.0e-4"),
         [],
         "params/budgets/micro.yaml, all: learner.learning_rate is -0.0001: must be greater than 0",
     ),

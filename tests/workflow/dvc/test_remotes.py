@@ -75,7 +75,7 @@ def test_a_longer_replay_sends_its_new_shards_alone(
 ) -> None:
     """Two real runs of a toy, the second going on from the first."""
     project.enter(project.copy_project(tmp_path / "project"), monkeypatch)
-    roomy = {"replay": {"capacity": 10**6, "shard": 40}}
+    roomy = {"replay": {"capacity": 10**6, "shard_size": 40}}
 
     def publish(run: Path) -> tuple[dict[str, bytes], dict[Path, int]]:
         """Files of its replay, by name; objects of the remote after pushing, with their times."""

@@ -32,14 +32,14 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def ml45_sized(overlap: bool | None = None, **learner: int) -> AmagoConfig:
+def ml45_sized(asynchronous: bool | None = None, **learner: int) -> AmagoConfig:
     """About the sizes for which operations per token were counted by hand."""
     over = {
         "agent": {"bins": 128},
-        "encoder": {"hidden": [512], "output": 256},
-        "trajectory": {"context": 256, "width": 320, "feedforward": 1280},
-        "learner": {"batch": 1} | learner,
-        "collector": {"overlap": overlap},
+        "timestep_encoder": {"hidden_sizes": [512], "output_size": 256},
+        "trajectory_encoder": {"context_length": 256, "width": 320, "feedforward_size": 1280},
+        "learner": {"batch_size": 1} | learner,
+        "collector": {"asynchronous": asynchronous},
     }
     variant = "ind_actor_ind_critic"
     return PARAMS.resolve("popgym", variant, "paper", 0, [Layer("test", over)])
@@ -49,7 +49,7 @@ def test_counts() -> None:
     config = PARAMS.resolve("popgym", "ind_actor_ind_critic", "paper")
     assert cost.env_steps(config) == 24 * 1000 * 4200
     assert cost.updates(config) == 1000 * 4200
-    late = Layer("test", {"collector": {"learn_after": 200}})
+    late = Layer("test", {"collector": {"warmup_epochs": 200}})
     config = PARAMS.resolve("popgym", "ind_actor_ind_critic", "paper", 0, [late])
     assert cost.updates(config) == 1000 * 4000
 
@@ -71,15 +71,15 @@ def test_an_exact_expectation_values_every_action(actor: str, sampled: int) -> N
     agent = {"actor": actor, "critic": "two_hot", "value_samples": 5}
     one, other = (small(agent={**agent, "expectation": kind}) for kind in ("sampled", "exact"))
     a = one.agent
-    sizes = [*a.head_widths, a.bins]
+    sizes = [*a.head_hidden_sizes, a.bins]
     forward = len(a.discounts) * sum(x * y for x, y in pairwise(sizes))
-    tokens = one.learner.batch * (one.trajectory.context + 1)
+    tokens = one.learner.batch_size * (one.trajectory_encoder.context_length + 1)
     more = cost.flops_per_update(other) - cost.flops_per_update(one)
-    assert more == 2 * tokens * a.critics * forward * (4 + 4 - sampled)
+    assert more == 2 * tokens * a.num_critics * forward * (4 + 4 - sampled)
 
 
 def test_work_grows_with_batch_and_updates() -> None:
-    one, two = ml45_sized(batch=1), ml45_sized(batch=2)
+    one, two = ml45_sized(batch_size=1), ml45_sized(batch_size=2)
     assert cost.flops_per_update(two) == 2 * cost.flops_per_update(one)
     assert cost.guess_s(two) > cost.guess_s(one)
 
@@ -234,15 +234,15 @@ def test_hardware_says_where_its_numbers_are_from() -> None:
 
 
 def test_memory_that_a_run_claims_of_a_gpu() -> None:
-    large = ml45_sized(batch=24)
+    large = ml45_sized(batch_size=24)
     images = PARAMS.resolve("procgen_easy", "ind_actor_ind_critic", "paper")
     assert cost.gpu_bytes(images) > 2 * cost.gpu_bytes(large) > 0
-    several = ml45_sized(batch=24, ranks=4)
+    several = ml45_sized(batch_size=24, processes=4)
     assert (cost.gpus(large), cost.gpus(several)) == (1, 4)
     assert cost.gpu_bytes(large) < cost.gpu_bytes(several) < 4 * cost.gpu_bytes(large)
     assert cost.threads(several) == 4 * cost.threads(large)
     assert cost.guess_s(several) < cost.guess_s(large)
-    beside = ml45_sized(overlap=True, batch=24, ranks=4)
+    beside = ml45_sized(asynchronous=True, batch_size=24, processes=4)
     assert (cost.gpus(beside), cost.threads(beside)) == (5, 5 * cost.threads(large))
     assert cost.guess_s(beside) < cost.guess_s(several)
 
@@ -258,7 +258,7 @@ def test_fitted_rates_leave_baselines_out(tmp_path: Path, monkeypatch: pytest.Mo
     _finished(tmp_path / "runs/x/sac/c", "trainer: sac\n", 1e6)
     found = hardware.fit(tmp_path)
     assert found["flops"] == pytest.approx(5e8, rel=0.01)
-    assert found["step_s"] == {config.env.entry: pytest.approx(2e-3, rel=0.01)}
+    assert found["step_s"] == {config.env.entry_point: pytest.approx(2e-3, rel=0.01)}
 
 
 def _finished(folder: Path, config: str, seconds: float) -> None:

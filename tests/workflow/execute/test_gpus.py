@@ -71,7 +71,9 @@ def test_runs_on_two_devices_share_neither(tmp_path: Path) -> None:
 
 def test_more_devices_than_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(devices.GPUS, "0=24")
-    with pytest.raises(RunError, match=r"wants 2 GPUs \(learner\.ranks, .*, and there are 1 here"):
+    with pytest.raises(
+        RunError, match=r"wants 2 GPUs \(learner\.processes, .*, and there are 1 here"
+    ):
         devices.claim(1e9, tmp_path, 2)
 
 
@@ -84,7 +86,7 @@ def test_a_run_of_several_ranks_has_a_device_for_each(
         became.append((command, os.environ["CUDA_VISIBLE_DEVICES"]))
 
     settings = tmp_path / "settings.yaml"
-    settings.write_text(small(device="cuda", learner={"ranks": 2}).to_yaml())
+    settings.write_text(small(device="cuda", learner={"processes": 2}).to_yaml())
     monkeypatch.setenv(devices.GPUS, FOUR)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("TMPDIR", str(tmp_path))

@@ -67,12 +67,12 @@ def test_a_table_without_rows_says_so() -> None:
 
 
 def _frames(values: str, published: str) -> dict[str, pd.DataFrame]:
-    given = pd.DataFrame({"benchmark": ["b"], "key": ["learner.clip"], "value": [values]})
+    given = pd.DataFrame({"benchmark": ["b"], "key": ["learner.gradient_clip"], "value": [values]})
     columns = {"parameter": ["clip"], "benchmark": ["b"], "value": [published]}
     return {"hyperparameters": given, "reference.published": pd.DataFrame(columns)}
 
 
-def _params(key: str = "learner.clip") -> render.Params:
+def _params(key: str = "learner.gradient_clip") -> render.Params:
     options = table1.Options(rows=[{"label": "clip", "keys": [key]}])
     return render.Params("smoke", None, options)
 
@@ -103,7 +103,7 @@ def test_benchmarks_that_are_alike_share_a_column() -> None:
     twin, other = given.assign(benchmark="a_twin"), given.assign(benchmark="a", value="2.0")
     tables["hyperparameters"] = pd.concat([other, twin, given])
     options = table1.Options(
-        rows=[{"label": "clip", "keys": ["learner.clip"]}], published_as={"a_twin": "b"}
+        rows=[{"label": "clip", "keys": ["learner.gradient_clip"]}], published_as={"a_twin": "b"}
     )
     shown = table1.display(table1.build(tables, render.Params("smoke", None, options)))
     assert shown.to_dict("list") == {"parameter": ["clip"], "b, a_twin": ["1"], "a": ["2 *"]}
