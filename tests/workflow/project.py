@@ -133,6 +133,19 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, env=environment())
 
 
+def snakemake_jobs(*targets: str) -> dict[str, int]:
+    """Jobs that Snakemake itself would run, by rule."""
+    options = ["--config", f"budget={BUDGET}"]
+    done = run(Path.cwd(), "snakemake", "-n", *targets, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    if "Nothing to be done" in said:
+        return {}
+    table = said.split("Job stats:")[1].split("\n\n")[0].splitlines()
+    rows = [line.split() for line in table if line.split()[1:2] and line.split()[1].isdigit()]
+    return {rule: int(count) for rule, count in rows if rule not in ("total", "all", "figures")}
+
+
 class _Messages(logging.Handler):
     """What DVC would print on standard error."""
 
@@ -189,13 +202,13 @@ def the_plan(**options: str) -> Dag:
     return plan(Selection.parse({"budget": BUDGET} | options))
 
 
-def pretend(**options: str) -> Dag:
-    """Make up everything of a budget, as if all of it had been made; returns the plan before."""
+def pretend(only_stale: bool = False, **options: str) -> Dag:
+    """Make up everything of a budget, or what is stale of it; returns the plan before."""
     dag = the_plan(**options)
     dag.write()
     for each in dag.pending:
         finish(each)
-    for target in dag.targets:
+    for target in dag.stale if only_stale else dag.targets:
         for path in map(Path, target.fingerprint.outputs):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(MADE_UP.get(path.suffix, f"made up: {path.name}\n"))

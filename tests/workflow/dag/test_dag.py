@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.workflow import project
-from tests.workflow.project import the_plan, wanted
+from tests.workflow.project import snakemake_jobs, the_plan, wanted
 
 NOTHING: tuple[set[str], set[str]] = (set(), set())
 POPGYM = {"popgym", "fig05", "fig16"}
@@ -54,19 +54,6 @@ def touch_everything(folder: Path) -> None:
     for path in files:
         moment = time.time() + rng.uniform(-1e6, 1e6)
         os.utime(path, (moment, moment))
-
-
-def snakemake_jobs(*targets: str) -> dict[str, int]:
-    """Jobs that Snakemake itself would run, by rule."""
-    options = ["--config", f"budget={project.BUDGET}"]
-    done = project.run(Path.cwd(), "snakemake", "-n", *targets, *options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    said = done.stdout + done.stderr
-    if "Nothing to be done" in said:
-        return {}
-    table = said.split("Job stats:")[1].split("\n\n")[0].splitlines()
-    rows = [line.split() for line in table if line.split()[1:2] and line.split()[1].isdigit()]
-    return {rule: int(count) for rule, count in rows if rule not in ("total", "all", "figures")}
 
 
 def of(benchmark: str, variant: str = "") -> set[str]:

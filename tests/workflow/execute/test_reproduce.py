@@ -106,6 +106,25 @@ def test_a_failed_run_is_named_with_the_end_of_its_log_and_the_others_go_on(chec
     assert time.monotonic() - began < 10
 
 
+def test_files_dated_in_the_future_stop_nothing(checkout: Path) -> None:
+    def date_everything_in_the_future() -> None:
+        for path in sorted(checkout.rglob("*")):
+            if ".git" not in path.parts:
+                os.utime(path, (4102444800, 4102444800))  # 2100-01-01
+
+    date_everything_in_the_future()
+    assert finish(start(checkout))[0] == 0
+    date_everything_in_the_future()
+    path = checkout / "params" / "experiments" / "popgym.yaml"
+    path.write_text(path.read_text().replace("title: ", "title: Another "))
+    date_everything_in_the_future()
+    code, said = finish(start(checkout))
+    assert (code, said[:27]) == (0, "0 of 2 runs to train, 3 tab"), said
+    date_everything_in_the_future()
+    code, said = finish(start(checkout))
+    assert (code, said[:13]) == (0, "nothing to do")
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_everything_and_keeps_what_is_unfinished(
     checkout: Path, signum: signal.Signals
