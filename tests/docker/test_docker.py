@@ -19,7 +19,8 @@ import pytest
 
 from amago2.files import read_json
 from tests.workflow import project
-from workflow.container.image import Image, Job, run_command
+from workflow.container.image import Image
+from workflow.container.job import Job, run_command
 from workflow.execute.status import locked_files
 
 pytestmark = pytest.mark.docker
@@ -201,9 +202,9 @@ def test_an_image_that_was_removed_is_noticed(trained: Path, build_options: str)
     subprocess.run(["docker", "tag", tag, KEPT], check=True)
     subprocess.run(["docker", "rmi", tag], check=True, capture_output=True)
     code = (
-        "from workflow.container.image import Image, forget_if_gone\n"
+        "from workflow.container.image import Image, drop_stale_record\n"
         "image = Image.wanted('docker');"
-        "print(image.record.is_file()); forget_if_gone(image); print(image.record.is_file())"
+        "print(image.record.is_file()); drop_stale_record(image); print(image.record.is_file())"
     )
     said = python(trained, build_options, "-c", code)
     assert said.stdout.split() == ["True", "False"], said.stderr

@@ -1,1 +1,1 @@
-"""The container image of the locked environment: built, and jobs run in it."""
+"""The container image of the locked environment: its content, how to build it, jobs in it."""

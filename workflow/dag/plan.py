@@ -11,7 +11,7 @@ from pathlib import Path
 from amago2.files import write_atomically
 from workflow.config.experiments import Matrix, Selection, matrices
 from workflow.config.parameters import Parameters
-from workflow.container.image import Image, forget_if_gone
+from workflow.container.image import Image, drop_stale_record
 from workflow.dag.runs import Run, runs_of
 from workflow.dag.targets import Target, TargetPlanner
 
@@ -71,7 +71,7 @@ class Dag:
             target.fingerprint.write(target.fingerprint_file)
             target.update_stamp()
         if self.image and self.pending:
-            forget_if_gone(self.image)
+            drop_stale_record(self.image)
 
 
 def plan(

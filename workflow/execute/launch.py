@@ -20,7 +20,7 @@ from typing import IO, Any
 from amago2.errors import ConfigError, RunError
 from amago2.files import read_json, write_atomically
 from workflow.baselines.config import load_run, trainer
-from workflow.container import image as container
+from workflow.container import job as container
 from workflow.estimate import compute as cost
 from workflow.execute import gpus as devices
 
@@ -92,7 +92,7 @@ def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -
     if image:
         folders = [path for path in (Path("results"), out.parent, scratch.parent) if path.exists()]
         job = container.Job(container_name(config.hash), tuple(arguments), gpus, tuple(folders))
-        container.end_leftovers(image, job)
+        container.end_orphans(image, job)
         command = container.run_command(image, job)
     sys.stdout.flush()
     os.set_inheritable(lock.fileno(), True)

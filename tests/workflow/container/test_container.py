@@ -10,8 +10,10 @@ import pytest
 
 from amago2.errors import ConfigError
 from workflow.config.experiments import Selection
+from workflow.container import content, job
 from workflow.container import image as container
-from workflow.container.image import ROOT, Image, Job
+from workflow.container.image import ROOT, Image
+from workflow.container.job import Job
 
 IMAGE = Image("docker", "cpu")
 USER = f"{os.getuid()}:{os.getgid()}"
@@ -22,8 +24,8 @@ def built(runtime: str) -> dict[str, str]:
     return {"runtime": runtime, "image": "sha256:12", "sif": "containers/built/a.sif"}
 
 
-def command(runtime: str, **job: object) -> str:
-    return " ".join(container.run_command(built(runtime), Job("amago2-1-2", TRAIN, **job)))  # type: ignore[arg-type]
+def command(runtime: str, **options: object) -> str:
+    return " ".join(job.run_command(built(runtime), Job("amago2-1-2", TRAIN, **options)))  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -95,20 +97,20 @@ def test_an_image_is_named_by_what_decides_it(monkeypatch: pytest.MonkeyPatch) -
     assert len({image.digest for image in (IMAGE, *others)}) == 3
 
 
-def test_a_job_ends_what_was_left_behind() -> None:
-    job = Job("amago2-1-2", TRAIN, gpus=("GPU-7",))
-    assert container.leftovers(built("docker"), job) == [
+def test_a_job_ends_orphans_of_its_run_and_its_gpus() -> None:
+    mine = Job("amago2-1-2", TRAIN, gpus=("GPU-7",))
+    assert job.orphan_queries(built("docker"), mine) == [
         ["docker", "ps", "--all", "--quiet", "--filter", "name=^amago2-1-2$"],
         ["docker", "ps", "--all", "--quiet", "--filter", "label=amago2.gpu.GPU-7"],
     ]
-    assert container.leftovers(built("apptainer"), job) == []
+    assert job.orphan_queries(built("apptainer"), mine) == []
 
 
 def test_runtimes_that_do_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="unknown runtime dokcer; did you mean docker"):
         Selection.parse({"runtime": "dokcer"})
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(ConfigError, match="there is no podman here; install it, or take"):
+    with pytest.raises(ConfigError, match="podman is not installed here; install it, or use"):
         container.require("podman")
     container.require("host")
     with pytest.raises(ConfigError, match="podman or docker must build the image"):
@@ -122,13 +124,13 @@ def archive(*members: tuple[str, bytes, str, str], time: int = 0, mode: int = 0o
     """Digest of a tar of (name, type, content, link)."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
-        for name, kind, content, link in members:
+        for name, kind, text, link in members:
             member = tarfile.TarInfo(name)
             member.type, member.linkname, member.mtime, member.mode = kind, link, time, mode
-            member.size = len(content) if kind == tarfile.REGTYPE else 0
-            tar.addfile(member, io.BytesIO(content.encode()))
+            member.size = len(text) if kind == tarfile.REGTYPE else 0
+            tar.addfile(member, io.BytesIO(text.encode()))
     stream.seek(0)
-    return int(container.tar_digest(stream), 16)
+    return int(content.tar_digest(stream), 16)
 
 
 A = ("etc/a", tarfile.REGTYPE, "text", "")
