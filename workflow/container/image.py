@@ -108,9 +108,7 @@ def build_command(engine: str, image: Image, commit: str) -> list[str]:
     arguments = {"TORCH": image.torch, "COMMIT": commit, "LOCK_SHA256": image.lock_sha256}
     # With a fixed time, equal builds give equal layers; Docker has no such option.
     timestamp = ["--timestamp", "315532800"] if engine == "podman" else []
-    build_arguments = [
-        word for item in arguments.items() for word in ("--build-arg", "=".join(item))
-    ]
+    given = [word for item in arguments.items() for word in ("--build-arg", "=".join(item))]
     return [
         *(engine, "build", *timestamp, *given, *image.options),
         *("--tag", image.tag, "--file", "containers/Containerfile", "containers"),
