@@ -44,7 +44,7 @@ reproduce: setup  ## train, evaluate and draw everything of a budget
 	@$(RUN) python -m workflow.execute.reproduce $(CHOICE) $(if $(PROFILE),--profile $(PROFILE))
 
 plan: setup  ## what a budget would run, how long it takes, what is done already
-	@$(RUN) python -m workflow.estimate.plan $(CHOICE)
+	@$(RUN) python -m workflow.estimate.plan_report $(CHOICE)
 
 status: setup  ## how far each run is, how fast, and how long it still takes
 	@$(RUN) python -m workflow.execute.status $(CHOICE)
@@ -57,11 +57,11 @@ crate: setup  ## describe a budget's results as an RO-Crate (Workflow Run)
 	@$(RUN) python -m workflow.dag.crate --budget $(BUDGET)
 
 figures: setup  ## the figures alone
-	@$(RUN) python -m workflow.estimate.plan $(CHOICE) >/dev/null
+	@$(RUN) python -m workflow.estimate.plan_report $(CHOICE) >/dev/null
 	@$(RUN) snakemake figures $(CONFIG)
 
 tables: setup  ## the tables alone
-	@$(RUN) python -m workflow.estimate.plan $(CHOICE) >/dev/null
+	@$(RUN) python -m workflow.estimate.plan_report $(CHOICE) >/dev/null
 	@$(RUN) snakemake tables $(CONFIG)
 
 doctor:  ## what this machine has and lacks, with remedies

@@ -15,7 +15,7 @@ import torch
 from amago2.config.schema import AmagoConfig, RunConfig
 from amago2.env.vector_env import VectorEnv
 from amago2.errors import ConfigError, RunError
-from amago2.memory import learner_bytes
+from amago2.footprint import learner_bytes, stored_timesteps
 from amago2.replay.buffer import record_type
 
 
@@ -94,13 +94,7 @@ def cpu_name() -> str:
 def check_resources(config: AmagoConfig, envs: VectorEnv, folder: Path) -> None:
     """Refuse a run that would fill the disk or the memory. Raises `RunError`."""
     record = record_type(envs.observations, envs.actions).itemsize
-    r, horizon = (
-        config.replay,
-        config.replay.chunk_length or config.trajectory_encoder.context_length,
-    )
-    timesteps = r.capacity * (1 if r.unit == "timesteps" else horizon)
-    steps = config.collector.epochs * config.collector.steps_per_epoch * config.collector.actors
-    disk = record * min(timesteps, steps) + 2**28
+    disk = record * stored_timesteps(config) + 2**28
     free = shutil.disk_usage(folder).free
     if disk > free:
         raise RunError(

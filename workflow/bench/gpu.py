@@ -15,8 +15,8 @@ from amago2.config.schema import AmagoConfig
 from amago2.training.resources import computing
 from workflow.bench import sizes
 from workflow.bench.measures import Result, actor_config, collecting, updater
-from workflow.estimate.compute import flops_per_update
-from workflow.estimate.hardware import Accelerator, load
+from workflow.estimate.hardware import Accelerator, hardware
+from workflow.estimate.training_time import flops_per_update
 
 Precision = Literal["float32", "tfloat32", "bfloat16"]
 BACKEND = "inductor"
@@ -133,4 +133,4 @@ def device_name() -> str:
 
 def accelerator(name: str) -> Accelerator | None:
     """What `params/hardware.yaml` says of a GPU of this name."""
-    return next((gpu for gpu in load().gpus.values() if gpu.device in name), None)
+    return next((gpu for gpu in hardware().gpus.values() if gpu.device in name), None)

@@ -32,7 +32,7 @@ from amago2.training.checkpoint import make_agent
 from amago2.training.resources import keep_freed_memory
 from workflow.bench import plain, sizes
 from workflow.bench.learning import tiny_config, trained
-from workflow.estimate.compute import flops_per_update
+from workflow.estimate.training_time import flops_per_update
 
 Result = dict[str, float]
 

@@ -21,7 +21,8 @@ from amago2.errors import ConfigError, RunError
 from amago2.files import read_json, write_atomically
 from workflow.baselines.config import load_run, trainer
 from workflow.container import job as container
-from workflow.estimate import compute as cost
+from workflow.estimate import memory, resources
+from workflow.estimate.training_time import estimated_seconds
 from workflow.execute import gpus as devices
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +47,7 @@ def provenance(settings: Path, image: Mapping[str, Any]) -> dict[str, Any]:
         or os.environ.get("AMAGO2_CONTAINER_DIGEST")
         or None,
         "parameters_sha256": hashlib.sha256(settings.read_bytes()).hexdigest(),
-        "planned_s": round(cost.guess_s(load_run(settings)), 1),
+        "planned_s": round(estimated_seconds(load_run(settings)), 1),
     }
 
 
@@ -84,7 +85,8 @@ def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -
     arguments += ["--scratch", str(scratch), "--provenance", str(notes)]
     claim = None
     if config.device == "cuda":
-        claim = devices.claim(cost.gpu_bytes(config) / cost.gpus(config), count=cost.gpus(config))
+        count = resources.gpus(config)
+        claim = devices.claim(memory.gpu_bytes(config) / count, count=count)
     gpus = claim.gpus if claim else ()
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)

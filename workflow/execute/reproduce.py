@@ -28,9 +28,10 @@ from workflow.config.parameters import unknown
 from workflow.container import image as container
 from workflow.dag.plan import Dag, plan
 from workflow.dvc.add import VersioningError, record_stage
-from workflow.estimate import compute as cost
-from workflow.estimate import durations
+from workflow.estimate import plan_accuracy
+from workflow.estimate.memory import gpu_bytes
 from workflow.estimate.plan import arguments_parser, forecast
+from workflow.estimate.training_time import estimated_seconds
 from workflow.execute import gpus as devices
 from workflow.execute.status import Progress, clock, label
 from workflow.setup.environment import torch_for_this_machine
@@ -86,7 +87,7 @@ def reproduce(selection: Selection, profile: str = "") -> int:
         took = time.time() - progress.began
         print(f"all is made, in {clock(took)}")
         if planned:
-            print(durations.record(dag.results, planned, took))
+            print(plan_accuracy.record(dag.results, planned, took))
         tell_dvc()
         say_where(dag)
         return 0
@@ -208,7 +209,7 @@ def placing(dag: Dag, profile: str) -> list[str]:
         # Of an array the executor submits nothing before it has been given all of its jobs.
         few = settings.get("slurm-array-jobs") and settings.get("jobs", 0) < len(dag.pending)
         return [*options, "--jobs", str(len(dag.pending))] if few else options
-    needs = [cost.gpu_bytes(run.config) for run in dag.pending]
+    needs = [gpu_bytes(run.config) for run in dag.pending]
     memory = sum(gpu.memory for gpu in devices.gpus()) if any(needs) else 0
     # One at a time even if the device is smaller than it should be.
     return ["--resources", f"gpu_mb={int(max(memory, *needs)) // 10**6}"] if memory else []
@@ -216,7 +217,7 @@ def placing(dag: Dag, profile: str) -> list[str]:
 
 def longest_first(dag: Dag) -> list[str]:
     """Snakemake's option to begin with the long runs: one that is last leaves other cores idle."""
-    times = {str(run.record): cost.guess_s(run.config) for run in dag.pending}
+    times = {str(run.record): estimated_seconds(run.config) for run in dag.pending}
     typical = statistics.median(times.values()) if times else 0
     long = [path for path, seconds in times.items() if seconds > 2 * typical]
     return ["--prioritize", *long] if long else []

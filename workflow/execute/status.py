@@ -21,9 +21,11 @@ from amago2.files import read_json
 from workflow.config.experiments import Selection
 from workflow.dag.plan import Dag, plan
 from workflow.dag.runs import Run
-from workflow.estimate import compute as cost
+from workflow.estimate.calibration import corrections
+from workflow.estimate.formatting import duration, short_number
 from workflow.estimate.hardware import cores
-from workflow.estimate.plan import TARGET_S, arguments_parser, duration, short
+from workflow.estimate.plan import SECONDS_PER_TARGET, arguments_parser
+from workflow.estimate.training_time import estimated_seconds
 
 ALIVE_S = 60.0
 """A trainer whose lock cannot be seen, on another machine, is taken for alive this long after its
@@ -67,12 +69,12 @@ class Progress:
         self.total = sum(run.selected for run in dag.runs.values())
         self.runs = dag.pending
         self.targets = dag.stale
-        correction = cost.correction(dag.runs.values())
+        factors = corrections(dag.runs.values())
         self.weights = {
-            run.name: cost.guess_s(run.config) * correction.get(run.config.device, 1)
+            run.name: estimated_seconds(run.config) * factors.get(run.config.device, 1)
             for run in self.runs
         }
-        self.work = sum(self.weights.values()) + TARGET_S * len(self.targets)
+        self.work = sum(self.weights.values()) + SECONDS_PER_TARGET * len(self.targets)
         self.before: float | None = None
 
     def line(self) -> str:
@@ -113,7 +115,7 @@ class Progress:
     def _left_s(
         self, trained: list[Run], training: list[Training], made: int, elapsed: float
     ) -> float:
-        done = sum(self.weights[run.name] for run in trained) + TARGET_S * made
+        done = sum(self.weights[run.name] for run in trained) + SECONDS_PER_TARGET * made
         done += sum(self.weights[t.run.name] * t.done for t in training)
         if self.before is None:
             # A resumed run's head start is no work of this session.
@@ -157,7 +159,7 @@ def show(dag: Dag, console: Console) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for run in progress.runs:
         if each := training.get(run.name):
-            counts = (short(each.state["env_steps"]), short(each.state["updates"]))
+            counts = (short_number(each.state["env_steps"]), short_number(each.state["updates"]))
             speeds = (f"{each.speed(what):.3g}" for what in ("env_steps", "updates"))
             left = each.left_s()
             rest = "-" if left is None else duration(left)

@@ -11,12 +11,12 @@ rule train:
         f"{PLAN.results}/.logs/runs/{{run}}.log",
     wildcard_constraints:
         run="|".join(PLAN.runs) or "none",
-    threads: lambda wildcards: cost.threads(PLAN.runs[wildcards.run].config)
+    threads: lambda wildcards: run_resources.threads(PLAN.runs[wildcards.run].config)
     resources:
-        gpu=lambda wildcards: cost.gpus(PLAN.runs[wildcards.run].config),
-        gpu_mb=lambda wildcards: cost.gpu_bytes(PLAN.runs[wildcards.run].config)
+        gpu=lambda wildcards: run_resources.gpus(PLAN.runs[wildcards.run].config),
+        gpu_mb=lambda wildcards: run_memory.gpu_bytes(PLAN.runs[wildcards.run].config)
         // 10**6,
-        mem_mb=lambda wildcards: cost.memory_bytes(PLAN.runs[wildcards.run].config)
+        mem_mb=lambda wildcards: run_memory.host_bytes(PLAN.runs[wildcards.run].config)
         // 10**6,
     params:
         settings=lambda wildcards: PLAN.runs[wildcards.run].settings,

@@ -1,7 +1,7 @@
-"""What reproductions were planned to take, and what they took: `results/<budget>/durations.csv`.
+"""How accurate plans were: planned and real durations, in `results/<budget>/durations.csv`.
 
-One row for each `make reproduce` that could be compared: it trained all that it planned on this
-machine's cores, without being interrupted.
+It has a row for each `make reproduce` whose plan can be compared: those that trained everything
+planned on this machine's cores without being interrupted.
 """
 
 import csv
@@ -15,12 +15,12 @@ from workflow.analysis.tidy import to_csv
 from workflow.estimate.hardware import cores
 
 COLUMNS = ("ended", "runs", "targets", "cores", "planned_s", "took_s", "ratio")
-WITHIN = 1.5
-"""The factor, up or down, that a plan may be off."""
+TOLERANCE = 1.5
+"""The factor, up or down, by which a plan may be off."""
 
 
 class Forecast(NamedTuple):
-    """A plan, made just before the work begins."""
+    """A plan made just before the work begins."""
 
     runs: int
     targets: int
@@ -29,7 +29,7 @@ class Forecast(NamedTuple):
 
 
 def record(results: Path, planned: Forecast, took_s: float) -> str:
-    """Add a row to the budget's file; returns the comparison as a sentence."""
+    """Append a comparison to the budget's file, and return it as a sentence."""
     seconds, took = round(planned.seconds, 1), round(took_s, 1)
     row = {
         "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -46,20 +46,21 @@ def record(results: Path, planned: Forecast, took_s: float) -> str:
 
 
 def sentence(planned_s: float, took_s: float) -> str:
-    """How a plan held."""
+    """The comparison in words."""
     ratio = took_s / planned_s
-    held = "within" if 1 / WITHIN <= ratio <= WITHIN else "NOT within"
+    verdict = "within" if 1 / TOLERANCE <= ratio <= TOLERANCE else "NOT within"
     times = f"planned {planned_s:.0f} s, took {took_s:.0f} s"
-    return f"{times}: {ratio:.2f} of the plan, {held} a factor of {WITHIN:g}"
+    return f"{times}: {ratio:.2f} of the plan, {verdict} a factor of {TOLERANCE:g}"
 
 
 def last(results: Path) -> str | None:
-    """How the last plan of a budget held; None if none was compared."""
+    """The last comparison of a budget in words; None if there is none."""
     if not (rows := _rows(results / "durations.csv")):
         return None
     row = rows[-1]
-    said = sentence(float(row["planned_s"]), float(row["took_s"]))
-    return f"Last time ({row['ended'][:10]}, {row['runs']} runs on {row['cores']} cores): {said}."
+    situation = f"{row['ended'][:10]}, {row['runs']} runs on {row['cores']} cores"
+    comparison = sentence(float(row["planned_s"]), float(row["took_s"]))
+    return f"Last time ({situation}): {comparison}."
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

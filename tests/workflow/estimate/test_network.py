@@ -1,0 +1,20 @@
+"""Sizes of networks, as estimated and as they are."""
+
+import pytest
+
+from workflow.bench import sizes
+from workflow.estimate import disk, network
+
+
+@pytest.mark.parametrize("variant", ["ind_actor_ind_critic", "dep_actor_dep_critic"])
+@pytest.mark.parametrize("size", sizes.PAPER)
+def test_parameters_and_checkpoints_are_those_of_the_agent(size: str, variant: str) -> None:
+    """Roughly, since spaces have typical sizes: Atari's images are larger."""
+    config = sizes.config(size, variant)
+    parameters = dict(sizes.agent(size, config).named_parameters())
+    trained = sum(p.numel() for p in parameters.values() if p.requires_grad)
+    targets = sum(p.numel() for p in parameters.values() if not p.requires_grad)
+    assert network.parameters(config) == pytest.approx(trained, rel=0.1)
+    assert network.heads(config) == pytest.approx(targets, rel=0.2)  # 4 to 27 actions, not 12
+    checkpoint = 4 * (3 * trained + targets)  # float32; Adam's averages are as large as weights
+    assert disk.estimate(config).checkpoint == pytest.approx(checkpoint, rel=0.1)

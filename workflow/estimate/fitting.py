@@ -1,0 +1,113 @@
+"""Numbers for `params/hardware.yaml`, fitted to what was measured.
+
+python -m workflow.estimate.fitting fit results/smoke        a processor's, from finished runs
+python -m workflow.estimate.fitting fit-gpu docs/performance.json  a GPU's: `make bench ONLY=gpu`
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from amago2.config.layers import read_yaml
+from amago2.config.schema import load
+from amago2.errors import ConfigError
+from workflow.estimate.calibration import calibrate
+from workflow.estimate.training_time import env_steps, flops_per_update, updates
+
+
+def fit_processor(results: Path) -> dict[str, Any]:
+    """The speed that explains best the CPU seconds of a budget's finished runs on one thread.
+
+    Baselines do not count, since their networks are others.
+    """
+    import numpy as np
+
+    work, seconds = [], []
+    for path in sorted(results.glob("runs/*/*/*/record.json")):
+        if "trainer" in read_yaml(path.parent / "config.yaml"):
+            continue
+        config = load(path.parent / "config.yaml")
+        flops = updates(config) * flops_per_update(config)
+        work.append((config.env.entry_point, flops, env_steps(config)))
+        seconds.append(json.loads(path.read_text())["cpu_s"])
+    entries = sorted({entry for entry, _, _ in work})
+    terms = np.zeros((len(work), 1 + len(entries)))
+    for row, (entry, flops, steps) in zip(terms, work, strict=True):
+        row[0] = flops / 1e10
+        row[1 + entries.index(entry)] = steps / 1e3
+    per_flops, *per_steps = _fitted(terms, seconds)
+    return {
+        "kernel_s": round(calibrate().cpu_s, 4),
+        "flops": _rounded(1e10 / per_flops),
+        "step_s": {e: round(s / 1e3, 6) for e, s in zip(entries, per_steps, strict=True)},
+    }
+
+
+def fit_gpu(measurements: Path) -> dict[str, Any]:
+    """The speed that explains best the seconds of the paper's updates in float32.
+
+    Raises `ConfigError` if they were not measured.
+    """
+    try:
+        rows = json.loads(measurements.read_text()).get("gpu", {"rows": []})["rows"]
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{measurements}: cannot be read: {error}") from None
+    # Plans assume neither a lower precision nor a compiler.
+    planned = [
+        row
+        for row in rows
+        if row["measure"] == "gpu" and (row["mode"], row["how"]) == ("float32", "eager")
+    ]
+    measured = [row for row in planned if "seconds" in row]
+    steps_per_s = [row["steps_per_s"] for row in rows if row["measure"] == "gpu_actors"]
+    if not measured or not steps_per_s:
+        raise ConfigError(
+            f"{measurements}: holds no measurements of a GPU; run `make bench ONLY=gpu` on one"
+        )
+    terms = [[row["tflop"], 1.0] for row in measured]
+    per_tflop, per_update = _fitted(terms, [row["seconds"] for row in measured])
+    return {
+        "flops": _rounded(1e12 / max(per_tflop, 1e-9)),
+        "updates_per_s": _rounded(1 / max(per_update, 1e-9)),
+        "steps_per_s": _rounded(max(steps_per_s)),
+    }
+
+
+def _fitted(terms: Any, seconds: Sequence[float]) -> list[float]:
+    """Seconds per unit of each term (N, K), none negative; relative errors of `seconds` count."""
+    import numpy as np
+    from scipy.optimize import nnls
+
+    weights = 1 / np.array(seconds)
+    found, _ = nnls(np.array(terms) * weights[:, None], np.ones(len(weights)))
+    return [float(x) for x in found]
+
+
+def _rounded(number: float) -> float:
+    return float(f"{number:.3g}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow.estimate.fitting", description=__doc__
+    )
+    parser.add_argument("job", choices=["fit", "fit-gpu"])
+    parser.add_argument("measured", type=Path, help="a budget's results, or docs/performance.json")
+    given = parser.parse_args(arguments)
+    try:
+        found = (fit_processor if given.job == "fit" else fit_gpu)(given.measured)
+    except ConfigError as error:
+        print(f"hardware: {error}", file=sys.stderr)
+        return 1
+    print(yaml.safe_dump(found, sort_keys=False), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
