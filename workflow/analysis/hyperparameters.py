@@ -15,16 +15,17 @@ from typing import Any
 from amago2.errors import ConfigError
 from amago2.files import write_atomically
 from workflow.analysis.tidy import to_csv
+from workflow.config.budgets import PUBLISHED
 from workflow.config.parameters import Parameters
 
 COLUMNS = ("benchmark", "key", "value")
-BUDGET, VARIANT = "paper", "ind_actor_ind_critic"
+VARIANT = "ind_actor_ind_critic"
 
 
 def rows(parameters: Parameters) -> Iterator[dict[str, str]]:
     """Rows (benchmark, dotted key, value as JSON) of all benchmarks."""
     for benchmark in parameters.names("benchmarks"):
-        config = parameters.resolve(benchmark, VARIANT, BUDGET)
+        config = parameters.resolve(benchmark, VARIANT, PUBLISHED)
         for key, value in leaves(config.model_dump(mode="json")):
             yield {"benchmark": benchmark, "key": key, "value": json.dumps(value, sort_keys=True)}
 

@@ -5,6 +5,7 @@ for every figure's inputs each time it plans.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -12,7 +13,8 @@ from pydantic import Field, StringConstraints
 
 from amago2.config.layers import Layer, Section, read_yaml, validate
 from amago2.errors import ConfigError
-from workflow.benchmarks.registry import main_experiments, scale_files
+from workflow.benchmarks.registry import benchmarks, main_experiments, scale_files
+from workflow.config.budgets import Budget, Disclaimer
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 """The published numbers; `SOURCES.yaml` there says where each comes from."""
@@ -59,6 +61,22 @@ class Spec(Section):
         if isinstance(self.experiments, tuple):
             return self.experiments
         return tuple(main_experiments()) if self.experiments == "main" else ()
+
+    def disclaimer(self, budget: Budget) -> Disclaimer | None:
+        """What must be said of it under a budget that is too small to give results, if anything."""
+        if budget.disclaimer is None or not self.experiments:
+            return None
+        exempt = bool(self.named) and set(self.named) <= set(budget.disclaimer.exempt)
+        return None if exempt else budget.disclaimer
+
+    def values(self, budget: Budget) -> dict[str, Any]:
+        """All that it shows beside its inputs, for its fingerprint: a change makes it anew."""
+        found: dict[str, Any] = {"spec": self.model_dump(mode="json", exclude_defaults=True)}
+        if self.experiments:
+            disclaimer = budget.disclaimer
+            found["disclaimer"] = disclaimer.model_dump(mode="json") if disclaimer else None
+            found["benchmarks"] = {name: asdict(own) for name, own in benchmarks().items()}
+        return found
 
     def drawable(self, known: Sequence[str]) -> bool:
         """Whether it needs no experiment, or at least one of its own is `known`."""

@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from amago2.config.layers import Layer, Section, merge, read_yaml, validate
 from amago2.errors import ConfigError
+from workflow.config.budgets import PUBLISHED
 from workflow.config.catalog import REFERENCE
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
@@ -63,7 +64,7 @@ class Claim(Section):
     minus: tuple[Arm, ...] = ()
     holds: Holds
     published: Published | None = None
-    decided_at: tuple[Name, ...] = ("paper",)
+    decided_at: tuple[Name, ...] = (PUBLISHED,)
     """Budgets that are large enough to decide it; others show what they found, without verdict."""
     control: bool = False
     """Made to come out as not reproduced; if it does not, no verdict can be trusted."""

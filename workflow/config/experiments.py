@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from amago2.config.layers import Layer, Section, merge, override, validate
 from amago2.config.schema import Positive, RunConfig
 from amago2.errors import ConfigError
+from workflow.config.budgets import DEFAULT
 from workflow.config.parameters import Parameters, unknown
 from workflow.config.requirements import Need, lacking
 
@@ -78,7 +79,7 @@ class Experiment(Section):
 class Selection:
     """What the command line asks for: a budget, or some experiments, benchmarks, seeds of it."""
 
-    budget: str = "smoke"
+    budget: str = DEFAULT
     experiments: tuple[str, ...] = ()
     benchmarks: tuple[str, ...] = ()
     seeds: int | None = None
@@ -100,7 +101,7 @@ class Selection:
         if runtime not in RUNTIMES:
             raise ConfigError(unknown(f"runtime {runtime}", runtime, RUNTIMES))
         return cls(
-            budget=given["budget"] or "smoke",
+            budget=given["budget"] or DEFAULT,
             experiments=_names(given["experiment"]),
             benchmarks=_names(given["benchmark"]),
             seeds=int(seeds) if seeds else None,

@@ -13,24 +13,12 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from pydantic import Field
-
-from amago2.config.layers import Layer, Section, parse_override, read_yaml, validate
+from amago2.config.layers import Layer, parse_override, read_yaml, validate
 from amago2.config.schema import AmagoConfig, RunConfig, build_as
 from amago2.errors import ConfigError
 from workflow.baselines.config import TRAINERS, kind_of
-
-
-class Budget(Section):
-    """How much is spent: `params/budgets/<name>.yaml`."""
-
-    title: str = Field(min_length=1)
-    all: dict[str, Any] = {}
-    """Laid over every benchmark's configuration."""
-    benchmarks: dict[str, dict[str, Any]] = {}
-    """Laid over that benchmark's configuration."""
+from workflow.config.budgets import DEFAULT, Budget
 
 
 class Parameters:
@@ -115,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--benchmark", required=True)
     parser.add_argument("--variant", required=True)
-    parser.add_argument("--budget", default="smoke")
+    parser.add_argument("--budget", default=DEFAULT)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--params", type=Path, default=Path("params"))

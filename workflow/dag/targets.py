@@ -104,6 +104,7 @@ class TargetPlanner:
         self._results = results
         self._parameters = parameters
         self._experiments = parameters.names("experiments")
+        self._budget = parameters.budget(results.name)
         self._runs = [run for run in runs.values() if run.selected or run.finished]
         pending = [run.record for run in self._runs if not run.finished]
         self._digests = dict.fromkeys(map(str, pending), STALE)
@@ -200,7 +201,7 @@ class TargetPlanner:
             f"{spec.kind}.{spec.module}",
             inputs=[os.path.relpath(path) for path in sources],
             outputs=[str(path) for path in spec.outputs(self._results)],
-            values=spec.model_dump(mode="json", exclude_defaults=True),
+            values=spec.values(self._budget),
         )
 
     def _version(self) -> Target:
@@ -241,7 +242,11 @@ class TargetPlanner:
             "report.page",
             inputs=[*self._outputs(specs), *runs, template],
             outputs=[str(self._results / "report" / "index.html")],
-            values=[self._experiments, [[spec.name, spec.title, spec.caption] for spec in specs]],
+            values=[
+                self._experiments,
+                [[spec.name, spec.title, spec.caption] for spec in specs],
+                self._budget.model_dump(mode="json", include={"disclaimer"}),
+            ],
         )
 
     def _manifest(self, inputs: list[str]) -> Target:

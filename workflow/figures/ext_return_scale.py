@@ -1,7 +1,6 @@
 """ext_return_scale: does an agent learn tasks with small rewards beside tasks with large ones?"""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -27,8 +26,6 @@ class Options(Section):
 
     cells: dict[str, str] = {"scaled": "scaled rewards", "equal": "equal rewards"}
     """Cells of the experiment in order, and what they are called."""
-    badge: Literal["not_a_result", "seeds"] = "not_a_result"
-    """What the badge of the smoke budget says."""
 
 
 def render(tables: frames.Tables, params: Params) -> Figure:
@@ -40,9 +37,8 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     cells = {cell: name for cell, name in params.options.cells.items() if cell in set(scores.cell)}
     facts = panels.facts(tables, NOTE, bars=BARS)
     entries = panels.entries(list(scores.variant))
-    height, seeds = 1.25 * len(cells) + 1.6, scores.seed.nunique()
-    told = seeds if params.options.badge == "seeds" else 0
-    figure, body = panels.new_figure(params, height, facts, entries, told)
+    height = 1.25 * len(cells) + 1.6
+    figure, body = panels.new_figure(params, height, facts, entries)
     parts = body.subfigures(2, 1, height_ratios=[1.25 * len(cells), 1.6])
     _curves(parts[0], scores, cells)
     _bars(parts[1], frames.last(scores), cells)

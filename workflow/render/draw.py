@@ -8,16 +8,31 @@ python -m workflow.render.draw check                         (all parameter file
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amago2.config.layers import Layer, Section, validate
 from amago2.errors import ConfigError
 from workflow.config import catalog
+from workflow.config.budgets import Budget
 from workflow.config.catalog import FigureSpec, Spec, TableSpec
+from workflow.config.parameters import Parameters
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Badge(NamedTuple):
+    """What stands on a figure beside its title: the budget, and what to think of it."""
+
+    text: str
+    warning: bool = False
+
+
+NO_BADGE = Badge("")
 
 
 @dataclass(frozen=True)
@@ -27,14 +42,17 @@ class Params:
     budget: str
     spec: Any
     options: Any
+    badge: Badge = NO_BADGE
 
 
 def render(kind: str, name: str, budget: str, results: Path, params: Path) -> list[Path]:
     """Read, compute, save; returns the files written."""
-    known, folder = catalog.experiments(params), results / budget
+    known, folder, parameters = catalog.experiments(params), results / budget, Parameters(params)
     if kind == "figure":
-        return _figure(catalog.figure(params, name), budget, folder, known)
-    return _table(catalog.table(params, name), budget, folder, known)
+        figure = catalog.figure(params, name)
+        return _figure(figure, budget, parameters.budget(budget), folder, known)
+    table = catalog.table(params, name)
+    return _table(table, budget, parameters.budget(budget), folder, known)
 
 
 def check(params: Path) -> None:
@@ -43,26 +61,53 @@ def check(params: Path) -> None:
         _module(spec, "")
 
 
-def _figure(spec: FigureSpec, budget: str, folder: Path, known: Sequence[str]) -> list[Path]:
+def _figure(
+    spec: FigureSpec, name: str, budget: Budget, folder: Path, known: Sequence[str]
+) -> list[Path]:
     from workflow.analysis import frames
     from workflow.render import style  # heavy: only once the parameter file is known to be right
 
-    module, given = _module(spec, budget)
-    figure = module.render(frames.load(spec, folder, known), given)
+    module, given = _module(spec, name)
+    tables = frames.load(spec, folder, known)
+    figure = module.render(tables, replace(given, badge=badge(spec, name, budget, tables)))
     return style.save(figure, folder / "figures" / spec.name)
 
 
-def _table(spec: TableSpec, budget: str, folder: Path, known: Sequence[str]) -> list[Path]:
-    from workflow.analysis import frames
-    from workflow.render import table_files as emit
+def badge(
+    spec: FigureSpec, name: str, budget: Budget, tables: Mapping[str, "pd.DataFrame"]
+) -> Badge:
+    """The badge of a figure under the budget `name`.
 
-    module, given = _module(spec, budget)
+    Of a budget that gives no results it says so, or the number of seeds if the figure's experiments
+    are trained enough even so.
+    """
+    if budget.disclaimer is None or not spec.experiments:
+        return Badge(f"{name} budget")
+    seeds = _finished_seeds(tables)
+    if spec.disclaimer(budget) or not seeds:
+        return Badge(f"{name} budget: {budget.disclaimer.badge}", warning=True)
+    return Badge(f"{name} budget: {seeds} seed{'' if seeds == 1 else 's'}")
+
+
+def _finished_seeds(tables: Mapping[str, "pd.DataFrame"]) -> int:
+    """Number of different seeds among the finished runs."""
+    runs = [table for name, table in tables.items() if name.endswith(".runs")]
+    return len({seed for table in runs for seed in table.seed[table.state == "finished"]})
+
+
+def _table(
+    spec: TableSpec, name: str, budget: Budget, folder: Path, known: Sequence[str]
+) -> list[Path]:
+    from workflow.analysis import frames
+    from workflow.render import table_files
+
+    module, given = _module(spec, name)
     frame = module.build(frames.load(spec, folder, known), given)
     shown = module.display(frame) if hasattr(module, "display") else frame
-    smoke = budget == "smoke" and spec.options.get("badge") != "seeds"
-    note = f" Budget: {budget}{', so not a result' if smoke else ''}."
+    disclaimer = spec.disclaimer(budget)
+    note = f" Budget: {name}{f', so {disclaimer.badge}' if disclaimer else ''}."
     caption = spec.caption.strip() + (note if spec.experiments else "")
-    return emit.save(frame, shown, spec, caption, folder / "tables" / spec.name)
+    return table_files.save(frame, shown, spec, caption, folder / "tables" / spec.name)
 
 
 def _module(spec: Spec, budget: str) -> tuple[ModuleType, Params]:

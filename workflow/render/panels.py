@@ -160,18 +160,11 @@ def new_figure(
     height: float,
     facts: Sequence[str] = (),
     entries: Sequence[Artist] = (),
-    seeds: int = 0,
 ) -> tuple[Figure, SubFigure]:
-    """A figure with its face, and the part for the panels; see `style.new_figure`.
-
-    What the smoke budget trained is marked as no result; where it trains enough to show an effect,
-    `seeds` is given and stands there instead.
-    """
-    smoke = params.budget == "smoke" and bool(params.spec.experiments)
-    warn = smoke and not seeds
-    what = f"{seeds} seed{'' if seeds == 1 else 's'}" if seeds else "not a result"
-    badge = f"smoke budget: {what}" if smoke else f"{params.budget} budget"
-    return style.new_figure(height, style.Face(params.spec.title, badge, facts, entries, warn))
+    """A figure with its title, badge, notes and legend, and the part of it for the panels."""
+    badge = params.badge
+    texts = style.Face(params.spec.title, badge.text, facts, entries, badge.warning)
+    return style.new_figure(height, texts)
 
 
 def change(

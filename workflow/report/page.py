@@ -19,7 +19,9 @@ from amago2.errors import ConfigError
 from amago2.files import write_atomically
 from workflow.analysis import frames, verdicts
 from workflow.config import catalog
+from workflow.config.budgets import Budget
 from workflow.config.catalog import FigureSpec, Spec, TableSpec
+from workflow.config.parameters import Parameters
 from workflow.report.lineage import TRAINING_VERSION, Grid, Runs, lineage
 from workflow.tables import scorecard
 
@@ -40,7 +42,7 @@ def page(budget: str, results: Path, params: Path) -> str:
     return template.render(
         budget=budget,
         summary=_summary(runs, known),
-        warnings=list(_warnings(budget, figures, runs, known)),
+        warnings=list(_warnings(Parameters(params).budget(budget), figures, runs, known)),
         claims=claims,
         verdicts=_count(claims),
         figures=[_figure(spec, folder, known, runs) for spec in figures],
@@ -61,17 +63,15 @@ def _summary(runs: Runs, known: Sequence[str]) -> str:
 
 
 def _warnings(
-    budget: str, figures: Sequence[FigureSpec], runs: Runs, known: Sequence[str]
+    budget: Budget, figures: Sequence[FigureSpec], runs: Runs, known: Sequence[str]
 ) -> list[str]:
     found = []
-    if budget == "smoke":
-        enough = [spec for spec in figures if spec.options.get("badge") == "seeds"]
+    if budget.disclaimer:
+        shown = [spec for spec in figures if spec.experiments]
+        enough = [spec for spec in shown if not spec.disclaimer(budget)]
         names = [f"{spec.name} ({_seeds(spec.of(known), runs)})" for spec in enough]
         but = f"; only {', '.join(names)} is trained enough to show its effect"
-        found.append(
-            "This budget shows that everything works, in seconds of training a run. Nothing here "
-            f"is a result{but if enough else ''}."
-        )
+        found.append(f"{budget.disclaimer.report}{but if enough else ''}.")
     marks = runs.marks([name for name in known if len(runs.of(name))])
     return [*found, f"{marks}."] if marks else found
 

@@ -1,10 +1,7 @@
 """return_scale_scores: final score of every variant on every task of return_scale."""
 
-from typing import Literal
-
 import pandas as pd
 
-from amago2.config.layers import Section
 from workflow.analysis import frames
 from workflow.analysis.frames import Tables
 from workflow.analysis.normalisation import largest_returns, normalise
@@ -13,13 +10,6 @@ from workflow.render import style
 from workflow.render.draw import Params
 
 _KEYS = ["cell", "variant", "task"]
-
-
-class Options(Section):
-    """Parameters of the table."""
-
-    badge: Literal["not_a_result", "seeds"] = "not_a_result"
-    """`seeds`: the smoke budget trains enough to show the effect; the column of seeds says more."""
 
 
 def build(tables: Tables, _params: Params) -> pd.DataFrame:

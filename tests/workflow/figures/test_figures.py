@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from workflow.analysis import frames, published_curves
 from workflow.analysis.normalisation import normalise
 from workflow.benchmarks.registry import benchmark, scale_files
 from workflow.config import catalog
+from workflow.config.parameters import Parameters
 from workflow.figures import fig05
 from workflow.render import draw as render
 from workflow.render import panels, style
@@ -39,8 +41,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _draw(name: str, results: Path, budget: str, **changes: object) -> Figure:
     spec = catalog.figure(ROOT / "params", name).model_copy(update=changes)
     module, params = render._module(spec, budget)
-    known = catalog.experiments(ROOT / "params")
-    figure: Figure = module.render(frames.load(spec, results / budget, known), params)
+    tables = frames.load(spec, results / budget, catalog.experiments(ROOT / "params"))
+    badge = render.badge(spec, budget, Parameters(ROOT / "params").budget(budget), tables)
+    figure: Figure = module.render(tables, replace(params, badge=badge))
     return figure
 
 
@@ -235,8 +238,10 @@ def test_short_numbers(number: float, text: str) -> None:
 
 _EVERYTHING = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from workflow.config import catalog
+from workflow.config.parameters import Parameters
 from workflow.render import draw as render
 from workflow.report import page
 results, params = Path(sys.argv[1]), Path(sys.argv[2])
