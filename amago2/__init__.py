@@ -1,18 +1,40 @@
 """AMAGO-2: one Transformer policy, many tasks, losses without the scale of returns.
 
 The agent, its objectives, replay and training loop. It knows Gymnasium spaces and nothing of any
-benchmark. Importing the package loads no heavy library; `train`, `evaluate` and `load` do.
+benchmark. From Python:
+
+    config = amago2.load_config("my_config.yaml")
+    amago2.train(config, "runs/first")
+    player = amago2.load("runs/first")
+
+Importing the package loads no heavy library; `train` and `load` do when they are first used.
 """
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from amago2.config.schema import load as load_config
+    from amago2.inference.player import load
+    from amago2.training.agent_trainer import train
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "load", "load_config", "train"]
+
+_EXPORTS = {
+    "load": ("amago2.inference.player", "load"),
+    "load_config": ("amago2.config.schema", "load"),
+    "train": ("amago2.training.agent_trainer", "train"),
+}
+"""Module and name of what is imported when it is first used."""
 
 
 def __getattr__(name: str) -> Any:
-    """`amago2.load(folder)`, imported when first used."""
-    if name == "load":
-        from amago2.inference.player import load
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'amago2' has no attribute {name!r}")
+    module, attribute = _EXPORTS[name]
+    return getattr(import_module(module), attribute)
 
-        return load
-    raise AttributeError(f"module 'amago2' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_EXPORTS])

@@ -18,7 +18,7 @@ from amago2.config.schema import TRAINING_VERSION, AmagoConfig, build, load
 from amago2.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from amago2.rollout.evaluate import Row
+    from amago2.rollout.evaluate import EvaluationRow
 
 TRUSTED = "envs"
 """The package whose environments a stored configuration may name without being asked."""
@@ -126,15 +126,15 @@ def evaluate(
     config = _stored_config(run, allow_env)
     import torch
 
-    from amago2.env.subprocess_env import start
+    from amago2.env.make import make_vector_env
     from amago2.rollout.evaluate import evaluate as evaluate_policy
     from amago2.training.checkpoint import load_policy
 
     agent = load_policy(run)
     torch.set_num_threads(config.threads)
-    rows: list[Row] = []
+    rows: list[EvaluationRow] = []
     for i, name in enumerate(config.env.eval_sets):
-        envs = start(config.env, config.evaluation.actors, name)
+        envs = make_vector_env(config.env, config.evaluation.actors, name)
         try:
             rows += evaluate_policy(agent, envs, name, rollouts, seed, i)
         finally:
@@ -162,7 +162,7 @@ def play(
 ) -> None:
     """Film one rollout of a run's policy."""
     config = _stored_config(run, allow_env)
-    from amago2.env.vector_env import make_env
+    from amago2.env.make import make_env
     from amago2.inference.player import load as load_player
     from amago2.inference.video import film
 
@@ -243,7 +243,7 @@ def _stored_config(run: Path, allowed: str | None) -> AmagoConfig:
     return config
 
 
-def _print_evaluation(rows: "Sequence[Row]") -> None:
+def _print_evaluation(rows: "Sequence[EvaluationRow]") -> None:
     groups: dict[tuple[str, str, int, str], list[float]] = {}
     for row in rows:
         key = (row.split, row.task, row.attempt, row.metric)

@@ -23,7 +23,7 @@ class Stream(IntEnum):
     EVALUATION = 6
     EVALUATION_ACTING = 7
     EPSILON = 8
-    PIECE = 9
+    CHUNK = 9
     SHUFFLE = 10
 
 

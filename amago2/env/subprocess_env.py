@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
@@ -19,17 +18,16 @@ from typing import Any, NoReturn
 import gymnasium as gym
 import numpy as np
 
-from amago2.config.schema import EnvironmentConfig
 from amago2.env.spaces import ActionSpec, Array
-from amago2.env.vector_env import Info, VectorEnv, make_env
+from amago2.env.vector_env import Info, VectorEnv
 from amago2.errors import RunError
 
 Make = Callable[[int], gym.Env[Any, Any]]
 STEP, RESET, OK, ERROR = b"s", b"r", b"k", b"e"
 RETURNED = ("reward", "terminated", "truncated")
 ALIGN = 64
-PATIENCE_S = 5.0
-"""For a worker to end by itself."""
+SHUTDOWN_TIMEOUT_S = 5.0
+"""How long a worker may take to end by itself."""
 
 
 def _layout(
@@ -56,7 +54,7 @@ def _attach(descriptor: int, layout: np.dtype[Any]) -> dict[str, Array]:
     return {name: record[name] for name in layout.names or ()}
 
 
-class ParallelVectorEnv(VectorEnv):
+class SubprocessVectorEnv(VectorEnv):
     """A `VectorEnv` whose environments live in other processes."""
 
     def __init__(self, make: Make, count: int, processes: int) -> None:
@@ -157,7 +155,7 @@ class ParallelVectorEnv(VectorEnv):
 
     def _died(self, worker: int) -> NoReturn:
         process = self._processes[worker]
-        process.join(PATIENCE_S)
+        process.join(SHUTDOWN_TIMEOUT_S)
         raise RunError(
             f"an environment's process died with exit code {process.exitcode} "
             f"({self._of(worker)}); out of memory, or a crash of the simulator"
@@ -172,7 +170,7 @@ class ParallelVectorEnv(VectorEnv):
         for pipe in self._pipes:
             pipe.close()
         for process in self._processes:
-            process.join(PATIENCE_S)
+            process.join(SHUTDOWN_TIMEOUT_S)
             if process.is_alive():
                 process.kill()
                 process.join()
@@ -229,15 +227,3 @@ def _serve(pipe: Connection, envs: VectorEnv, rows: list[int], arrays: dict[str,
 def _plain(value: Any) -> Any:
     """NumPy scalars in infos as JSON."""
     return value.item() if isinstance(value, np.generic) else str(value)
-
-
-def start(config: EnvironmentConfig, count: int, eval_set: str | None = None) -> VectorEnv:
-    """`count` environments as configured, of an evaluation set if one is named."""
-    make = partial(_make, config, eval_set)
-    if config.processes is None:
-        return VectorEnv(make, count)
-    return ParallelVectorEnv(make, count, config.processes)
-
-
-def _make(config: EnvironmentConfig, eval_set: str | None, row: int) -> gym.Env[Any, Any]:
-    return make_env(config, eval_set, row)

@@ -1,61 +1,15 @@
 """Many environments stepped together, each reset on its own with a seed of its own."""
 
-import importlib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from amago2.config.schema import EnvironmentConfig
 from amago2.env.spaces import ActionSpec, Array, as_dict, observation_space
-from amago2.errors import ConfigError, RunError
+from amago2.errors import ConfigError
 
 Info = dict[str, Any]
-
-
-def environment_class(entry: str) -> Callable[..., gym.Env[Any, Any]]:
-    """Import `module:Class`. Raises `ConfigError` if there is none, or it is no Gymnasium one."""
-    module, _, name = entry.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), name, None)
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"env.entry_point is {entry!r}: cannot import {error.name}; install it, or start where "
-            "its module lies"
-        ) from None
-    if not (isinstance(found, type) and issubclass(found, gym.Env)):
-        raise ConfigError(
-            f"env.entry_point is {entry!r}: {name} is not a gymnasium.Env of {module}"
-        )
-    return found
-
-
-def make_env(
-    config: EnvironmentConfig, eval_set: str | None = None, row: int = 0
-) -> gym.Env[Any, Any]:
-    """One environment; of an evaluation set if one is named.
-
-    A class that takes a `slot` is told its place among the environments stepped together, so that
-    it can keep to some of its tasks.
-
-    Raises `ConfigError` on arguments that it does not take, `RunError` if its simulator is missing.
-    """
-    args = {**config.kwargs, **(config.eval_sets[eval_set] if eval_set else {})}
-    try:
-        made = environment_class(config.entry_point)
-        if "slot" in inspect.signature(made).parameters:
-            args["slot"] = row
-        return made(**args)
-    except ConfigError:
-        raise
-    except TypeError as error:
-        raise ConfigError(f"env.kwargs {args} do not fit {config.entry_point}: {error}") from None
-    except ValueError as error:
-        raise ConfigError(f"env.kwargs of {config.entry_point}: {error}") from None
-    except (ImportError, RuntimeError) as error:
-        raise RunError(f"{config.entry_point}: {error}") from None
 
 
 class VectorEnv:

@@ -1,57 +1,31 @@
-"""Replay: trajectories as runs of fixed-size records in append-only, memory-mapped shards.
+"""The replay buffer: trajectories in append-only, memory-mapped shards, sampled by sub-sequence.
 
-A record is one token: what is known before acting, i.e. the observation with the previous action,
-reward and termination, and the timestep. A trajectory of T transitions is T + 1 records in a row,
-so a sub-sequence is one contiguous copy. A shard is a pair of plain NumPy files,
-`tokens-00000.npy` (records) and `trajectories-00000.npy` (number, start, length, task). A full
-shard never changes; the open one is kept in memory and written with every checkpoint, which also
-waits until the full ones have reached the disk. A finished run's tokens are published compressed
-(`tokens-00000.npy.zst`, Zstandard), the same bytes each time.
+A full shard never changes. The open shard is kept in memory and is written with every checkpoint,
+which also waits until the full shards have reached the disk. `amago2.replay.shards` describes the
+files.
 """
 
 import json
-import os
-import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
-import torch
-import zstandard
 
-from amago2.agent.batch import Batch
-from amago2.env.spaces import ActionSpec, Array
-from amago2.files import atomic, sync, write_atomically
-
-TRAJECTORY = np.dtype([("number", "<i8"), ("start", "<i8"), ("length", "<i4"), ("task", "<i4")])
-LEVEL = 3
-"""Of compression: 200 to 3000 MB/s on one core, and hardly larger than at higher levels."""
-SHARD_BYTES = 64 * 2**20
-"""A shard is closed when it holds this much, or the configured number of timesteps."""
-
-
-def record_type(observations: Mapping[str, gym.spaces.Box], actions: ActionSpec) -> np.dtype[Any]:
-    """Structured type of one token."""
-    fields: list[tuple[str, Any]] = [
-        (f"observation.{key}", np.dtype((np.dtype(box.dtype).newbyteorder("<"), box.shape)))
-        for key, box in observations.items()
-    ]
-    fields += [("action", actions.stored), ("reward", "<f4"), ("terminated", "?"), ("time", "<i4")]
-    return np.dtype(fields)
+from amago2.env.spaces import Array
+from amago2.files import sync, write_atomically
+from amago2.replay.shards import MAX_SHARD_BYTES, compress, link, read_shard, write_shard
 
 
 class Replay:
     """First in, first out, by timesteps or by trajectories; sampled uniformly by trajectory."""
 
     def __init__(
-        self, folder: Path, record: np.dtype[Any], capacity: int, unit: str, shard: int
+        self, folder: Path, record: np.dtype[Any], capacity: int, unit: str, shard_size: int
     ) -> None:
-        """Empty replay that will keep its full shards in `folder`; a shard holds `shard` tokens."""
+        """Empty replay that will keep its full shards in `folder`, `shard_size` tokens each."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.record, self.capacity, self.unit = folder, record, capacity, unit
-        self.shard_tokens = max(1, min(shard, SHARD_BYTES // record.itemsize))
+        self.shard_tokens = max(1, min(shard_size, MAX_SHARD_BYTES // record.itemsize))
         self.tasks: list[str] = []
         self.timesteps = 0  # transitions in live trajectories
         self._total = self._evicted = 0  # trajectories ever added, and dropped
@@ -87,8 +61,8 @@ class Replay:
         while len(self) > 1 and self._used() > self.capacity:
             self._evict()
         if self._filled >= self.shard_tokens:
-            self._unsynced += self._write(self.folder, self._open, durable=False)
-            self._shards[self._open] = self._map(self.folder, self._open)
+            self._unsynced += self._write(self.folder, durable=False)
+            self._shards[self._open] = read_shard(self.folder, self._open, self.record)[0]
             self._open_shard(self._open + 1)
 
     def _open_shard(self, number: int) -> None:
@@ -115,14 +89,10 @@ class Replay:
         if shard != self._open and self._live[self._head, 0] != shard:
             del self._shards[int(shard)]
 
-    def _write(self, folder: Path, number: int, durable: bool) -> list[Path]:
+    def _write(self, folder: Path, durable: bool) -> list[Path]:
+        """Write the open shard."""
         tokens = self._room[: self._filled]
-        arrays = {"tokens": tokens, "trajectories": np.array(self._rows, TRAJECTORY)}
-        paths = [folder / f"{name}-{number:05}.npy" for name in arrays]
-        for path, array in zip(paths, arrays.values(), strict=True):
-            with atomic(path, durable) as temporary, temporary.open("wb") as file:
-                np.save(file, array, allow_pickle=False)
-        return paths
+        return write_shard(folder, self._open, tokens, self._rows, durable)
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -151,11 +121,11 @@ class Replay:
         counts = np.bincount(live[:, 3], live[:, 2] - 1, len(self.tasks)) / max(1, self.timesteps)
         return dict(zip(self.tasks, counts.tolist(), strict=True))
 
-    # --- keeping --------------------------------------------------------------------------------
+    # --- saving ---------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
         """Write the open shard and `replay.json` to `folder`; full shards already lie in theirs."""
-        self._write(folder, self._open, durable=True)
+        self._write(folder, durable=True)
         for path in self._unsynced:
             sync(path)
         if self._unsynced:
@@ -171,14 +141,14 @@ class Replay:
         write_atomically(folder / "replay.json", json.dumps(state, indent=1) + "\n")
 
     def load(self, folder: Path) -> None:
-        """Go back to what `save` wrote to `folder`, with the full shards in the replay's own."""
+        """Restore what `save` wrote to `folder`; the full shards are in the replay's own folder."""
         state = json.loads((folder / "replay.json").read_text())
         self.tasks, self._evicted = list(state["tasks"]), int(state["evicted"])
         self.timesteps = self._head = self._tail = 0
         self._shards = {}
         for number in range(state["oldest_shard"], state["shard"] + 1):
             last = number == state["shard"]
-            tokens, rows = self._read(folder if last else self.folder, number)
+            tokens, rows = read_shard(folder if last else self.folder, number, self.record)
             for row in rows[rows["number"] >= self._evicted]:
                 self._push(number, int(row["start"]), int(row["length"]), int(row["task"]))
             if last:
@@ -193,77 +163,12 @@ class Replay:
         """Write all shards that hold live trajectories to an empty `folder`, compressed."""
         self.save(folder)
         for number in range(min(self._shards), self._open + 1):
-            tokens, rows = (f"{name}-{number:05}.npy" for name in ("tokens", "trajectories"))
             if number != self._open:
-                os.link(self.folder / tokens, folder / tokens)
-                os.link(self.folder / rows, folder / rows)
-            with (folder / tokens).open("rb") as file, (folder / f"{tokens}.zst").open("wb") as out:
-                zstandard.ZstdCompressor(LEVEL).copy_stream(file, out)
-            sync(folder / f"{tokens}.zst")
-            (folder / tokens).unlink()
+                link(self.folder, folder, number)
+            compress(folder, number)
 
     def discard_shards(self, oldest: int) -> None:
         """Delete full shards numbered below `oldest`: no kept checkpoint needs them."""
         for path in sorted(self.folder.glob("*-*.npy")):
             if int(path.stem.rpartition("-")[2]) < oldest:
                 path.unlink()
-
-    def _map(self, folder: Path, number: int) -> Array:
-        return self._read(folder, number)[0]
-
-    def _read(self, folder: Path, number: int) -> tuple[Array, Array]:
-        tokens = np.load(folder / f"tokens-{number:05}.npy", mmap_mode="r", allow_pickle=False)
-        rows = np.load(folder / f"trajectories-{number:05}.npy", allow_pickle=False)
-        if tokens.dtype != self.record or rows.dtype != TRAJECTORY:
-            raise ValueError(f"{folder}: replay shard {number} was made for other spaces")
-        return tokens, rows
-
-
-def unpack(published: Path, shards: Path, last: Path) -> None:
-    """Undo `publish`: full shards to `shards`, what `save` wrote to `last`, both existing folders.
-
-    Raises `zstandard.ZstdError` if a shard is damaged.
-    """
-    shutil.copyfile(published / "replay.json", last / "replay.json")
-    open_shard = json.loads((last / "replay.json").read_text())["shard"]
-    for rows in sorted(published.glob("trajectories-*.npy")):
-        number = int(rows.stem.rpartition("-")[2])
-        folder = last if number == open_shard else shards
-        shutil.copyfile(rows, folder / rows.name)
-        tokens = f"tokens-{number:05}.npy"
-        with (published / f"{tokens}.zst").open("rb") as file, (folder / tokens).open("wb") as out:
-            zstandard.ZstdDecompressor().copy_stream(file, out)
-        sync(folder / tokens)
-
-
-def shuffle_rewards(records: Array, lengths: Array, rng: np.random.Generator) -> None:
-    """Permute, in place, the rewards of the valid transitions of records (B, L) over all of them.
-
-    Rewards keep their distribution and lose all relation to task, state and action. Each
-    sub-sequence's first token keeps its own: it is of no transition.
-    """
-    rewards = records["reward"][:, 1:]
-    valid = np.arange(1, records.shape[1]) < lengths[:, None]
-    rewards[valid] = rewards[valid][rng.permutation(np.count_nonzero(valid))]
-
-
-def make_batch(records: Array, lengths: Array, actions: ActionSpec) -> Batch:
-    """A batch of records (B, L), of which the first `lengths` (B,) of each row are valid.
-
-    It is no longer than the longest of them.
-    """
-    records = records[:, : lengths.max()]
-
-    def tensor(name: str) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(records[name]))
-
-    names = [name for name in records.dtype.names or () if name.startswith("observation.")]
-    valid = torch.arange(records.shape[1]) < torch.from_numpy(lengths).unsqueeze(1)
-    return Batch(
-        {name.removeprefix("observation."): tensor(name) for name in names},
-        tensor("reward"),
-        torch.from_numpy(actions.represent(records["action"])),
-        tensor("terminated"),
-        tensor("time").long(),
-        valid,
-    )

@@ -1,6 +1,6 @@
-"""The collector: N actors explore, and what they see becomes replay."""
+"""The collector: N actors explore, and their rollouts are stored in replay."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,49 +14,23 @@ from amago2.config.schema import AmagoConfig
 from amago2.env.spaces import Array
 from amago2.env.vector_env import VectorEnv
 from amago2.errors import RunError
-from amago2.replay.buffer import Replay, record_type
+from amago2.replay.buffer import Replay
+from amago2.replay.shards import record_type
+from amago2.rollout.acting import act
 from amago2.rollout.exploration import epsilon, explore
 from amago2.seeding import Stream, integer, numpy_rng, torch_rng
 
 
-class Policy(Protocol):
-    """What acts: an agent of any make, on N rollouts at once."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        ...
-
-    def initial_memory(self, rows: int) -> Any:
-        """Empty memory of `rows` rollouts; its `reset(row)` forgets one."""
-        ...
-
-    def act(
-        self,
-        observation: Mapping[str, Tensor],
-        reward: Tensor,
-        action: Tensor,
-        memory: Any,
-        rng: torch.Generator,
-    ) -> Tensor:
-        """Actions (N, A) after observation[k] (N, ...), reward (N,), action (N, A)."""
-        ...
-
-    def eval(self) -> object:
-        """Stop learning for now."""
-        ...
-
-
 class Store(Protocol):
-    """Where trajectories go: replay."""
+    """Where trajectories are stored: replay, or a list of them in another process."""
 
     def add(self, tokens: Array, task: str) -> None:
-        """Take a trajectory of T + 1 records."""
+        """Store a trajectory of T + 1 records."""
         ...
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedRollout:
     """A finished training rollout."""
 
     task: str
@@ -64,10 +38,11 @@ class Finished:
 
 
 class Collector:
-    """Steps the actors and cuts their rollouts into trajectories.
+    """Steps the actors and stores their rollouts in replay, whole or in chunks.
 
-    Its memory outlives epochs, as keys and values of older weights. An unfinished rollout is kept
-    as its number (hence seed) and actions, and stepped again when a run resumes.
+    The policy's memory is not recomputed when an epoch ends: it then holds keys and values of older
+    weights. The state of an unfinished rollout is its number, which gives its seed, and its
+    actions; resuming a run steps it again.
     """
 
     def __init__(self, config: AmagoConfig, envs: VectorEnv, agent: Agent, replay: Store) -> None:
@@ -77,24 +52,24 @@ class Collector:
         self.memory = agent.initial_memory(n)
         self.rows = np.arange(n)
         self.staged = np.zeros((n, 64), record_type(envs.observations, envs.actions))
-        self.rollout = np.zeros(n, np.int64)  # number of each actor's present rollout
+        self.rollout = np.zeros(n, np.int64)  # number of each actor's current rollout
         self.time = np.zeros(n, np.int64)  # its timesteps so far
         self.value = np.zeros(n)  # its rewards so far
         self.scale = np.ones(n)  # of its epsilon
-        self.piece_start = np.zeros(n, np.int64)  # time at which the staged trajectory begins
-        self.piece_limit = np.full(n, np.iinfo(np.int64).max)  # and how long it may become
+        self.chunk_start = np.zeros(n, np.int64)  # timestep at which the current chunk starts
+        self.chunk_limit = np.full(n, np.iinfo(np.int64).max)  # and its largest length
         self.history: list[list[Array]] = [[] for _ in range(n)]  # its actions
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Start every actor's first rollout."""
-        self._begin_rollouts(range(len(self.envs)))
+        self._reset_rollouts(range(len(self.envs)))
 
-    def collect(self, epoch: int) -> list[Finished]:
-        """One epoch of steps. Returns the rollouts that finished, in order."""
+    def collect(self, epoch: int) -> list[FinishedRollout]:
+        """Collect for one epoch. Returns the finished rollouts, in order."""
         c, seed = self.config.collector, self.config.seed
         acting = torch_rng(seed, Stream.ACTING, epoch, device=self.device)
         exploring = numpy_rng(seed, Stream.EXPLORATION, epoch)
-        finished: list[Finished] = []
+        finished: list[FinishedRollout] = []
         self.agent.eval()
         for step in range(c.steps_per_epoch):
             taken = epoch * c.steps_per_epoch + step
@@ -104,11 +79,11 @@ class Collector:
         return finished
 
     def _policy_actions(self, rng: torch.Generator) -> Array:
-        at = self.rows, self.time - self.piece_start
+        at = self.rows, self.time - self.chunk_start
         previous = self.staged["reward"][at], self.staged["action"][at]
         return act(self.agent, self.envs, *previous, self.memory, rng)
 
-    def _advance(self, actions: Array) -> list[Finished]:
+    def _advance(self, actions: Array) -> list[FinishedRollout]:
         reward, terminated, truncated = self.envs.step(actions)
         if not np.isfinite(reward).all():
             row = int(np.flatnonzero(~np.isfinite(reward))[0])
@@ -120,26 +95,26 @@ class Collector:
         for history, action in zip(self.history, actions, strict=True):
             history.append(action)
         over = terminated | truncated
-        full = self.time - self.piece_start >= self.piece_limit
+        full = self.time - self.chunk_start >= self.chunk_limit
         for row in np.flatnonzero(over | full).tolist():
-            self._store_piece(row)
+            self._store_chunk(row)
             if not over[row]:
-                self._begin_piece(row)
+                self._start_chunk(row)
         ended = np.flatnonzero(over).tolist()
-        finished = [Finished(self.envs.task(row), float(self.value[row])) for row in ended]
+        finished = [FinishedRollout(self.envs.task(row), float(self.value[row])) for row in ended]
         if ended:
             self.rollout[ended] += 1
-            self._begin_rollouts(ended)
+            self._reset_rollouts(ended)
         return finished
 
-    def _begin_rollouts(self, rows: Sequence[int]) -> None:
-        """Reset the environments of some rows, all at once."""
+    def _reset_rollouts(self, rows: Sequence[int]) -> None:
+        """Start a new rollout in some rows, resetting their environments together."""
         seed, seeds = self.config.seed, []
         for row in rows:
             rollout = int(self.rollout[row])
             self.memory.reset(row)
             self.history[row] = []
-            self.time[row] = self.piece_start[row] = 0
+            self.time[row] = self.chunk_start[row] = 0
             self.value[row] = 0.0
             if self.config.collector.exploration.randomize:
                 self.scale[row] = numpy_rng(seed, Stream.EPSILON, row, rollout).random()
@@ -151,10 +126,10 @@ class Collector:
         self._stage_observation(np.array(rows))
 
     def _stage(self, rows: Array, actions: Array, reward: Array, terminated: Array) -> None:
-        """Store the tokens after a step of `rows`."""
+        """Write the tokens after a step of `rows` to the current chunks."""
         self.time[rows] += 1
         self.value[rows] += reward
-        at = self.time[rows] - self.piece_start[rows]
+        at = self.time[rows] - self.chunk_start[rows]
         if at.max() >= self.staged.shape[1]:
             grown = np.zeros((len(self.envs), 2 * self.staged.shape[1]), self.staged.dtype)
             grown[:, : self.staged.shape[1]] = self.staged
@@ -165,85 +140,61 @@ class Collector:
         self._stage_observation(rows)
 
     def _stage_observation(self, rows: Array) -> None:
-        at = self.time[rows] - self.piece_start[rows]
+        at = self.time[rows] - self.chunk_start[rows]
         self.staged["time"][rows, at] = self.time[rows]
         for key, value in self.envs.observation.items():
             self.staged[f"observation.{key}"][rows, at] = value[rows]
 
-    def _store_piece(self, row: int) -> None:
-        length = int(self.time[row] - self.piece_start[row]) + 1
+    def _store_chunk(self, row: int) -> None:
+        length = int(self.time[row] - self.chunk_start[row]) + 1
         self.replay.add(self.staged[row, :length], self.envs.task(row))
 
-    def _begin_piece(self, row: int) -> None:
-        """Go on with a new trajectory whose first token is the last one of the old."""
-        self.staged[row, 0] = self.staged[row, int(self.time[row] - self.piece_start[row])]
-        self.piece_start[row] = self.time[row]
+    def _start_chunk(self, row: int) -> None:
+        """Start a chunk whose first token is the last one of the chunk before it."""
+        self.staged[row, 0] = self.staged[row, int(self.time[row] - self.chunk_start[row])]
+        self.chunk_start[row] = self.time[row]
         self._draw_limit(row)
 
     def _draw_limit(self, row: int) -> None:
-        """Lengths vary, so that the cuts of different rollouts do not align."""
-        piece, context = (
-            self.config.replay.chunk_length,
-            self.config.trajectory_encoder.context_length,
-        )
-        if piece is not None:
-            where = (row, int(self.rollout[row]), int(self.piece_start[row]))
-            draw = numpy_rng(self.config.seed, Stream.PIECE, *where)
-            spread = min(context, piece - 1)
-            self.piece_limit[row] = draw.integers(piece - spread, piece + spread, endpoint=True)
+        """Draw the length of the next chunk: varied, so that chunks of rollouts do not align."""
+        length = self.config.replay.chunk_length
+        if length is not None:
+            where = (row, int(self.rollout[row]), int(self.chunk_start[row]))
+            draw = numpy_rng(self.config.seed, Stream.CHUNK, *where)
+            spread = min(self.config.trajectory_encoder.context_length, length - 1)
+            self.chunk_limit[row] = draw.integers(length - spread, length + spread, endpoint=True)
 
-    # --- keeping --------------------------------------------------------------------------------
+    # --- state dictionary -------------------------------------------------------------------------
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What a resumed run needs: tensors, and plain values."""
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What a resumed run needs: tensors, and JSON values."""
         tensors = {f"memory.{k}": v for k, v in self.memory.tensors().items()}
         for row, history in enumerate(self.history):
             if history:
                 tensors[f"history.{row}"] = torch.from_numpy(np.stack(history))
         return tensors, {
             "rollout": self.rollout.tolist(),
-            "piece_start": self.piece_start.tolist(),
+            "chunk_start": self.chunk_start.tolist(),
         }
 
-    def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Step every unfinished rollout again, and take over the memory."""
+    def load_state_dict(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Step every unfinished rollout again, and restore the memory."""
         self.rollout[:] = values["rollout"]
-        self.begin()
-        for row, start in enumerate(values["piece_start"]):
+        self.reset()
+        for row, start in enumerate(values["chunk_start"]):
             actions = tensors.get(f"history.{row}")
             for action in [] if actions is None else actions.numpy():
                 reward, terminated, _ = self.envs.step(action[None], np.array([row]))
                 self._stage(np.array([row]), action[None], reward, terminated)
                 self.history[row].append(action)
                 if self.time[row] == start:
-                    self._begin_piece(row)
+                    self._start_chunk(row)
         for name, tensor in self.memory.tensors().items():
             tensor.copy_(tensors[f"memory.{name}"])
 
 
-def act(
-    agent: Policy, envs: VectorEnv, reward: Array, action: Array, memory: Any, rng: torch.Generator
-) -> Array:
-    """Stored-form actions (N,) or (N, A) of the policy, after reward (N,) and stored action."""
-    seen = inputs(agent.device, envs, reward, action)
-    return envs.actions.store(agent.act(*seen, memory, rng).cpu().numpy())
-
-
-def inputs(
-    device: torch.device, envs: VectorEnv, reward: Array, action: Array
-) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """What a policy sees: observation[k] (N, ...), previous reward (N,), represented action (N, A).
-
-    `reward` (N,) and the stored `action` are the previous ones.
-    """
-    observation = {k: torch.from_numpy(v).to(device) for k, v in envs.observation.items()}
-    represented = torch.from_numpy(envs.actions.represent(action)).to(device)
-    previous = torch.from_numpy(reward.astype(np.float32)).to(device)
-    return observation, previous, represented
-
-
 def make_replay(config: AmagoConfig, envs: VectorEnv, folder: Path) -> Replay:
-    """Empty replay for the environments' records."""
+    """Create an empty replay buffer for the records of the environments."""
     record = record_type(envs.observations, envs.actions)
     r = config.replay
     return Replay(folder, record, r.capacity, r.unit, r.shard_size)

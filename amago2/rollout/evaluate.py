@@ -1,4 +1,4 @@
-"""Evaluation: a fixed number of whole rollouts of every task, sampled from the policy."""
+"""Evaluation: a fixed number of complete rollouts of every task, with sampled actions."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,15 +10,15 @@ import torch
 
 from amago2.env.spaces import Array
 from amago2.env.vector_env import VectorEnv
-from amago2.rollout.collector import Policy, act
+from amago2.rollout.acting import Policy, act
 from amago2.seeding import Stream, integer, torch_rng
 
-WHOLE = -1
+WHOLE_ROLLOUT = -1
 """Attempt number of a metric that belongs to the whole rollout."""
 
 
 @dataclass(frozen=True)
-class Row:
+class EvaluationRow:
     """One tidy evaluation result."""
 
     split: str
@@ -30,23 +30,23 @@ class Row:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Rollout:
     number: int
     seed: int
     options: dict[str, Any] | None
 
 
-class Moment(NamedTuple):
-    """Where a rollout is."""
+class RolloutStep(NamedTuple):
+    """The environment, rollout and timestep of an action."""
 
     row: int
-    """Of its environment."""
+    """Index of the environment."""
     rollout: int
-    """Its number: the task's times the rollouts per task, plus its own among them."""
+    """Index of the task times the rollouts per task, plus the index among those."""
     timestep: int
 
 
-Watch = Callable[[Sequence[Moment]], None]
+Callback = Callable[[Sequence[RolloutStep]], None]
 
 
 def evaluate(
@@ -56,16 +56,16 @@ def evaluate(
     rollouts: int,
     seed: int,
     counter: int,
-    watch: Watch | None = None,
-) -> list[Row]:
+    callback: Callback | None = None,
+) -> list[EvaluationRow]:
     """Run `rollouts` rollouts of each task; every one counts, however long it takes.
 
-    An environment without `tasks` counts as one task. `counter` tells evaluations of a run apart.
-    `watch` is called whenever the agent has acted.
+    An environment without `tasks` counts as one task. `counter` numbers the evaluations of
+    a run. `callback` is called after each action.
     """
     tasks: tuple[str | None, ...] = envs.tasks or (None,)
     jobs = deque(
-        _Job(
+        _Rollout(
             t * rollouts + k,
             integer(seed, Stream.EVALUATION, counter, t, k),
             None if task is None else {"task": task},
@@ -74,29 +74,29 @@ def evaluate(
         for k in range(rollouts)
     )
     rng = torch_rng(seed, Stream.EVALUATION_ACTING, counter, device=agent.device)
-    rows: list[Row] = []
+    rows: list[EvaluationRow] = []
     agent.eval()
-    _Rollouts(agent, envs, jobs, split, rows, watch).run(rng)
+    _Evaluation(agent, envs, jobs, split, rows, callback).run(rng)
     return sorted(rows, key=lambda row: (row.rollout, row.attempt, row.metric))
 
 
-class _Rollouts:
-    """Keeps every environment busy until no job is left."""
+class _Evaluation:
+    """Runs the rollouts, starting the next one wherever an environment has finished."""
 
     def __init__(
         self,
         agent: Policy,
         envs: VectorEnv,
-        jobs: deque[_Job],
+        jobs: deque[_Rollout],
         split: str,
-        rows: list[Row],
-        watch: Watch | None,
+        rows: list[EvaluationRow],
+        callback: Callback | None,
     ) -> None:
-        self.watch = watch
+        self.callback = callback
         self.agent, self.envs, self.jobs, self.split, self.rows = agent, envs, jobs, split, rows
         n = len(envs)
         self.memory = agent.initial_memory(n)
-        self.running: list[_Job | None] = [None] * n
+        self.running: list[_Rollout | None] = [None] * n
         self.reward = np.zeros(n)
         self.action = np.stack([envs.actions.blank()] * n)
         self.value = np.zeros(n)
@@ -107,10 +107,10 @@ class _Rollouts:
         while any(self.running):
             actions = act(self.agent, self.envs, self.reward, self.action, self.memory, rng)
             busy = np.flatnonzero([job is not None for job in self.running])
-            if self.watch is not None:
-                self.watch(
+            if self.callback is not None:
+                self.callback(
                     [
-                        Moment(row, job.number, int(self.time[row]))
+                        RolloutStep(row, job.number, int(self.time[row]))
                         for row, job in enumerate(self.running)
                         if job is not None
                     ]
@@ -131,18 +131,20 @@ class _Rollouts:
                 if "success" in info:
                     self._record(row, attempt, "success", float(info["success"]))
             if terminated[i] or truncated[i]:
-                self._record(row, WHOLE, "return", float(self.value[row]))
+                self._record(row, WHOLE_ROLLOUT, "return", float(self.value[row]))
                 ended.append(row)
         self._next(ended)
 
     def _record(self, row: int, attempt: int, metric: str, value: float) -> None:
         job = self.running[row]
         assert job is not None
-        self.rows.append(Row(self.split, job.number, self.envs.task(row), attempt, metric, value))
+        self.rows.append(
+            EvaluationRow(self.split, job.number, self.envs.task(row), attempt, metric, value)
+        )
 
     def _next(self, rows: Sequence[int]) -> None:
-        """Begin the next jobs, as long as there are any, in some rows."""
-        begun: dict[int, _Job] = {}
+        """Start the next rollouts, as long as there are any, in some rows."""
+        begun: dict[int, _Rollout] = {}
         for row in rows:
             job = self.running[row] = self.jobs.popleft() if self.jobs else None
             if job is not None:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amago2.env.vector_env import VectorEnv
-from amago2.rollout.evaluate import Moment, evaluate
+from amago2.rollout.evaluate import RolloutStep, evaluate
 
 SOURCES = ("memory", "input")
-Seen = dict[int, dict[int, tuple[Tensor, ...]]]
+HiddenStates = dict[int, dict[int, tuple[Tensor, ...]]]
 """By timestep and rollout: one vector (D,) for each of `SOURCES`."""
 
 
@@ -52,11 +52,11 @@ def probe(
     """Probe an agent that has an `encoder` and an `actor`, in `rollouts` rollouts of each task.
 
     Timesteps that rollouts of fewer than two tasks reach are left out. For `penalty` see
-    `fit_predict`; `counter` tells evaluations of a run apart.
+    `fit_predict`; `counter` numbers the evaluations of a run.
     """
-    seen = _watch(agent, envs, split, rollouts, seed, counter)
+    hidden = _record_hidden_states(agent, envs, split, rollouts, seed, counter)
     rows = []
-    for timestep, vectors in sorted(seen.items()):
+    for timestep, vectors in sorted(hidden.items()):
         numbers = sorted(vectors)
         task = torch.tensor([number // rollouts for number in numbers])
         first = torch.tensor([number % rollouts % 2 == 0 for number in numbers])
@@ -72,18 +72,18 @@ def probe(
     return rows
 
 
-def _watch(
+def _record_hidden_states(
     agent: nn.Module, envs: VectorEnv, split: str, rollouts: int, seed: int, counter: int
-) -> Seen:
-    """Evaluate, keeping the vectors."""
+) -> HiddenStates:
+    """Evaluate, and record the vectors at the probed timesteps."""
     last: dict[str, Tensor] = {}
-    seen: Seen = defaultdict(dict)
+    hidden: HiddenStates = defaultdict(dict)
 
-    def keep(moments: Sequence[Moment]) -> None:
-        for row, rollout, timestep in moments:
+    def record(steps: Sequence[RolloutStep]) -> None:
+        for row, rollout, timestep in steps:
             if timestep & (timestep - 1) == 0:  # 0 and the powers of two
-                own = tuple(last[name].flatten(1)[row].cpu().clone() for name in SOURCES)
-                seen[timestep][rollout] = own
+                vectors = tuple(last[name].flatten(1)[row].cpu().clone() for name in SOURCES)
+                hidden[timestep][rollout] = vectors
 
     hooks = [
         agent.get_submodule("actor").register_forward_pre_hook(
@@ -92,11 +92,11 @@ def _watch(
         agent.get_submodule("encoder").register_forward_hook(lambda _, x, y: last.update(input=y)),
     ]
     try:
-        evaluate(agent, envs, split, rollouts, seed, counter, keep)  # type: ignore[arg-type]
+        evaluate(agent, envs, split, rollouts, seed, counter, record)  # type: ignore[arg-type]
     finally:
         for hook in hooks:
             hook.remove()
-    return seen
+    return hidden
 
 
 def fit_predict(x: Tensor, y: Tensor, other: Tensor, penalty: float) -> Tensor:

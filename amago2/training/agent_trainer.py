@@ -13,7 +13,7 @@ from torch import Tensor, zeros_like
 from amago2.agent.agent import Agent
 from amago2.config.schema import AmagoConfig
 from amago2.distributed import Alone, Ranks, together
-from amago2.replay.buffer import record_type
+from amago2.replay.shards import record_type
 from amago2.rollout.collector import Collector, make_replay
 from amago2.training import checkpoint as ckpt
 from amago2.training.async_collector import Beside
@@ -25,7 +25,7 @@ from amago2.training.trainer import Epoch, Run, carry_out, default_scratch
 
 def train(
     config: AmagoConfig,
-    out: Path,
+    out: Path | str,
     scratch: Path | None = None,
     provenance: Mapping[str, Any] | None = None,
     origin: Path | None = None,
@@ -34,6 +34,7 @@ def train(
 
     With `origin`, a finished run's folder, it begins where that one ended: see `adopt`.
     """
+    out = Path(out)
     with together(config.learner.processes, assist) as ranks:
         if origin is not None and not (out / "record.json").exists():
             adopt(config, origin, scratch or default_scratch(out))
@@ -104,7 +105,7 @@ class AgentRun(Run):
 
     def begin(self) -> None:
         """Start every actor's first rollout."""
-        self.collector.begin()
+        self.collector.reset()
         self._tell()
 
     def _tell(self) -> None:
@@ -164,7 +165,7 @@ class AgentRun(Run):
     def kept(self) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
         """See `Run.kept`."""
         policy, targets = ckpt.split_state(self.agent)
-        tensors, collector = self.collector.state()
+        tensors, collector = self.collector.state_dict()
         return policy, targets | self.learner.state() | tensors, {"collector": collector}
 
     def restore(self, kept: ckpt.Checkpoint, folder: Path) -> None:
@@ -173,7 +174,7 @@ class AgentRun(Run):
         self.agent.load_state_dict(kept.policy | targets)
         self.learner.restore(kept.trainer, kept.state["updates"])
         self.replay.load(folder)
-        self.collector.restore(kept.trainer, kept.state["collector"])
+        self.collector.load_state_dict(kept.trainer, kept.state["collector"])
         self._tell()
 
     def _write_checkpoint(self, folder: Path, unfinished: bool = True) -> None:

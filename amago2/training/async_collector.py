@@ -19,11 +19,12 @@ from torch import Tensor
 from amago2.agent.agent import Agent
 from amago2.config.schema import AmagoConfig
 from amago2.distributed import end_with_parent
+from amago2.env.make import make_vector_env
 from amago2.env.spaces import Array
-from amago2.env.subprocess_env import PATIENCE_S, start
+from amago2.env.subprocess_env import SHUTDOWN_TIMEOUT_S
 from amago2.errors import RunError
 from amago2.replay.buffer import Replay
-from amago2.rollout.collector import Collector, Finished
+from amago2.rollout.collector import Collector, FinishedRollout
 from amago2.training.checkpoint import make_agent, split_state
 from amago2.training.resources import computing
 
@@ -33,7 +34,7 @@ class Collected(NamedTuple):
 
     trajectories: list[tuple[Array, str]]
     """Records (T + 1) and task of each, for replay."""
-    finished: list[Finished]
+    finished: list[FinishedRollout]
     seconds: float
 
 
@@ -53,9 +54,9 @@ class Beside:
             self.close()
             raise
 
-    def begin(self) -> None:
-        """See `Collector.begin`."""
-        self._ask("begin")
+    def reset(self) -> None:
+        """See `Collector.reset`."""
+        self._ask("reset")
         self._receive()
 
     def collect(self, epoch: int, agent: Agent) -> None:
@@ -69,16 +70,16 @@ class Beside:
             replay.add(tokens, task)
         return found
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """See `Collector.state`."""
-        self._ask("state")
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """See `Collector.state_dict`."""
+        self._ask("state_dict")
         tensors, values = self._receive()
         return load(tensors), values
 
-    def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """See `Collector.restore`."""
+    def load_state_dict(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """See `Collector.load_state_dict`."""
         own = {k: v for k, v in tensors.items() if k.startswith(("memory.", "history."))}
-        self._ask("restore", _packed(own), values)
+        self._ask("load_state_dict", _packed(own), values)
         self._receive()
 
     def _ask(self, name: str, *arguments: Any) -> None:
@@ -89,7 +90,7 @@ class Beside:
         try:
             error, answer = self._pipe.recv()
         except (EOFError, OSError):
-            self._process.join(PATIENCE_S)
+            self._process.join(SHUTDOWN_TIMEOUT_S)
             raise RunError(
                 f"the collector's process died with exit code {self._process.exitcode}; out of "
                 "memory, or a crash of a simulator"
@@ -101,7 +102,7 @@ class Beside:
     def close(self) -> None:
         """End it, whatever it is doing."""
         self._pipe.close()
-        self._process.join(PATIENCE_S)
+        self._process.join(SHUTDOWN_TIMEOUT_S)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -130,7 +131,7 @@ class _Worker:
 
     def __init__(self, collector: Collector, agent: Agent, waiting: _Waiting) -> None:
         self.collector, self.agent, self.waiting = collector, agent, waiting
-        self.begin = collector.begin
+        self.reset = collector.reset
 
     def collect(self, epoch: int, weights: bytes) -> Collected:
         began = time.monotonic()
@@ -139,12 +140,12 @@ class _Worker:
         trajectories, self.waiting.trajectories = self.waiting.trajectories, []
         return Collected(trajectories, finished, time.monotonic() - began)
 
-    def state(self) -> tuple[bytes, dict[str, Any]]:
-        tensors, values = self.collector.state()
+    def state_dict(self) -> tuple[bytes, dict[str, Any]]:
+        tensors, values = self.collector.state_dict()
         return _packed(tensors), values
 
-    def restore(self, tensors: bytes, values: dict[str, Any]) -> None:
-        self.collector.restore(load(tensors), values)
+    def load_state_dict(self, tensors: bytes, values: dict[str, Any]) -> None:
+        self.collector.load_state_dict(load(tensors), values)
 
 
 def _work(pipe: Connection, config: AmagoConfig) -> None:
@@ -166,7 +167,7 @@ def _work(pipe: Connection, config: AmagoConfig) -> None:
 
 
 def _serve(pipe: Connection, config: AmagoConfig) -> None:
-    with computing(config), closing(start(config.env, config.collector.actors)) as envs:
+    with computing(config), closing(make_vector_env(config.env, config.collector.actors)) as envs:
         agent, waiting = make_agent(config, envs.observations, envs.actions), _Waiting()
         worker = _Worker(Collector(config, envs, agent, waiting), agent, waiting)
         pipe.send((None, None))

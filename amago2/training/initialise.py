@@ -12,7 +12,7 @@ from typing import Any
 from amago2.config.schema import AmagoConfig, load
 from amago2.errors import ConfigError
 from amago2.files import check_part, sha256, write_atomically
-from amago2.replay.buffer import unpack
+from amago2.replay.shards import unpack
 from amago2.training import checkpoint as ckpt
 
 MAY_DIFFER = "budget, device, threads, collector.epochs, evaluation, checkpoint"

@@ -11,7 +11,8 @@ from amago2.config.schema import AmagoConfig
 from amago2.distributed import Alone
 from amago2.env.spaces import Array
 from amago2.errors import RunError
-from amago2.replay.buffer import Replay, make_batch, shuffle_rewards
+from amago2.replay.batches import make_batch, shuffle_rewards
+from amago2.replay.buffer import Replay
 from amago2.seeding import Stream, numpy_rng, torch_rng
 
 

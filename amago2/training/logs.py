@@ -17,7 +17,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from amago2.files import write_atomically
-from amago2.rollout.evaluate import Row
+from amago2.rollout.evaluate import EvaluationRow
 
 METRICS = ("step", "name", "key", "value")
 EVALUATIONS = ("split", "rollout", "task", "attempt", "step", "metric", "value")
@@ -161,7 +161,7 @@ class Progress:
         )
 
 
-def evaluation_rows(rows: Iterable[Row], step: int) -> list[tuple[Any, ...]]:
+def evaluation_rows(rows: Iterable[EvaluationRow], step: int) -> list[tuple[Any, ...]]:
     """Rows of `evaluations.csv`."""
     return [(r.split, r.rollout, r.task, r.attempt, step, r.metric, repr(r.value)) for r in rows]
 

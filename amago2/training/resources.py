@@ -16,7 +16,7 @@ from amago2.config.schema import AmagoConfig, RunConfig
 from amago2.env.vector_env import VectorEnv
 from amago2.errors import ConfigError, RunError
 from amago2.footprint import learner_bytes, stored_timesteps
-from amago2.replay.buffer import record_type
+from amago2.replay.shards import record_type
 
 
 def keep_freed_memory() -> None:

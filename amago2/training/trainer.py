@@ -25,12 +25,13 @@ import torch
 from torch import Tensor
 
 from amago2.config.schema import ProbeConfig, RunConfig, RunConfigT, load_as
-from amago2.env.subprocess_env import start
+from amago2.env.make import make_vector_env
 from amago2.env.vector_env import VectorEnv
 from amago2.errors import ConfigError, RunError
 from amago2.files import refuse_foreign, sums, write_atomically
-from amago2.rollout.collector import Finished, Policy
-from amago2.rollout.evaluate import WHOLE, evaluate
+from amago2.rollout.acting import Policy
+from amago2.rollout.collector import FinishedRollout
+from amago2.rollout.evaluate import WHOLE_ROLLOUT, evaluate
 from amago2.rollout.probe import probe
 from amago2.training import checkpoint as ckpt
 from amago2.training import logs as telemetry
@@ -107,7 +108,7 @@ def _locked(scratch: Path) -> Iterator[None]:
 class Epoch:
     """What an epoch gave: finished training rollouts, means of metrics, seconds spent."""
 
-    finished: list[Finished]
+    finished: list[FinishedRollout]
     metrics: Mapping[str, Tensor]
     """Scalars, or vectors whose index becomes the key."""
     collecting_s: float
@@ -130,7 +131,7 @@ class Run(ABC):
         self.cpu_before = 0.0
         self.wall_before, self.resumptions = 0.0, -1
         self.epoch = 0
-        self.envs = start(config.env, actors or config.collector.actors)
+        self.envs = make_vector_env(config.env, actors or config.collector.actors)
         self.eval_envs: dict[str, VectorEnv] = {}
         self.gpu = telemetry.Gpu(config.device == "cuda")
         self.progress = telemetry.Progress(scratch / "progress.json", config.collector.epochs)
@@ -222,7 +223,7 @@ class Run(ABC):
         for i, name in enumerate(self.config.env.eval_sets):
             if name not in self.eval_envs:
                 actors = self.config.evaluation.actors
-                self.eval_envs[name] = start(self.config.env, actors, name)
+                self.eval_envs[name] = make_vector_env(self.config.env, actors, name)
             yield name, self.eval_envs[name], evaluation * len(self.config.env.eval_sets) + i
 
     def _probe(self, settings: ProbeConfig) -> None:
@@ -238,10 +239,10 @@ class Run(ABC):
         for name, envs, counter in self._eval_sets(self.epoch):
             rows = evaluate(self.agent, envs, name, rollouts, self.config.seed, counter)
             self.logs["evaluations"].append(telemetry.evaluation_rows(rows, self.env_steps))
-            returns = [row.value for row in rows if row.attempt == WHOLE]
+            returns = [row.value for row in rows if row.attempt == WHOLE_ROLLOUT]
             self.board.scalars(self.env_steps, {f"evaluation/{name}": float(np.mean(returns))})
 
-    def _log_metrics(self, finished: list[Finished], metrics: Mapping[str, Tensor]) -> None:
+    def _log_metrics(self, finished: list[FinishedRollout], metrics: Mapping[str, Tensor]) -> None:
         rows: list[tuple[Any, ...]] = [(self.env_steps, "updates", "", self.updates)]
         for name, mean in metrics.items():
             values = mean.flatten().tolist()

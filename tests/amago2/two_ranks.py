@@ -23,7 +23,7 @@ from amago2.config.schema import AmagoConfig
 from amago2.distributed import Alone, Ranks
 from amago2.env.spaces import Array
 from amago2.env.vector_env import VectorEnv
-from amago2.replay.buffer import record_type
+from amago2.replay.shards import record_type
 from amago2.training.checkpoint import make_agent
 from amago2.training.learner import Learner
 from tests.amago2.toy import Toy, small

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from amago2.config.schema import EnvironmentConfig
-from amago2.env.subprocess_env import start
-from amago2.env.vector_env import VectorEnv, make_env
+from amago2.env.make import make_env, make_vector_env
+from amago2.env.vector_env import VectorEnv
 from envs.contract import MultiTaskEnv
 from tests.envs.contract_checks import rollout
 from workflow.benchmarks.description import Actions
@@ -132,7 +132,7 @@ def test_a_hundred_resets_in_workers_leave_nothing_behind(name: str) -> None:
     resource_tracker.ensure_running()  # Python's own, once for all
     gc.collect()
     ours, before = psutil.Process(), psutil.Process().num_fds()
-    envs = start(config(name, "mini").model_copy(update={"processes": 2}), 2)
+    envs = make_vector_env(config(name, "mini").model_copy(update={"processes": 2}), 2)
     try:
         workers = [psutil.Process(child.pid) for child in multiprocessing.active_children()]
         assert len(workers) == 2

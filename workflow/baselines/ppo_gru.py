@@ -29,7 +29,8 @@ from amago2.nets.distributions import Categorical, Policy, TanhNormal
 from amago2.nets.heads import Actor
 from amago2.nets.recurrent import Gru, HiddenState
 from amago2.nets.timestep_encoders import Mlp, make_encoder
-from amago2.rollout.collector import Finished, inputs
+from amago2.rollout.acting import policy_inputs
+from amago2.rollout.collector import FinishedRollout
 from amago2.seeding import Stream, numpy_rng, seeded_init, torch_rng
 from amago2.training import checkpoint as ckpt
 from amago2.training.learner import NotFinite, optimizer_state, restore_optimizer
@@ -146,7 +147,7 @@ class PpoRun(Run):
     def advance(self) -> Epoch:
         """Some rounds."""
         rounds = self.config.collector.steps_per_epoch // self.config.ppo.rollout_steps
-        finished: list[Finished] = []
+        finished: list[FinishedRollout] = []
         metrics: dict[str, Tensor] = {}
         collecting = learning = 0.0
         for i in range(rounds):
@@ -165,9 +166,9 @@ class PpoRun(Run):
 
     # --- collecting -----------------------------------------------------------------------------
 
-    def _collect(self, rng: torch.Generator) -> list[Finished]:
+    def _collect(self, rng: torch.Generator) -> list[FinishedRollout]:
         """A round of steps. Returns the rollouts that finished, in order."""
-        finished: list[Finished] = []
+        finished: list[FinishedRollout] = []
         rollouts, self.hidden = self.rollouts, []
         self.agent.eval()
         for t in range(self.config.ppo.rollout_steps):
@@ -197,7 +198,9 @@ class PpoRun(Run):
         return finished
 
     def _inputs(self) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        return inputs(self.agent.device, self.envs, self.rollouts.reward, self.rollouts.action)
+        return policy_inputs(
+            self.agent.device, self.envs, self.rollouts.reward, self.rollouts.action
+        )
 
     def _note(self, t: int, told: Mapping[str, Tensor]) -> None:
         for name, x in told.items():

@@ -10,7 +10,7 @@ from torch import Tensor
 from amago2.env.spaces import Array
 from amago2.env.vector_env import VectorEnv
 from amago2.errors import RunError
-from amago2.rollout.collector import Finished
+from amago2.rollout.collector import FinishedRollout
 from amago2.seeding import Stream, integer
 
 
@@ -53,9 +53,9 @@ class Rollouts:
             self.history[row].append(action)
         return reward, terminated, truncated
 
-    def renew(self, rows: Sequence[int]) -> list[Finished]:
+    def renew(self, rows: Sequence[int]) -> list[FinishedRollout]:
         """Start the next rollouts of actors whose present ones ended; returns those."""
-        finished = [Finished(self.envs.task(row), float(self.value[row])) for row in rows]
+        finished = [FinishedRollout(self.envs.task(row), float(self.value[row])) for row in rows]
         self.number[list(rows)] += 1
         self.begin(rows)
         return finished

@@ -25,7 +25,8 @@ from torch import Tensor
 from amago2.env.spaces import Array
 from amago2.errors import ConfigError
 from amago2.nets.recurrent import HiddenState
-from amago2.rollout.collector import Finished, inputs
+from amago2.rollout.acting import policy_inputs
+from amago2.rollout.collector import FinishedRollout
 from amago2.seeding import Stream, integer
 from amago2.training import checkpoint as ckpt
 from amago2.training.learner import NotFinite
@@ -53,7 +54,7 @@ class Actors(VecEnv):
 
     def __init__(self, rollouts: Rollouts) -> None:
         self.rollouts, self.envs = rollouts, rollouts.envs
-        self.finished: list[Finished] = []
+        self.finished: list[FinishedRollout] = []
         self.chosen: Array = np.zeros(0)
         size = 1 + self.envs.actions.size
         size += sum(int(box.shape[0]) for box in self.envs.observations.values())
@@ -64,7 +65,7 @@ class Actors(VecEnv):
     def _observe(self) -> Array:
         here = torch.device("cpu")
         r = self.rollouts
-        vectors: Array = joined(*inputs(here, self.envs, r.reward, r.action)).numpy()
+        vectors: Array = joined(*policy_inputs(here, self.envs, r.reward, r.action)).numpy()
         return vectors
 
     def reset(self) -> Array:

@@ -30,9 +30,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from amago2.config.schema import EnvironmentConfig
+from amago2.env.make import make_env, make_vector_env
 from amago2.env.spaces import ActionSpec, Array
-from amago2.env.subprocess_env import start
-from amago2.env.vector_env import VectorEnv, make_env
+from amago2.env.vector_env import VectorEnv
 from amago2.errors import ConfigError, RunError
 from workflow.bench.raw_simulators import PLAYERS, Play
 from workflow.config.parameters import Parameters
@@ -184,7 +184,9 @@ class Race:
     def __init__(self, stack: ExitStack, config: EnvironmentConfig, processes: int) -> None:
         self._processes, others = processes, set(multiprocessing.active_children())
         ours = config.model_copy(update={"processes": processes if processes > 1 else None})
-        self.envs = stack.enter_context(closing(start(ours, processes * envs_each(config))))
+        self.envs = stack.enter_context(
+            closing(make_vector_env(ours, processes * envs_each(config)))
+        )
         self._workers = [
             worker.pid or 0 for worker in multiprocessing.active_children() if worker not in others
         ]

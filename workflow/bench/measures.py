@@ -23,10 +23,11 @@ import torch
 from amago2.agent.agent import Agent
 from amago2.agent.batch import Batch
 from amago2.config.schema import AmagoConfig, TransformerConfig
+from amago2.env.make import make_vector_env
 from amago2.env.spaces import ActionSpec
-from amago2.env.subprocess_env import start
 from amago2.nets.transformer import Transformer
-from amago2.replay.buffer import Replay, record_type
+from amago2.replay.buffer import Replay
+from amago2.replay.shards import record_type
 from amago2.rollout.collector import Collector, make_replay
 from amago2.training.checkpoint import make_agent
 from amago2.training.resources import keep_freed_memory
@@ -170,11 +171,11 @@ def collecting(config: AmagoConfig, threads: int, repeats: int) -> float:
     """Median seconds of an epoch of collecting."""
     torch.set_num_threads(threads)
     keep_freed_memory()
-    envs = start(config.env, config.collector.actors)
+    envs = make_vector_env(config.env, config.collector.actors)
     agent = make_agent(config, envs.observations, envs.actions)
     with tempfile.TemporaryDirectory() as folder:
         collector = Collector(config, envs, agent, make_replay(config, envs, Path(folder)))
-        collector.begin()
+        collector.reset()
         epochs = iter(range(10**6))
         return median_s(lambda: collector.collect(next(epochs)), repeats)
 
@@ -291,12 +292,12 @@ def first_update(repeats: int) -> Result:
     """Seconds since this process began, after its first environment step and first update."""
     torch.set_num_threads(1)
     config = actor_config("tiny", 16, "float32")
-    envs = start(config.env, 16)
+    envs = make_vector_env(config.env, 16)
     agent = make_agent(config, envs.observations, envs.actions)
     began = psutil.Process().create_time()
     with tempfile.TemporaryDirectory() as folder:
         collector = Collector(config, envs, agent, make_replay(config, envs, Path(folder)))
-        collector.begin()
+        collector.reset()
         collector._advance(np.zeros(16, np.int16))
         stepped = time.time() - began
         one = sizes.config("small", "dep_actor_dep_critic", {"learner": {"batch_size": 2}})

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from amago2.env.subprocess_env import start
-from amago2.replay.buffer import Replay, record_type
+from amago2.env.make import make_vector_env
+from amago2.replay.buffer import Replay
+from amago2.replay.shards import record_type
 from amago2.rollout.collector import Collector, make_replay
 from amago2.training.checkpoint import make_agent
 from amago2.training.learner import Learner
@@ -70,11 +71,11 @@ def _collect(count: int, tasks: int, folder: Path, updates: int) -> Work:
         "replay": {"capacity": 10**5},
     }
     config = sizes.config("small", "dep_actor_dep_critic", over)
-    envs = start(config.env, count)
+    envs = make_vector_env(config.env, count)
     agent = make_agent(config, envs.observations, envs.actions)
     replay = make_replay(config, envs, folder)
     collector, learner = Collector(config, envs, agent, replay), Learner(config, agent, replay)
-    collector.begin()
+    collector.reset()
     epochs = iter(range(10**6))
 
     def epoch() -> None:

@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from amago2.config.schema import EnvironmentConfig
-from amago2.env.subprocess_env import ParallelVectorEnv, start
+from amago2.env.make import make_vector_env
+from amago2.env.subprocess_env import SubprocessVectorEnv
 from amago2.errors import RunError
 from amago2.training.agent_trainer import train
 from tests.amago2.toy import Toy, small
@@ -35,7 +36,10 @@ class Fragile(Toy):
 
 
 def test_workers_do_what_one_process_does() -> None:
-    parallel, plain = start(TOY, 5), start(TOY.model_copy(update={"processes": None}), 5)
+    parallel, plain = (
+        make_vector_env(TOY, 5),
+        make_vector_env(TOY.model_copy(update={"processes": None}), 5),
+    )
     try:
         assert parallel.tasks == plain.tasks == ("left", "right")
         assert parallel.actions == plain.actions
@@ -69,7 +73,7 @@ def test_training_gives_the_same_bits_with_workers(tmp_path: Path) -> None:
 
 
 def test_a_failing_simulator_is_reported_with_task_and_seed() -> None:
-    envs = ParallelVectorEnv(partial(make, crash_at=2), 2, 2)
+    envs = SubprocessVectorEnv(partial(make, crash_at=2), 2, 2)
     try:
         envs.reset(range(2), [40, 41])
         envs.step(np.zeros(2, np.int16))
@@ -82,7 +86,7 @@ def test_a_failing_simulator_is_reported_with_task_and_seed() -> None:
 
 
 def test_a_killed_worker_is_reported_and_none_outlives_close() -> None:
-    envs = ParallelVectorEnv(make, 4, 2)
+    envs = SubprocessVectorEnv(make, 4, 2)
     children = [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
     assert len(children) == 2
     try:
@@ -97,7 +101,7 @@ def test_a_killed_worker_is_reported_and_none_outlives_close() -> None:
 
 def test_a_worker_that_cannot_start_is_reported() -> None:
     with pytest.raises(RunError, match="unexpected keyword argument"):
-        start(
+        make_vector_env(
             EnvironmentConfig(entry_point="tests.amago2.toy:Toy", kwargs={"wrong": 1}, processes=1),
             2,
         )

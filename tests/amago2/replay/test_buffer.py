@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from amago2.env.spaces import ActionSpec, Array
-from amago2.replay.buffer import Replay, make_batch, record_type
+from amago2.replay.batches import make_batch
+from amago2.replay.buffer import Replay
+from amago2.replay.shards import record_type
 
 BOXES = {"o": gym.spaces.Box(-9, 9, (2,), np.float32)}
 SPEC = ActionSpec("discrete", 3)
@@ -22,7 +24,7 @@ def trajectory(number: int, length: int) -> Array:
 
 
 def filled(folder: Path, count: int, capacity: int = 10**6, unit: str = "timesteps") -> Replay:
-    replay = Replay(folder, RECORD, capacity, unit, shard=50)
+    replay = Replay(folder, RECORD, capacity, unit, shard_size=50)
     for number in range(count):
         replay.add(trajectory(number, 5 + number % 7), f"task{number % 2}")
     return replay
@@ -78,7 +80,7 @@ def test_full_shards_never_change(tmp_path: Path) -> None:
 def test_saved_and_loaded_it_goes_on_to_the_same_bits(tmp_path: Path, capacity: int) -> None:
     one = filled(tmp_path / "one", 25, capacity)
     one.save(tmp_path / "one")
-    other = Replay(tmp_path / "one", RECORD, capacity, "timesteps", shard=50)
+    other = Replay(tmp_path / "one", RECORD, capacity, "timesteps", shard_size=50)
     other.load(tmp_path / "one")
     for number in range(25, 60):
         for replay in (one, other):
@@ -91,7 +93,7 @@ def test_saved_and_loaded_it_goes_on_to_the_same_bits(tmp_path: Path, capacity: 
 
 
 def test_a_trajectory_longer_than_a_shard(tmp_path: Path) -> None:
-    replay = Replay(tmp_path, RECORD, 10**6, "timesteps", shard=10)
+    replay = Replay(tmp_path, RECORD, 10**6, "timesteps", shard_size=10)
     replay.add(trajectory(1, 35), "task")
     replay.add(trajectory(2, 3), "task")
     records, _ = sample(replay, context=40)
@@ -103,7 +105,7 @@ def test_other_spaces_are_refused(tmp_path: Path) -> None:
     replay = filled(tmp_path, 3)
     replay.save(tmp_path)
     other = Replay(tmp_path, record_type(BOXES, ActionSpec("multibinary", 4)), 9, "timesteps", 9)
-    with pytest.raises(ValueError, match="other spaces"):
+    with pytest.raises(ValueError, match="other observation or action spaces"):
         other.load(tmp_path)
 
 

@@ -2,8 +2,8 @@
 
 from itertools import pairwise
 
+from amago2.env.make import make_vector_env
 from amago2.env.spaces import Array
-from amago2.env.subprocess_env import start
 from amago2.rollout.collector import Collector
 from amago2.training.checkpoint import make_agent
 from tests.amago2.toy import LENGTH, small
@@ -22,9 +22,9 @@ class Stored:
 def collected(steps: int, **over: object) -> list[Array]:
     """What one actor stores in `steps` steps."""
     config = small(collector={"actors": 1, "steps_per_epoch": steps}, **over)
-    envs, store = start(config.env, 1), Stored()
+    envs, store = make_vector_env(config.env, 1), Stored()
     collector = Collector(config, envs, make_agent(config, envs.observations, envs.actions), store)
-    collector.begin()
+    collector.reset()
     assert len(collector.collect(0)) == sum(one["time"][0] == 0 for one in store.trajectories)
     return store.trajectories
 

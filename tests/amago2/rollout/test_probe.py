@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from amago2.env.subprocess_env import start
+from amago2.env.make import make_vector_env
 from amago2.rollout import probe
 from amago2.training.agent_trainer import train
 from amago2.training.checkpoint import make_agent
@@ -61,7 +61,7 @@ def test_the_fit_is_the_minimum_of_its_objective() -> None:
 def test_of_an_agents_own_rollouts() -> None:
     """The task is shown at the first step only; later a memory that was never trained blurs it."""
     config = small()
-    envs = start(config.env, 4)
+    envs = make_vector_env(config.env, 4)
     agent = make_agent(config, envs.observations, envs.actions)
     rows = probe.probe(agent, envs, "train", rollouts=200, penalty=0.01, seed=0, counter=0)
     assert [(row.timestep, row.source) for row in rows] == [
@@ -80,7 +80,7 @@ def test_of_an_agents_own_rollouts() -> None:
 
 def test_hooks_leave_the_agent_as_it_was() -> None:
     config = small()
-    envs = start(config.env, 2)
+    envs = make_vector_env(config.env, 2)
     agent = make_agent(config, envs.observations, envs.actions)
     probe.probe(agent, envs, "train", rollouts=2, penalty=0.01, seed=0, counter=0)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in agent.modules())

@@ -71,13 +71,13 @@ def test_what_goes_wrong_there_is_said_here() -> None:
     config = small(collector={"asynchronous": True}, env={"kwargs": {"nan_reward_after": 5}})
     beside = Beside(config)
     try:
-        beside.begin()
+        beside.reset()
         envs = VectorEnv(lambda _: Toy(), 1)
         beside.collect(0, make_agent(config, envs.observations, envs.actions))
         with pytest.raises(RunError, match=r"toy:Toy gave a reward of nan"):
-            beside.state()
+            beside.state_dict()
         with pytest.raises(RunError, match="the collector's process died with exit code 0"):
-            beside.state()
+            beside.state_dict()
     finally:
         beside.close()
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from amago2.env.make import make_env
 from amago2.env.spaces import ActionSpec
-from amago2.env.vector_env import make_env
 from amago2.errors import ConfigError, RunError
 from workflow.bench import benchmark_speed
 from workflow.bench.benchmark_speed import Speed, Work, main, measure

@@ -43,7 +43,7 @@ def test_the_sentence_names_the_remedy() -> None:
 
 HIDE = """
 from amago2.errors import RunError
-from amago2.env.vector_env import make_env
+from amago2.env.make import make_env
 from workflow.config.parameters import Parameters
 parameters = Parameters()
 for name in parameters.names("benchmarks"):

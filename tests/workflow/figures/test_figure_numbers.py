@@ -179,7 +179,7 @@ def test_only_published_curves_that_begin_in_the_panel_are_listed() -> None:
 def test_settings_that_all_runs_share_are_told() -> None:
     settings = (
         '{"environment": {"tasks": ["aaaaaaaaaa", "bbbbbbbbbb"], "horizon": %d},'
-        ' "trajectory_encoder": {"width": 64}}'
+        ' "trajectory": {"width": 64}}'
     )
     runs = pd.DataFrame({"settings": [settings % 300, settings % 300]})
     assert panels.describe_settings(runs) == "Settings: width 64, tasks (2), horizon 300."

@@ -1,0 +1,32 @@
+"""What `import amago2` offers."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import amago2
+from tests.amago2.toy import Toy, small
+
+
+def test_every_exported_name_exists() -> None:
+    for name in amago2.__all__:
+        assert getattr(amago2, name)
+    assert set(amago2.__all__) <= set(dir(amago2))
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        _ = amago2.trian
+
+
+def test_importing_loads_no_heavy_library() -> None:
+    code = "import sys, amago2; sys.exit(bool({'torch', 'numpy', 'pydantic'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_from_a_file_to_an_action(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(small(collector={"epochs": 2}).to_yaml())
+    out = str(tmp_path / "run")
+    amago2.train(amago2.load_config(path), out)
+    observation, _ = Toy().reset(seed=0)
+    assert amago2.load(out).act(observation) in range(3)
