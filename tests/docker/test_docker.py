@@ -21,7 +21,7 @@ from amago2.files import read_json
 from tests.workflow import project
 from workflow.container.image import Image
 from workflow.container.job import Job, run_command
-from workflow.execute.status import locked_files
+from workflow.execute.progress import locked_files
 
 pytestmark = pytest.mark.docker
 

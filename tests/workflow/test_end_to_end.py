@@ -66,9 +66,9 @@ def test_from_nothing_to_figures_and_again(made: tuple[Path, list[str]]) -> None
     assert len(list(results.glob("runs/*/*/*/checkpoint.dvc"))) == 3
     assert len(list(results.glob("runs/*/*/*/replay.dvc"))) == 2
 
-    said = project.run(checkout, "workflow.execute.verify", "--budget", "micro")
-    assert said.returncode == 0, said.stdout + said.stderr
-    assert said.stdout.splitlines()[-1] == "verified: all of it is byte for byte the same"
+    verified = project.run(checkout, "workflow.execute.verify", "--budget", "micro")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert verified.stdout.splitlines()[-1] == "verified: all of it is byte for byte the same"
 
     assert reproduce(checkout)[0].startswith("nothing to do")
     assert project.git(checkout, "status", "--porcelain") == ""

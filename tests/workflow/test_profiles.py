@@ -10,7 +10,8 @@ import yaml
 from amago2.errors import ConfigError
 from tests.workflow import project
 from workflow.estimate.plan import arguments_parser
-from workflow.execute import reproduce
+from workflow.execute.checks import check_profile
+from workflow.execute.snakemake import placement
 
 PROFILES = project.ROOT / "profiles"
 
@@ -29,14 +30,14 @@ def test_an_array_is_given_all_runs_at_once(
     folder = project.copy_project(tmp_path / "project")
     project.enter(folder, monkeypatch)
     profile = ["--workflow-profile", "profiles/slurm"]
-    assert reproduce.placing(dag := project.the_plan(), "slurm") == profile
+    assert placement(dag := project.the_plan(), "slurm") == profile
     path = folder / "profiles" / "slurm" / "config.yaml"
     array = "slurm-array-jobs: train\n"
     path.write_text(f"{path.read_text()}{array}")  # jobs: 200
-    assert reproduce.placing(dag, "slurm") == profile
+    assert placement(dag, "slurm") == profile
     path.write_text(f"jobs: 7\n{array}")
     assert len(dag.pending) == 8
-    assert reproduce.placing(dag, "slurm") == [*profile, "--jobs", "8"]
+    assert placement(dag, "slurm") == [*profile, "--jobs", "8"]
 
 
 def test_the_pod_finds_its_command_and_its_checkout() -> None:
@@ -59,6 +60,6 @@ def test_the_pod_finds_its_command_and_its_checkout() -> None:
 def test_a_profile_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project.ROOT)
     for known in ("", "gpu", "slurm"):
-        reproduce.check_profile(known)
+        check_profile(known)
     with pytest.raises(ConfigError, match="unknown profile slurn; did you mean slurm"):
-        reproduce.check_profile("slurn")
+        check_profile("slurn")

@@ -1,7 +1,7 @@
-"""Which GPUs a job gets: one run to a device, or several small ones by memory, never too many.
+"""Assigns GPUs to jobs: a device each, or one shared by several small runs, as memory allows.
 
-Each device has eight slots, each a file with a lock that its job holds until it ends, however it
-ends. The locks are this user's on this machine, whatever the project and whoever started the job.
+Each device has eight slots. A slot is a file that its job keeps locked until it ends, however it
+ends. The locks are shared by all of this user's checkouts on this machine.
 """
 
 import fcntl
@@ -10,23 +10,24 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from filelock import FileLock
+
 from amago2.errors import ConfigError, RunError
 
 SLOTS = 8
-"""Of a device, each an eighth of its memory."""
+"""Per device; each stands for an eighth of its memory."""
 GPUS = "AMAGO2_GPUS"
-"""Variable that says which devices there are, instead of asking the driver: `0=24,1=24` (GB)."""
+"""Variable that lists the devices instead of the driver: `0=24,1=24` (GB)."""
 POLL_S = 0.5
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A device, by the name that CUDA_VISIBLE_DEVICES knows it by."""
+    """A device, named as in CUDA_VISIBLE_DEVICES."""
 
     name: str
     memory: float
@@ -35,25 +36,25 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Claim:
-    """Slots on one device or more; their locks are inherited by what this process becomes."""
+    """Slots on one or more devices; their locks survive `exec`, so the trainer inherits them."""
 
     gpus: tuple[str, ...]
     files: tuple[IO[Any], ...]
 
 
 def gpus() -> list[Gpu]:
-    """The devices that this process may use. Raises `ConfigError` for a list that is none."""
+    """Devices that this process may use. Raises `ConfigError` for a malformed list."""
     if given := os.environ.get(GPUS):
         try:
             pairs = [item.split("=") for item in given.split(",")]
             return [Gpu(name.strip(), float(size) * 1e9) for name, size in pairs]
         except ValueError:
             raise ConfigError(f"{GPUS}={given}: must be like 0=24,1=24 (device=GB)") from None
-    return list(_asked())
+    return list(_devices_of_driver())
 
 
-def _asked() -> Iterator[Gpu]:
-    """What the driver says, within CUDA_VISIBLE_DEVICES; nothing where there is no driver."""
+def _devices_of_driver() -> Iterator[Gpu]:
+    """The driver's devices within CUDA_VISIBLE_DEVICES; none where there is no driver."""
     import pynvml
 
     try:
@@ -75,20 +76,20 @@ def _asked() -> Iterator[Gpu]:
 
 
 def slots_needed(need: float, gpu: Gpu) -> int:
-    """How many of a device's slots so many bytes take; all of them if it is too small."""
+    """How many of a device's slots `need` bytes take: all of them if it is too small."""
     return max(1, min(SLOTS, math.ceil(SLOTS * need / gpu.memory)))
 
 
 def claim(need: float, folder: Path | None = None, count: int = 1) -> Claim | None:
-    """Wait for slots that hold `need` bytes on each of `count` devices, and take them all at once.
+    """Wait for slots of `need` bytes on each of `count` devices, and take them all at once.
 
-    None without a device. Raises `RunError` if there are some, but fewer.
+    None if there is no device. Raises `RunError` if there are some, but fewer than `count`.
     """
     folder = folder or Path(tempfile.gettempdir()) / f"amago2-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise ConfigError(f"{folder}: belongs to somebody else; remove it, or set TMPDIR")
-    told = False
+        raise ConfigError(f"{folder}: belongs to another user; remove it, or set TMPDIR")
+    waiting = False
     while devices := gpus():
         if len(devices) < count:
             raise RunError(
@@ -96,41 +97,37 @@ def claim(need: float, folder: Path | None = None, count: int = 1) -> Claim | No
                 f"collector.asynchronous), and there are {len(devices)} here; change "
                 "those keys, or choose another machine"
             )
-        with _lock(folder / "choosing"):
+        # One process chooses at a time: two large runs could take half of a device each, and wait.
+        with FileLock(folder / "choosing"):
             if taken := _take(devices, need, folder, count):
                 return taken
-        if not told:
+        if not waiting:
             print("waiting for a free GPU", flush=True)
-            told = True
+            waiting = True
         time.sleep(POLL_S)
     return None
 
 
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """One process chooses at a time, or two that need much could take half of a device each."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _take(devices: list[Gpu], need: float, folder: Path, count: int) -> Claim | None:
-    """Slots on the devices that have the most of them free."""
+    """Take slots on the devices that have the most free ones."""
     free = {gpu: _free(folder / gpu.name.replace("/", "_")) for gpu in devices}
     fitting = [gpu for gpu in devices if len(free[gpu]) >= slots_needed(need, gpu)]
     best = sorted(fitting, key=lambda gpu: -len(free[gpu]))[:count]
     if len(best) < count:
         best = []
-    kept = [file for gpu in best for file in free[gpu][: slots_needed(need, gpu)]]
-    for file in (file for files in free.values() for file in files if file not in kept):
+    taken = [file for gpu in best for file in free[gpu][: slots_needed(need, gpu)]]
+    for file in (file for files in free.values() for file in files if file not in taken):
         file.close()
-    for file in kept:
+    for file in taken:
         os.set_inheritable(file.fileno(), True)
-    return Claim(tuple(gpu.name for gpu in best), tuple(kept)) if best else None
+    return Claim(tuple(gpu.name for gpu in best), tuple(taken)) if best else None
 
 
 def _free(device: Path) -> list[IO[Any]]:
-    """The free slots of a device, locked."""
+    """The free slots of a device, now locked.
+
+    With flock itself: filelock cannot hand a lock on to the program that this process becomes.
+    """
     device.mkdir(exist_ok=True)
     locked: list[IO[Any]] = []
     for number in range(SLOTS):

@@ -1,8 +1,8 @@
-"""Train one run of the DAG: say what it is made with, take its GPUs, then become its trainer.
+"""Train one run of the DAG: record its origin, take its GPUs, then become its trainer.
 
     python -m workflow.execute.launch SETTINGS.yaml --out RUN --scratch SCRATCH [--image RECORD]
 
-With an image's record, the trainer runs in a container of it.
+With the record of an image, the trainer runs in a container of that image.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from workflow.execute import gpus as devices
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("amago2", "envs", "workflow", "params", "containers", "Snakefile", "pyproject.toml")
-"""What can change a run; anything else may be edited while it trains."""
+"""What can change a run's results: only edits of these mark it as made from a dirty tree."""
 
 
 def provenance(settings: Path, image: Mapping[str, Any]) -> dict[str, Any]:
-    """Where code, environment and parameters come from, and the time that was planned for it.
+    """Identify code, environment and parameters, and the time planned for the run.
 
-    `image` is the record of the image that it is trained in, empty on the host. None is unknown.
+    `image` is the record of the container image, empty on the host. None stands for unknown.
     """
     return {
         "git_commit": _git("rev-parse", "HEAD"),
@@ -52,7 +52,7 @@ def provenance(settings: Path, image: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def locks_digest() -> str | None:
-    """SHA-256 of the locks that this Python was installed from; None for any other environment."""
+    """SHA-256 of the locks that this Python was installed from; None outside `.venv`."""
     if Path(sys.prefix) != ROOT / ".venv":
         return None
     torch = "cpu" if importlib.metadata.version("torch").endswith("+cpu") else "cuda"
@@ -70,7 +70,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -> None:
-    """Become the trainer. Its locks, of the run and of its GPUs, end with it, however it ends.
+    """Become the trainer, which holds the locks of the run and its GPUs until it ends.
 
     Raises `ConfigError` or `RunError`.
     """
@@ -78,7 +78,7 @@ def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -
     lock = _lock(settings.with_suffix(".lock"))
     image = read_json(image_record) if image_record else {}
     if image_record and not image:
-        raise RunError(f"{image_record}: there is no such image; `make reproduce` builds it")
+        raise RunError(f"{image_record}: no such file; `make reproduce` builds the image")
     notes = settings.with_suffix(".provenance.json")
     write_atomically(notes, json.dumps(provenance(settings, image), indent=1) + "\n")
     arguments = ["-m", *trainer(config), str(settings), "--out", str(out)]
@@ -102,12 +102,15 @@ def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -
 
 
 def container_name(run: str) -> str:
-    """The same for the same run of the same checkout, so that a leftover of it is found."""
+    """The same for the same run of the same checkout, so that an orphan of it is found."""
     return f"amago2-{hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:8]}-{run}"
 
 
 def _lock(path: Path) -> IO[Any]:
-    """The job's lock: two on one run would end each other's container."""
+    """Lock the run: two jobs of it would end each other's container.
+
+    With flock itself: filelock cannot hand a lock on to the program that this process becomes.
+    """
     file = path.open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,9 +1,9 @@
-"""Check a budget's results: every digest of its manifest, and every picture and table anew.
+"""Check a budget's results: compare every digest, and draw every figure and table anew.
 
     python -m workflow.execute.verify --budget mini
 
-Renders all figures, tables and the report in an empty folder from the tidy tables and parameters
-that are here, and compares them with the manifest, byte for byte. Changes nothing.
+Renders all figures, tables and the report into an empty folder from the present tidy tables and
+parameters, and compares them with the manifest, byte for byte. Changes nothing.
 """
 
 import argparse
@@ -18,12 +18,12 @@ from amago2.files import read_json
 from workflow.dag.fingerprints import file_digest
 
 DRAWN = ("tables", "figures", "report")
-"""Kinds that are made anew, in the order in which they can be."""
+"""Kinds that are drawn anew, in the order in which they can be."""
 Say = Callable[[str], None]
 
 
 def verify(budget: str, results: Path, params: Path, say: Say = print) -> list[str]:
-    """Sentences on what differs; none if nothing does. Raises `ConfigError` without a manifest."""
+    """Sentences on what differs; empty if nothing does. Raises `ConfigError` without a manifest."""
     path = results / budget / "manifest.json"
     made = read_json(path).get("made")
     if not isinstance(made, dict):
@@ -46,11 +46,11 @@ def _changed(outputs: Mapping[str, str], results: Path, budget: str) -> Iterator
     for file, expected in outputs.items():
         found = file_digest(_below(file, results, budget))
         if found != expected:
-            yield f"{file}: {'is missing' if found is None else 'is not what the manifest says'}"
+            yield f"{file}: {'is missing' if found is None else 'differs from the manifest'}"
 
 
 def _below(file: str, results: Path, budget: str) -> Path:
-    """The file of a manifest, which says `results/<budget>/...`, below another results folder."""
+    """A file of the manifest (`results/<budget>/...`) below another results folder."""
     return results / budget / file.partition(f"/{budget}/")[2]
 
 

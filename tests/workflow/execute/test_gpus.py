@@ -136,7 +136,7 @@ def test_without_a_device_there_is_nothing_to_claim(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(devices.GPUS, raising=False)
-    monkeypatch.setattr(devices, "_asked", lambda: iter(()))
+    monkeypatch.setattr(devices, "_devices_of_driver", lambda: iter(()))
     assert devices.claim(1e9, tmp_path) is None
 
 

@@ -137,7 +137,7 @@ def test_a_signal_stops_everything_and_keeps_what_is_unfinished(
     process.send_signal(signum)
     code, said = finish(process)
     assert code == 128 + signum
-    assert "stopped; the same command goes on from here" in said
+    assert "stopped; the same command continues from here" in said
     assert not trainers(checkout)
     assert not records(checkout)
     assert len(list(checkout.glob("results/micro/.scratch/*/progress.json"))) == 2
@@ -187,14 +187,14 @@ def test_runs_that_need_a_gpu_are_refused_where_there_is_none(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from amago2.errors import ConfigError
-    from workflow.execute import reproduce
+    from workflow.execute import checks
 
     path = checkout / "params" / "budgets" / "micro.yaml"
     path.write_text(path.read_text().replace("all:\n", "all:\n  device: cuda\n"))
     monkeypatch.chdir(checkout)
     dag = project.the_plan()
-    monkeypatch.setattr(reproduce, "torch_for_this_machine", lambda: "cpu")
+    monkeypatch.setattr(checks, "torch_for_this_machine", lambda: "cpu")
     with pytest.raises(ConfigError, match="2 runs of budget micro need a GPU"):
-        reproduce.check_devices(dag)
-    monkeypatch.setattr(reproduce, "torch_for_this_machine", lambda: "cuda")
-    reproduce.check_devices(dag)
+        checks.check_devices(dag)
+    monkeypatch.setattr(checks, "torch_for_this_machine", lambda: "cuda")
+    checks.check_devices(dag)

@@ -118,7 +118,7 @@ def test_verify_names_a_changed_picture(checkout: Path) -> None:
     path.write_text(path.read_text().replace("</svg>", "<!-- better --></svg>"))
     Path("results/mini/tables/table1.tex").unlink()
     assert check(checkout) == [
-        f"{path}: is not what the manifest says",
+        f"{path}: differs from the manifest",
         "results/mini/tables/table1.tex: is missing",
     ]
 

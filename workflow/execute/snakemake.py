@@ -1,0 +1,99 @@
+"""The Snakemake process that makes a budget: its command line, its start and its end."""
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from amago2.config.layers import read_yaml
+from workflow.config.experiments import Selection
+from workflow.dag.plan import Dag
+from workflow.estimate.memory import gpu_bytes
+from workflow.estimate.training_time import estimated_seconds
+from workflow.execute import gpus as devices
+from workflow.execute.exclusive import MARK, ROOT
+
+STOP_TIMEOUT_S = 30.0
+"""For Snakemake to end its jobs after it was interrupted."""
+POLL_S = 1.0
+
+
+def command(selection: Selection, *options: str) -> list[str]:
+    """The command line that makes a selection, with further options of Snakemake."""
+    config = [f"{key}={value}" for key, value in selection.options().items()]
+    return [sys.executable, "-m", "snakemake", "--nocolor", *options, "--config", *config]
+
+
+def placement(dag: Dag, profile: str) -> list[str]:
+    """Options that say where jobs run: a profile, or the memory of this machine's GPUs."""
+    if profile:
+        return _profile_options(dag, Path("profiles") / profile)
+    needs = [gpu_bytes(run.config) for run in dag.pending]
+    memory = sum(gpu.memory for gpu in devices.gpus()) if any(needs) else 0
+    # At least what the largest run needs: it shall be tried even on too small a device.
+    return ["--resources", f"gpu_mb={int(max(memory, *needs)) // 10**6}"] if memory else []
+
+
+def _profile_options(dag: Dag, folder: Path) -> list[str]:
+    options = ["--workflow-profile", str(folder)]
+    settings = read_yaml(folder / "config.yaml")
+    if settings.get("slurm-array-jobs") and settings.get("jobs", 0) < len(dag.pending):
+        # The executor submits an array only when it has been given all of its jobs.
+        options += ["--jobs", str(len(dag.pending))]
+    return options
+
+
+def longest_first(dag: Dag) -> list[str]:
+    """The option to start with long runs: a long one that starts last leaves other cores idle."""
+    seconds = {str(run.record): estimated_seconds(run.config) for run in dag.pending}
+    typical = statistics.median(seconds.values()) if seconds else 0
+    long = [path for path, estimate in seconds.items() if estimate > 2 * typical]
+    return ["--prioritize", *long] if long else []
+
+
+def unlock(selection: Selection) -> None:
+    """Remove the lock that a killed Snakemake left; no Snakemake may be running here."""
+    if any(Path(".snakemake/locks").glob("*")):
+        subprocess.run([*command(selection), "--unlock"], check=True, capture_output=True)
+
+
+def start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start Snakemake in a session of its own: Ctrl-C then reaches it only through `follow`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, MARK: str(ROOT)},
+            start_new_session=True,
+        )
+
+
+def follow(process: subprocess.Popen[bytes], show: Callable[[], None]) -> int:
+    """Call `show` every second until Snakemake ends; returns its exit code.
+
+    An exception, such as one raised by a signal, ends Snakemake and its jobs first.
+    """
+    try:
+        while (status := process.poll()) is None:
+            show()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(POLL_S)
+        return status
+    finally:
+        if process.poll() is None:
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for signum in (signal.SIGINT, signal.SIGKILL):
+        os.killpg(process.pid, signum)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_TIMEOUT_S)
+            return
