@@ -34,7 +34,7 @@ MIXED = ("dep_actor_ind_critic", "ind_actor_dep_critic")
 PAPER_BATCH = {
     "ml45": 4, "popgym": 2, "procgen_easy": 4, "procgen_memory_hard": 1, "atari": 4, "babyai": 2,
 }  # fmt: skip
-AT_ONCE = {"precision": 2, "learning": 2}
+PARALLEL_JOBS = {"precision": 2, "learning": 2}
 """Runs of one thread whose CPU seconds count, not those of the clock."""
 ONCE = {
     "memory": "counted, not timed",
@@ -124,15 +124,15 @@ def combined(rounds: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]
     return rows
 
 
-def _here(arguments: Sequence[str]) -> dict[str, Any]:
+def _measure_here(arguments: Sequence[str]) -> dict[str, Any]:
     """What `measure` asks a fresh process for."""
-    from workflow.bench import gpu, learning, measures, memory, scaling
+    from workflow.bench import gpu, learning, measures, scaling, tensor_memory
 
     name, *given, repeats = arguments
     if name in ("learning", "precision"):
         return getattr(learning, name)(*given)
     if name in ("account", "check"):
-        return getattr(memory, name)(*given)
+        return getattr(tensor_memory, name)(*given)
     if name in ("gpu", "gpu_actors", "profile"):
         return getattr(gpu, name)(*given, int(repeats))
     if name == "scaling":
@@ -193,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.measure:
-        print(json.dumps(_here(given.measure)))
+        print(json.dumps(_measure_here(given.measure)))
         return
     from workflow.bench import gpu
 
@@ -207,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = json.loads(stored.read_text()) if stored.exists() else {}
     for part in parts:
         busy = psutil.cpu_percent(interval=2)
-        with ThreadPoolExecutor(AT_ONCE.get(part, 1)) as pool:
+        with ThreadPoolExecutor(PARALLEL_JOBS.get(part, 1)) as pool:
             rounds = [
                 list(pool.map(partial(measure, repeats=given.repeats), jobs(part)))
                 for _ in range(ROUNDS.get(part, 1))

@@ -55,7 +55,7 @@ COMMAND = "make benchmark-table"
 
 
 @dataclass(frozen=True)
-class Work:
+class RolloutSchedule:
     """The rollouts 0, 1, 2, ... of a benchmark, one task after the other."""
 
     config: EnvironmentConfig
@@ -104,18 +104,18 @@ def player(entry: str, args: str) -> Play:
     return PLAYERS[entry](json.loads(args))
 
 
-def play_alone(work: Work, first: int, least: int, seconds: float) -> Timed:
+def play_alone(schedule: RolloutSchedule, first: int, least: int, seconds: float) -> Timed:
     """Play whole rollouts from the `first` on: `least` of them, then until time is over.
 
     Their number is one that our environments can play side by side.
     """
-    play, steps = player(work.config.entry_point, json.dumps(work.config.kwargs)), 0
+    play, steps = player(schedule.config.entry_point, json.dumps(schedule.config.kwargs)), 0
     began = time.process_time()
     for begun, number in enumerate(count(first), 1):
-        for _ in play(*work.rollout(number)):
+        for _ in play(*schedule.rollout(number)):
             steps += 1
         seconds_so_far = time.process_time() - began
-        if begun >= least and begun % envs_each(work.config) == 0 and seconds_so_far >= seconds:
+        if begun >= least and begun % envs_each(schedule.config) == 0 and seconds_so_far >= seconds:
             return Timed(begun, steps, seconds_so_far)
     raise AssertionError("there is always a next rollout")
 
@@ -148,13 +148,15 @@ class Clock:
         return time.process_time() - self._began + self._waited
 
 
-def play_ours(envs: VectorEnv, clock: Clock, work: Work, numbers: Iterator[int]) -> Timed:
+def play_ours(
+    envs: VectorEnv, clock: Clock, schedule: RolloutSchedule, numbers: Iterator[int]
+) -> Timed:
     """Play rollouts until one ends and there are no more to begin."""
     steps, begun, rows = 0, 0, np.arange(len(envs))
     at, ended = np.zeros(len(envs), int), rows
-    plan = np.stack([work.rollout(0)[2]] * len(envs))
+    plan = np.stack([schedule.rollout(0)[2]] * len(envs))
     while True:
-        jobs = [work.rollout(number) for number in islice(numbers, len(ended))]
+        jobs = [schedule.rollout(number) for number in islice(numbers, len(ended))]
         if len(jobs) < len(ended):
             return Timed(begun, steps, clock.seconds)
         if jobs:
@@ -165,7 +167,7 @@ def play_ours(envs: VectorEnv, clock: Clock, work: Work, numbers: Iterator[int])
         _, terminated, truncated = envs.step(plan[rows, at])
         clock.lap()
         at, steps = at + 1, steps + len(rows)
-        ended = np.flatnonzero(terminated | truncated | (at == work.limit))
+        ended = np.flatnonzero(terminated | truncated | (at == schedule.limit))
 
 
 def until(seconds: float, first: int) -> Iterator[int]:
@@ -196,17 +198,19 @@ class Race:
             for _ in range(processes if config.entry_point in PLAYERS else 0)
         ]
 
-    def run(self, work: Work, first: int, least: int, seconds: float) -> tuple[int, Speed]:
+    def run(
+        self, schedule: RolloutSchedule, first: int, least: int, seconds: float
+    ) -> tuple[int, Speed]:
         """(next rollout, speeds) from rollout `first` on, the simulator's turn first."""
         starts = [first + APART * i for i in range(len(self._simulators))]
         shares = [
-            simulator.submit(play_alone, work, begin, least, seconds)
+            simulator.submit(play_alone, schedule, begin, least, seconds)
             for simulator, begin in zip(self._simulators, starts, strict=True)
         ]
         alone = [share.result() for share in shares]
         played = [range(i, i + timed.rollouts) for i, timed in zip(starts, alone, strict=True)]
         numbers = chain(*played) if played else until(seconds, first)
-        ours = play_ours(self.envs, Clock(self._workers), work, numbers)
+        ours = play_ours(self.envs, Clock(self._workers), schedule, numbers)
         rate = ours.steps / ours.seconds / self._processes
         if not alone:
             return first + ours.rollouts, Speed(None, rate, None)
@@ -221,12 +225,12 @@ def measure(
     """The speeds of the turn with the median loss; of the median speed without a simulator."""
     with ExitStack() as stack:
         race = Race(stack, config, processes)
-        work = Work(config, tuple(tasks), race.envs.actions)
+        schedule = RolloutSchedule(config, tuple(tasks), race.envs.actions)
         # What is built once is not timed.
-        first, _ = race.run(replace(work, limit=2), 0, least=len(tasks), seconds=0.1)
+        first, _ = race.run(replace(schedule, limit=2), 0, least=len(tasks), seconds=0.1)
         turns = []
         for _ in range(REPEATS):
-            first, speed = race.run(work, first, least=1, seconds=seconds)
+            first, speed = race.run(schedule, first, least=1, seconds=seconds)
             turns.append(speed)
     turns.sort(key=lambda turn: turn.ours if turn.lost is None else turn.lost)
     return turns[REPEATS // 2]

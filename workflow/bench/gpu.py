@@ -13,7 +13,7 @@ import torch
 from amago2.agent.agent import Agent
 from amago2.config.schema import AmagoConfig
 from amago2.training.resources import computing
-from workflow.bench import sizes
+from workflow.bench import workloads
 from workflow.bench.measures import Result, actor_config, collecting, updater
 from workflow.estimate.hardware import Accelerator, hardware
 from workflow.estimate.training_time import flops_per_update
@@ -30,12 +30,14 @@ def missing() -> str | None:
     return None if torch.cuda.is_available() else "PyTorch finds no CUDA device"
 
 
-def made(size: str, mode: Precision, how: str, device: str) -> tuple[Agent, AmagoConfig]:
+def agent_and_config(
+    size: str, mode: Precision, how: str, device: str
+) -> tuple[Agent, AmagoConfig]:
     """An agent of Ind./Ind. at one of the paper's sizes, its loss perhaps compiled."""
     precision = None if mode == "float32" else mode
     over: dict[str, Any] = {"device": device, "learner": {"precision": precision}}
-    config = sizes.config(size, "ind_actor_ind_critic", over)
-    agent = sizes.agent(size, config)
+    config = workloads.config(size, "ind_actor_ind_critic", over)
+    agent = workloads.agent(size, config)
     if how == "compiled":
         torch._dynamo.config.recompile_limit = 64  # a part is compiled anew for each kind of call
         agent._loss = torch.compile(agent._loss, backend=BACKEND)  # type: ignore[method-assign]
@@ -46,8 +48,8 @@ def _update(
     size: str, mode: Precision, how: str, device: str
 ) -> tuple[Callable[[], None], AmagoConfig]:
     """An update with the paper's batch, all of whose timesteps are valid, and its configuration."""
-    agent, config = made(size, mode, how, device)
-    batch = sizes.batch(size, config, torch.Generator().manual_seed(0)).to(agent.device)
+    agent, config = agent_and_config(size, mode, how, device)
+    batch = workloads.batch(size, config, torch.Generator().manual_seed(0)).to(agent.device)
     return updater(agent, batch)[1], config
 
 

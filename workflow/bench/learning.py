@@ -113,11 +113,11 @@ def precision(mode: str, seed: str) -> dict[str, Any]:
     return {"area": area_under_curve([step for step, _ in scores], curve), "last": curve[-1]}
 
 
-class Reached(Exception):
+class ScoresReached(Exception):
     """The scores that a run was made for."""
 
 
-class UntilReached(AgentRun):
+class StopAtScores(AgentRun):
     """A run that ends with the first evaluation whose scores are those of a row of `ROWS`."""
 
     def __init__(self, row: str, config: AmagoConfig, scratch: Path) -> None:
@@ -129,7 +129,7 @@ class UntilReached(AgentRun):
         super()._evaluate(rollouts)
         self.scores = _scores(self.scratch, cue=self.row.startswith("cue"))[self.env_steps]
         if _reached(self.scores, ROWS[self.row]):
-            raise Reached
+            raise ScoresReached
 
 
 def learning(row: str, seed: str) -> dict[str, Any]:
@@ -141,13 +141,13 @@ def learning(row: str, seed: str) -> dict[str, Any]:
     with (
         tempfile.TemporaryDirectory() as folder,
         computing(config),
-        closing(UntilReached(row, config, Path(folder))) as run,
+        closing(StopAtScores(row, config, Path(folder))) as run,
     ):
         run.resume_or_begin()
         reached = False
         try:
             run.loop()
-        except Reached:
+        except ScoresReached:
             reached = True
         return {
             "cpu_s": time.process_time() - run.cpu_clock if reached else None,

@@ -31,7 +31,7 @@ from amago2.replay.shards import record_type
 from amago2.rollout.collector import Collector, make_replay
 from amago2.training.checkpoint import make_agent
 from amago2.training.resources import keep_freed_memory
-from workflow.bench import plain, sizes
+from workflow.bench import unoptimised, workloads
 from workflow.bench.learning import tiny_config, trained
 from workflow.estimate.training_time import flops_per_update
 
@@ -76,8 +76,8 @@ def _update_of(size: str, config: AmagoConfig, mode: str) -> Callable[[], None]:
     torch.set_num_threads(2)
     if mode != "plain":
         keep_freed_memory()
-    agent = sizes.agent(size, config)
-    batch = sizes.batch(size, config, torch.Generator().manual_seed(0))
+    agent = workloads.agent(size, config)
+    batch = workloads.batch(size, config, torch.Generator().manual_seed(0))
     return updater(agent, batch, fused=mode != "plain")[1]
 
 
@@ -87,9 +87,9 @@ def _precision(mode: str) -> dict[str, Any]:
 
 def learner(size: str, variant: str, mode: str, repeats: int) -> Result:
     """An update on 2 threads; `mode` is plain, float32 or bfloat16."""
-    config = sizes.config(size, variant, {"learner": _precision(mode)})
+    config = workloads.config(size, variant, {"learner": _precision(mode)})
     tokens = config.learner.batch_size * (config.trajectory_encoder.context_length + 1)
-    with plain.plain_learner() if mode == "plain" else contextlib.nullcontext():
+    with unoptimised.unoptimised_learner() if mode == "plain" else contextlib.nullcontext():
         seconds = median_s(_update_of(size, config, mode), repeats)
     return {"seconds": seconds, "tokens_per_s": tokens / seconds}
 
@@ -97,7 +97,7 @@ def learner(size: str, variant: str, mode: str, repeats: int) -> Result:
 def paper(size: str, mode: str, batch: str, repeats: int) -> Result:
     """An update of Ind./Ind. at one of the paper's sizes, with fewer sub-sequences than its own."""
     over: dict[str, Any] = {"learner": {"batch_size": int(batch), **_precision(mode)}}
-    config = sizes.config(size, "ind_actor_ind_critic", over)
+    config = workloads.config(size, "ind_actor_ind_critic", over)
     tokens = config.learner.batch_size * (config.trajectory_encoder.context_length + 1)
     seconds = median_s(_update_of(size, config, mode), repeats)
     flops = flops_per_update(config)
@@ -105,7 +105,7 @@ def paper(size: str, mode: str, batch: str, repeats: int) -> Result:
         "seconds": seconds,
         "tokens_per_s": tokens / seconds,
         "tflop_per_s": flops / seconds / 1e12,
-        "paper_tflop": flops_per_update(sizes.config(size, "ind_actor_ind_critic")) / 1e12,
+        "paper_tflop": flops_per_update(workloads.config(size, "ind_actor_ind_critic")) / 1e12,
     }
 
 
@@ -123,7 +123,7 @@ def actor_config(net: str, count: int, mode: str) -> AmagoConfig:
     learner = tiny.learner.model_copy(update=_precision(mode))
     over: dict[str, Any] = {"collector": collector, "learner": learner}
     if net != "tiny":
-        made = sizes.config(net, "dep_actor_dep_critic")
+        made = workloads.config(net, "dep_actor_dep_critic")
         over |= {
             "agent": made.agent,
             "timestep_encoder": made.timestep_encoder,
@@ -138,7 +138,7 @@ def actors(net: str, count: str, mode: str, repeats: int) -> Result:
     `mode` is plain (no cache), cached, or bfloat16 (with a cache, and products in bfloat16).
     """
     config = actor_config(net, int(count), mode)
-    with plain.plain_actors() if mode == "plain" else contextlib.nullcontext():
+    with unoptimised.unoptimised_actors() if mode == "plain" else contextlib.nullcontext():
         seconds = collecting(config, THREADS[net], repeats)
     return {"steps_per_s": config.collector.steps_per_epoch * int(count) / seconds}
 
@@ -155,7 +155,7 @@ def policy(net: str, count: str, mode: str, repeats: int) -> Result:
     tokens = torch.randn(n, 128, 64, generator=torch.Generator().manual_seed(0))
     with (
         torch.inference_mode(),
-        plain.plain_actors() if mode == "plain" else contextlib.nullcontext(),
+        unoptimised.unoptimised_actors() if mode == "plain" else contextlib.nullcontext(),
     ):
         memory = transformer.initial_memory(n, torch.device("cpu"))
 
@@ -209,10 +209,10 @@ def replay(kind: str, mode: str, repeats: int) -> Result:
         }
 
 
-Work = Callable[[], object]
+Operation = Callable[[], object]
 
 
-def _our_replay(folder: Path, tokens: Any, count: int, context: int) -> tuple[Work, Work]:
+def _our_replay(folder: Path, tokens: Any, count: int, context: int) -> tuple[Operation, Operation]:
     made = Replay(folder, tokens.dtype, 10**9, "timesteps", 10**9)
     chance = np.random.default_rng(0)
 
@@ -223,7 +223,9 @@ def _our_replay(folder: Path, tokens: Any, count: int, context: int) -> tuple[Wo
     return write, lambda: [made.sample(chance, 24, context) for _ in range(20)]
 
 
-def _plain_replay(folder: Path, tokens: Any, count: int, context: int) -> tuple[Work, Work]:
+def _plain_replay(
+    folder: Path, tokens: Any, count: int, context: int
+) -> tuple[Operation, Operation]:
     arrays = {name: tokens[name] for name in tokens.dtype.names}
     chance, numbers = np.random.default_rng(0), iter(range(10**9))
 
@@ -247,7 +249,7 @@ def run(variant: str, mode: str, repeats: int) -> Result:
     """Steps/s, updates/s and both together of training at the tiny size, on 1 thread."""
     tiny = tiny_config("dep_actor_dep_critic")
     over: dict[str, Any] = {
-        "agent": tiny.agent.model_copy(update=sizes.VARIANTS[variant]),
+        "agent": tiny.agent.model_copy(update=workloads.VARIANTS[variant]),
         "learner": tiny.learner.model_copy(update=_precision(mode)),
         "collector": tiny.collector.model_copy(update={"epochs": repeats + 1}),
         "evaluation": tiny.evaluation.model_copy(
@@ -300,6 +302,6 @@ def first_update(repeats: int) -> Result:
         collector.reset()
         collector._advance(np.zeros(16, np.int16))
         stepped = time.time() - began
-        one = sizes.config("small", "dep_actor_dep_critic", {"learner": {"batch_size": 2}})
+        one = workloads.config("small", "dep_actor_dep_critic", {"learner": {"batch_size": 2}})
         _update_of("small", one, "float32")()
     return {"first_step_s": stepped, "first_update_s": time.time() - began}

@@ -17,7 +17,7 @@ from amago2.rollout.collector import Collector, make_replay
 from amago2.training.checkpoint import make_agent
 from amago2.training.learner import Learner
 from amago2.training.resources import keep_freed_memory
-from workflow.bench import sizes
+from workflow.bench import workloads
 from workflow.bench.axes import AXES
 from workflow.bench.measures import KINDS, Result, _update_of
 
@@ -40,26 +40,26 @@ def scaling(axis: str, repeats: int) -> Result:
     return {str(point): statistics.median(found) for point, found in seconds.items()}
 
 
-Work = Callable[[], object]
+Operation = Callable[[], object]
 
 
-def _context(length: int, _: Path) -> Work:
+def _context(length: int, _: Path) -> Operation:
     over = {"trajectory_encoder": {"context_length": length - 1}, "learner": {"batch_size": 4}}
     return _update(over)
 
 
-def _batch(count: int, _: Path) -> Work:
+def _batch(count: int, _: Path) -> Operation:
     return _update({"learner": {"batch_size": count}})
 
 
-def _update(over: dict[str, Any]) -> Work:
-    config = sizes.config("small", "dep_actor_dep_critic", over)
+def _update(over: dict[str, Any]) -> Operation:
+    config = workloads.config("small", "dep_actor_dep_critic", over)
     work = _update_of("small", config, "float32")
     torch.set_num_threads(1)
     return work
 
 
-def _collect(count: int, tasks: int, folder: Path, updates: int) -> Work:
+def _collect(count: int, tasks: int, folder: Path, updates: int) -> Operation:
     over = {
         "env": {
             "entry_point": "envs.return_scale:ReturnScale",
@@ -70,7 +70,7 @@ def _collect(count: int, tasks: int, folder: Path, updates: int) -> Work:
         "collector": {"actors": count, "steps_per_epoch": 55},
         "replay": {"capacity": 10**5},
     }
-    config = sizes.config("small", "dep_actor_dep_critic", over)
+    config = workloads.config("small", "dep_actor_dep_critic", over)
     envs = make_vector_env(config.env, count)
     agent = make_agent(config, envs.observations, envs.actions)
     replay = make_replay(config, envs, folder)
@@ -86,17 +86,17 @@ def _collect(count: int, tasks: int, folder: Path, updates: int) -> Work:
     return epoch
 
 
-def _tasks(count: int, folder: Path) -> Work:
+def _tasks(count: int, folder: Path) -> Operation:
     return _collect(16, count, folder, updates=5)
 
 
-def _environments(count: int, folder: Path) -> Work:
+def _environments(count: int, folder: Path) -> Operation:
     return _collect(count, 4, folder, updates=0)
 
 
-def _replay(count: int, folder: Path) -> Work:
+def _replay(count: int, folder: Path) -> Operation:
     length, context, box = KINDS["52 steps, small vector"]
-    record = record_type({"o": box}, sizes.spaces("small")[1])
+    record = record_type({"o": box}, workloads.spaces("small")[1])
     replay = Replay(folder, record, 10**9, "timesteps", 10**9)
     tokens = np.zeros(length + 1, record)
     for _ in range(count):
@@ -105,7 +105,7 @@ def _replay(count: int, folder: Path) -> Work:
     return lambda: [replay.sample(chance, 24, context) for _ in range(40)]
 
 
-_WORKS: dict[str, Callable[[int, Path], Work]] = {
+_WORKS: dict[str, Callable[[int, Path], Operation]] = {
     "context": _context,
     "batch": _batch,
     "tasks": _tasks,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 # --- spaces --------------------------------------------------------------------------------------
 
@@ -23,8 +24,8 @@ class Array:
 class Actions:
     """The actions at the paper's settings."""
 
-    kind: str
-    """`discrete`, `continuous` (from -1 to 1) or `multibinary`."""
+    kind: Literal["discrete", "continuous", "multibinary"]
+    """Continuous ones are from -1 to 1."""
     size: int
     """Number of actions, of numbers in an action, or of buttons."""
 

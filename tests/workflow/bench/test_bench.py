@@ -22,12 +22,12 @@ from workflow.bench import (
     gpu,
     learning,
     measures,
-    memory,
     page,
-    plain,
     plots,
     published,
-    sizes,
+    tensor_memory,
+    unoptimised,
+    workloads,
 )
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -53,15 +53,15 @@ TINY = {
 def tiny(size: str, variant: str, encoder: dict[str, Any] | None = None) -> AmagoConfig:
     if size == "pixels":
         images = {"channels": [4, 4], "features": 16, "output_size": 8}
-        return sizes.config(
+        return workloads.config(
             size, variant, {**TINY, "timestep_encoder": {**images, **(encoder or {})}}
         )
-    return sizes.config(size, variant, TINY)
+    return workloads.config(size, variant, TINY)
 
 
 def padded(size: str, config: AmagoConfig) -> Batch:
     """Noise, of which each sub-sequence has another valid length."""
-    batch = sizes.batch(size, config, torch.Generator().manual_seed(0))
+    batch = workloads.batch(size, config, torch.Generator().manual_seed(0))
     count, length = batch.valid.shape
     lengths = torch.arange(count).unsqueeze(1) % (length - 2) + 3
     return dataclasses.replace(batch, valid=torch.arange(length) < lengths)
@@ -87,13 +87,13 @@ def assert_equal(one: tuple[float, Any], other: tuple[float, Any]) -> None:
         )
 
 
-@pytest.mark.parametrize("variant", list(sizes.VARIANTS))
+@pytest.mark.parametrize("variant", list(workloads.VARIANTS))
 @pytest.mark.parametrize("size", ["small", "ml45"])  # discrete and continuous actions
 def test_fast_losses_and_gradients_are_the_plain_ones(size: str, variant: str) -> None:
     config = tiny(size, variant)
-    fast = gradients(sizes.agent(size, config), padded(size, config))
-    with plain.plain_learner():
-        slow = gradients(sizes.agent(size, config), padded(size, config))
+    fast = gradients(workloads.agent(size, config), padded(size, config))
+    with unoptimised.unoptimised_learner():
+        slow = gradients(workloads.agent(size, config), padded(size, config))
     assert_equal(fast, slow)
 
 
@@ -101,7 +101,7 @@ def test_frames_computed_again_give_the_same_gradients() -> None:
     found = []
     for frames in (None, 5):
         config = tiny("pixels", "ind_actor_ind_critic", {"recompute_frames": frames})
-        found.append(gradients(sizes.agent("pixels", config), padded("pixels", config)))
+        found.append(gradients(workloads.agent("pixels", config), padded("pixels", config)))
     assert_equal(*found)
 
 
@@ -109,7 +109,7 @@ def test_the_fused_optimiser_steps_as_the_plain_one() -> None:
     after = []
     for fused in (True, False):
         config = tiny("small", "dep_actor_dep_critic")
-        agent = sizes.agent("small", config)
+        agent = workloads.agent("small", config)
         update = measures.updater(agent, padded("small", config), fused)[1]
         for _ in range(3):
             update()
@@ -124,7 +124,7 @@ def test_cached_steps_are_those_of_the_whole_sequence() -> None:
     net = Transformer(5, config).eval()
     tokens = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
     states = []
-    for how in (contextlib.nullcontext(), plain.plain_actors()):
+    for how in (contextlib.nullcontext(), unoptimised.unoptimised_actors()):
         with how:
             held = net.initial_memory(3, torch.device("cpu"))
             found = []
@@ -138,8 +138,8 @@ def test_cached_steps_are_those_of_the_whole_sequence() -> None:
 
 def test_the_account_of_tensors_agrees_with_the_allocator() -> None:
     config = tiny("pixels", "ind_actor_ind_critic")
-    account = memory.peak_of("pixels", config)
-    assert account["peak"] == pytest.approx(memory.measured("pixels", config), rel=0.05)
+    account = tensor_memory.peak_of("pixels", config)
+    assert account["peak"] == pytest.approx(tensor_memory.measured("pixels", config), rel=0.05)
     assert sum(account.values()) == pytest.approx(2 * account["peak"])
 
 
@@ -155,11 +155,50 @@ def test_the_plot_repeats_byte_for_byte(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_every_part_has_jobs_that_its_table_shows() -> None:
-    for part in page.PARTS:
+PARTS_OF_MEMORY = ("weights and targets", "gradients", "moments", "batch", "kept for backward")
+
+
+def made_up(job: dict[str, str], factor: float) -> dict[str, Any]:
+    """A row of a part: the arguments of the job, and results for any measure."""
+    names = [
+        "seconds", "tokens_per_s", "tflop_per_s", "paper_tflop", "peak_gib", "steps_per_s",
+        "updates_per_s", "area", "last", "written_per_s", "sampled_per_s", "whole_steps_per_s",
+        "first_step_s", "first_update_s", "first_s", "busy", "cpu_s", "all_cpu_s", "utilisation",
+        "allocated_gib",
+    ]  # fmt: skip
+    bytes_of = (*PARTS_OF_MEMORY, "temporary", "peak", "accounted", "measured")
+    return {
+        **dict.fromkeys(names, factor),
+        **dict.fromkeys(bytes_of, factor * 2**30),
+        "updates": round(factor),
+        "points": {"1": factor, "10": 2 * factor},
+        "shares": {"gemm": 1.0},
+        "scores": {"task": 0.5},
+        **job,
+    }
+
+
+@pytest.mark.parametrize("part", list(page.PARTS))
+def test_the_table_of_a_part_shows_every_job(part: str) -> None:
+    """Another result of any one job changes the table."""
+    tabulate = page.PARTS[part][1]
+    jobs = list(bench.jobs(part))
+    assert jobs
+    assert len({tuple(job.values()) for job in jobs}) == len(jobs)
+    rows = [made_up(job, 2.0 + i) for i, job in enumerate(jobs)]
+    table = tabulate(rows)
+    for i, job in enumerate(jobs):
+        other = [*rows[:i], made_up(job, 1000.0), *rows[i + 1 :]]
+        assert tabulate(other) != table, job
+
+
+def test_stored_measurements_are_those_of_the_jobs() -> None:
+    data = json.loads((DOCS / "performance.json").read_text())
+    assert set(data) <= set(page.PARTS)
+    for part, measured in data.items():
         jobs = list(bench.jobs(part))
-        assert jobs
-        assert len({tuple(job.values()) for job in jobs}) == len(jobs)
+        pairs = zip(measured["rows"], jobs, strict=True)
+        assert [{name: row[name] for name in job} for row, job in pairs] == jobs, part
 
 
 def test_a_learning_run_ends_with_the_scores_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,12 +239,12 @@ def test_a_learning_row_counts_by_its_middle_seed() -> None:
 @pytest.fixture
 def gpu_part_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The paper's sizes shrunk, and dynamo without a compiler behind it: no GPU is here."""
-    whole = sizes.config
+    whole = workloads.config
 
     def shrunk(size: str, variant: str, over: dict[str, Any] | None = None) -> AmagoConfig:
         return whole(size, variant, merge(over or {}, TINY))
 
-    monkeypatch.setattr(sizes, "config", shrunk)
+    monkeypatch.setattr(workloads, "config", shrunk)
     monkeypatch.setattr(gpu, "BACKEND", "eager")
 
 
@@ -213,7 +252,7 @@ def gpu_part_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_update_of_the_gpu_part_is_the_same_compiled() -> None:
     losses = {}
     for how in ("eager", "compiled"):
-        agent, config = gpu.made("popgym", "float32", how, "cpu")
+        agent, config = gpu.agent_and_config("popgym", "float32", how, "cpu")
         losses[how] = gradients(agent, padded("popgym", config))
     assert_equal(*losses.values())
 

@@ -9,7 +9,7 @@ from amago2.env.make import make_env
 from amago2.env.spaces import ActionSpec
 from amago2.errors import ConfigError, RunError
 from workflow.bench import benchmark_speed
-from workflow.bench.benchmark_speed import Speed, Work, main, measure
+from workflow.bench.benchmark_speed import RolloutSchedule, Speed, main, measure
 from workflow.bench.raw_simulators import PLAYERS
 from workflow.config.parameters import Parameters
 from workflow.docs.marked_section import publish
@@ -23,7 +23,7 @@ def test_the_simulator_alone_plays_our_rollouts(name: str) -> None:
     """Their lengths, which tasks, variants, actions and resets decide, are the same."""
     config = Parameters(ROOT / "params").resolve(name, "ind_actor_ind_critic", "paper").env
     env = make_env(config)
-    work = Work(
+    schedule = RolloutSchedule(
         config,
         env.tasks[:5],
         ActionSpec.of(env.action_space),
@@ -31,28 +31,28 @@ def test_the_simulator_alone_plays_our_rollouts(name: str) -> None:
     )
     ours = []
     for number in range(5):
-        task, seed, actions = work.rollout(number)
+        task, seed, actions = schedule.rollout(number)
         env.reset(seed=seed, options={"task": task})
         length, over = 0, False
-        while not over and length < work.limit:
-            action = work.actions.to_env(actions[length : length + 1])[0]
+        while not over and length < schedule.limit:
+            action = schedule.actions.to_env(actions[length : length + 1])[0]
             _, _, terminated, truncated, _ = env.step(action)
             length, over = length + 1, terminated or truncated
         ours.append(length)
     env.close()
     play = PLAYERS[config.entry_point](config.kwargs)
-    alone = [sum(1 for _ in play(*work.rollout(number))) for number in range(5)]
+    alone = [sum(1 for _ in play(*schedule.rollout(number))) for number in range(5)]
     assert alone == ours
     assert len(set(ours)) > 1 or name == "retro_free"
 
 
 def test_rollouts_draw_every_task_and_action() -> None:
     config = Parameters(ROOT / "params").resolve("popgym", "ind_actor_ind_critic", "paper").env
-    work = Work(config, ("a", "b"), ActionSpec("discrete", 4), limit=100)
-    (one, _, actions), (two, *_) = work.rollout(0), work.rollout(1)
+    schedule = RolloutSchedule(config, ("a", "b"), ActionSpec("discrete", 4), limit=100)
+    (one, _, actions), (two, *_) = schedule.rollout(0), schedule.rollout(1)
     assert (one, two) == ("a", "b")
     assert set(actions.tolist()) == set(range(4))
-    assert np.array_equal(actions, work.rollout(0)[2])
+    assert np.array_equal(actions, schedule.rollout(0)[2])
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -2,16 +2,16 @@
 
 import pytest
 
-from workflow.bench import sizes
+from workflow.bench import workloads
 from workflow.estimate import disk, network
 
 
 @pytest.mark.parametrize("variant", ["ind_actor_ind_critic", "dep_actor_dep_critic"])
-@pytest.mark.parametrize("size", sizes.PAPER)
+@pytest.mark.parametrize("size", workloads.PAPER)
 def test_parameters_and_checkpoints_are_those_of_the_agent(size: str, variant: str) -> None:
     """Roughly, since spaces have typical sizes: Atari's images are larger."""
-    config = sizes.config(size, variant)
-    parameters = dict(sizes.agent(size, config).named_parameters())
+    config = workloads.config(size, variant)
+    parameters = dict(workloads.agent(size, config).named_parameters())
     trained = sum(p.numel() for p in parameters.values() if p.requires_grad)
     targets = sum(p.numel() for p in parameters.values() if not p.requires_grad)
     assert network.parameters(config) == pytest.approx(trained, rel=0.1)

@@ -17,7 +17,7 @@ from amago2.nets.value_bins import ValueBins, two_hot_cross_entropy
 
 
 @contextlib.contextmanager
-def plain_learner() -> Iterator[None]:
+def unoptimised_learner() -> Iterator[None]:
     """Undo what makes the learner's arithmetic fast, leaving the arithmetic.
 
     The critics' first layer reads (state, discount feature, action) joined, values are computed at
@@ -102,7 +102,7 @@ class History:
 
 
 @contextlib.contextmanager
-def plain_actors() -> Iterator[None]:
+def unoptimised_actors() -> Iterator[None]:
     """Act without keys and values: every step reads the last `context` timesteps anew."""
     with (
         patch.object(Transformer, "initial_memory", _initial_history),

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from amago2.config.schema import AmagoConfig
 from amago2.nets import action_values, transformer
-from workflow.bench import sizes
+from workflow.bench import workloads
 from workflow.bench.measures import updater
 
 
@@ -89,13 +89,13 @@ def peak_of(size: str, config: AmagoConfig, gpu: bool = True) -> dict[str, float
 
     What a GPU's libraries take for themselves is not in it: context, workspaces, fragmentation.
     """
-    agent = sizes.agent(size, config)
+    agent = workloads.agent(size, config)
     fake = FakeTensorMode()
     with patch.object(torch.__future__, "get_overwrite_module_params_on_conversion", lambda: True):
         agent._apply(fake.from_tensor)  # type: ignore[no-untyped-call]
     every = AllValid()  # type: ignore[no-untyped-call]
     with fake, every, _as_on_a_gpu() if gpu else contextlib.nullcontext():
-        batch = sizes.batch(size, config, torch.Generator().manual_seed(0))
+        batch = workloads.batch(size, config, torch.Generator().manual_seed(0))
         given = [*batch.observation.values(), batch.reward, batch.action, batch.terminated]
         _, update = updater(agent, batch)
         with Ledger() as ledger:
@@ -125,8 +125,8 @@ def _bytes(x: Tensor) -> int:
 
 def measured(size: str, config: AmagoConfig) -> int:
     """Bytes at the peak of an update on the CPU, by PyTorch's allocator."""
-    agent = sizes.agent(size, config)
-    batch = sizes.batch(size, config, torch.Generator().manual_seed(0))
+    agent = workloads.agent(size, config)
+    batch = workloads.batch(size, config, torch.Generator().manual_seed(0))
     _, update = updater(agent, batch)
     update()
     held = [*agent.parameters(), *agent.buffers(), *batch.observation.values(), batch.reward]
@@ -154,7 +154,7 @@ def account(size: str, mode: str, recompute_frames: str) -> dict[str, float]:
     if size == "procgen_memory_hard":
         frames = int(recompute_frames) if recompute_frames else None
         over["timestep_encoder"] = {"recompute_frames": frames}
-    return peak_of(size, sizes.config(size, "ind_actor_ind_critic", over))
+    return peak_of(size, workloads.config(size, "ind_actor_ind_critic", over))
 
 
 def check(size: str, variant: str, batch: str) -> dict[str, float]:
@@ -162,6 +162,6 @@ def check(size: str, variant: str, batch: str) -> dict[str, float]:
     over: dict[str, Any] = {"learner": {"batch_size": int(batch)}}
     if size == "pixels":
         over["trajectory_encoder"] = {"context_length": 31}
-    config = sizes.config(size, variant, over)
+    config = workloads.config(size, variant, over)
     accounted = peak_of(size, config, gpu=False)["peak"]
     return {"accounted": accounted, "measured": measured(size, config)}

@@ -1,4 +1,4 @@
-"""The sizes that are measured: those the published implementation was timed at, and the paper's."""
+"""Configurations, agents and batches to measure: of published timings' sizes and the paper's."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +15,8 @@ from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, build
 from amago2.env.spaces import ActionSpec
 from amago2.training.checkpoint import make_agent
+from workflow.benchmarks.description import Array
+from workflow.benchmarks.registry import benchmark
 from workflow.config.parameters import Parameters
 
 PARAMS = Path(__file__).resolve().parents[2] / "params"
@@ -58,34 +60,12 @@ PAPER = ("ml45", "popgym", "procgen_easy", "procgen_memory_hard", "atari", "baby
 
 Boxes = Mapping[str, gym.spaces.Box]
 
-
-def _vector(size: int) -> gym.spaces.Box:
-    return gym.spaces.Box(-9, 9, (size,), np.float32)
-
-
-def _image(side: int) -> gym.spaces.Box:
-    return gym.spaces.Box(0, 255, (side, side, 3), np.uint8)
-
-
-_CONTINUOUS = ActionSpec("continuous", 4, -np.ones(4, np.float32), np.ones(4, np.float32))
-SPACES: dict[str, tuple[Boxes, ActionSpec]] = {
-    # What the environments of params/benchmarks have, so that no simulator is needed here.
-    "ml45": ({"observation": _vector(40)}, _CONTINUOUS),
-    "popgym": ({"observation": _vector(29)}, ActionSpec("discrete", 27)),
-    "procgen_easy": ({"image": _image(64)}, ActionSpec("discrete", 15)),
-    "procgen_memory_hard": ({"image": _image(64)}, ActionSpec("discrete", 15)),
-    "atari": ({"image": _image(84)}, ActionSpec("discrete", 18)),
-    "babyai": (
-        {
-            "extra": _vector(5),
-            "image": gym.spaces.Box(0, 9, (7, 7, 3), np.uint8),
-            "mission": gym.spaces.Box(0, 30, (9,), np.int32),
-        },
-        ActionSpec("discrete", 7),
-    ),
-    "pixels": ({"image": _image(64)}, ActionSpec("discrete", 15)),
-}
-_SMALL_SPACES = {"observation": _vector(17)}, ActionSpec("discrete", 4)
+_DESCRIBED_AS = {"pixels": "procgen_easy"}
+"""Sizes that have the spaces of a benchmark of another name."""
+_SMALL_SPACES = (
+    {"observation": gym.spaces.Box(-9, 9, (17,), np.float32)},
+    ActionSpec("discrete", 4),
+)
 
 
 def config(size: str, variant: str, over: Mapping[str, Any] | None = None) -> AmagoConfig:
@@ -101,8 +81,23 @@ def config(size: str, variant: str, over: Mapping[str, Any] | None = None) -> Am
 
 
 def spaces(size: str) -> tuple[Boxes, ActionSpec]:
-    """Observation Boxes by key, and the actions, of a size."""
-    return SPACES.get(size, _SMALL_SPACES)
+    """Observation Boxes by key, and the actions, of a size: no simulator is needed for them."""
+    name = _DESCRIBED_AS.get(size, size)
+    if name not in PAPER:
+        return _SMALL_SPACES
+    described = benchmark(name)
+    actions = described.actions
+    assert actions is not None
+    bounds = np.ones(actions.size, np.float32)
+    limits = (-bounds, bounds) if actions.kind == "continuous" else ()
+    observations = {key: _box(array) for key, array in described.observations.items()}
+    return observations, ActionSpec(actions.kind, actions.size, *limits)
+
+
+def _box(array: Array) -> gym.spaces.Box:
+    dtype: Any = np.dtype(array.dtype)
+    low, high = (0, array.high) if np.issubdtype(dtype, np.integer) else (-9, 9)
+    return gym.spaces.Box(low, high, array.shape, dtype.type)
 
 
 def agent(size: str, made: AmagoConfig) -> Agent:
