@@ -45,7 +45,7 @@ def main() -> None:
         sys.exit(2 if isinstance(error, ConfigError) else 1)
 
 
-def _say_version(asked: bool) -> None:
+def _show_version(asked: bool) -> None:
     if asked:
         print(f"amago2 {__version__}, training version {TRAINING_VERSION}")
         raise typer.Exit
@@ -55,7 +55,7 @@ def _say_version(asked: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version."),
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Train and use AMAGO-2 agents on Gymnasium environments."""
@@ -82,7 +82,7 @@ def train(
         typer.Option("--from", metavar="RUN", help="Begin where this finished run ended."),
     ] = None,
 ) -> None:
-    """Train a run, or go on with it if it is unfinished."""
+    """Train a run, or resume it if it is unfinished."""
     if os.environ.get("RANK", "0") != "0":  # torchrun started us beside the one that trains
         from amago2.distributed import Ranks
         from amago2.training.agent_trainer import assist
@@ -103,7 +103,7 @@ def train(
     try:
         run(config, out, scratch, extra, origin)
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("\nstopped; the same command resumes from the last checkpoint", file=sys.stderr)
         raise typer.Exit(130) from None
     record = json.loads((out / "record.json").read_text())
     print(
@@ -153,14 +153,14 @@ def evaluate(
 def play(
     run: RunArgument,
     video: Annotated[Path, typer.Option(help="File to write, .gif or .mp4.")],
-    task: Annotated[str | None, typer.Option(help="Task to play; drawn if left out.")] = None,
+    task: Annotated[str | None, typer.Option(help="Task to play; random by default.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the rollout.")] = 0,
-    steps: Annotated[int, typer.Option(min=1, help="Steps at most.")] = 1000,
+    steps: Annotated[int, typer.Option(min=1, help="Maximum number of steps.")] = 1000,
     allow_env: Annotated[
         str | None, typer.Option(help="Module whose environment the run may use.")
     ] = None,
 ) -> None:
-    """Film one rollout of a run's policy."""
+    """Write a video of one rollout of a run's policy."""
     config = _stored_config(run, allow_env)
     from amago2.env.make import make_env
     from amago2.inference.player import load as load_player
@@ -177,7 +177,7 @@ def play(
 
 @app.command()
 def info(run: RunArgument) -> None:
-    """Say what a run is, how it was made and what came out."""
+    """Show a run's configuration, provenance and results."""
     config = load(_config_file(run))
     table = Table(show_header=False, box=None)
     facts: dict[str, Any] = {
@@ -200,27 +200,27 @@ def info(run: RunArgument) -> None:
     from amago2.training.checkpoint import checkpoint_folder, verify
 
     if not (folder := checkpoint_folder(run)).is_dir():
-        print(f"{folder}: not here; `dvc pull` fetches it if it was pushed")
+        print(f"{folder}: is missing; `dvc pull` fetches it if it was pushed")
         return
     verify(folder)
-    print(f"{folder}: whole (every SHA-256 as recorded)")
+    print(f"{folder}: intact (every SHA-256 is as recorded)")
     if (run / "replay").is_dir() and record.exists():
         from amago2.files import check_part
 
         check_part(run, "replay", json.loads(record.read_text()))
-        print(f"{run / 'replay'}: whole (every SHA-256 as recorded)")
+        print(f"{run / 'replay'}: intact (every SHA-256 is as recorded)")
 
 
 def _marks(facts: dict[str, Any]) -> dict[str, str]:
-    """What must be known before numbers of a run are compared with others."""
+    """Warnings about a run whose numbers cannot simply be compared with others."""
     marks = {}
     if facts["training_version"] != TRAINING_VERSION:
         marks["training_version"] = (
-            f"{facts['training_version']} (OTHER TRAINING CODE than this, which is version "
-            f"{TRAINING_VERSION}: not to be compared with its runs)"
+            f"{facts['training_version']} (OTHER TRAINING CODE: this is version "
+            f"{TRAINING_VERSION}, results are not comparable)"
         )
     if facts.get("git_dirty"):
-        marks["git_dirty"] = "True (MADE WITH CHANGES THAT WERE NOT COMMITTED)"
+        marks["git_dirty"] = "True (TRAINED WITH UNCOMMITTED CHANGES)"
     return marks
 
 

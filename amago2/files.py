@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Atomic writes, checksums, and checks of folders."""
 
 import contextlib
 import hashlib
@@ -13,9 +13,9 @@ from amago2.errors import ConfigError, RunError
 
 @contextlib.contextmanager
 def atomic(path: Path, durable: bool = True) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced and takes the final name.
+    """Yield a temporary path in the same folder; on success, sync and rename it to `path`.
 
-    Not `durable`, it is left to the system when it reaches the disk.
+    If not `durable`, the system decides when it reaches the disk.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -72,8 +72,8 @@ def refuse_foreign(folder: Path, ours: Collection[str]) -> None:
     others = sorted({path.name for path in folder.iterdir()} - {*ours}) if folder.exists() else []
     if others:
         raise ConfigError(
-            f"{folder}: holds no run but other things, such as {others[0]}; name a folder that is "
-            "empty or does not exist"
+            f"{folder}: holds files that are not part of a run, such as {others[0]}; name a folder "
+            "that is empty or does not exist"
         )
 
 
@@ -83,7 +83,7 @@ def check_part(run: Path, part: str, record: Mapping[str, Any]) -> None:
     expected: dict[str, str] = record.get(f"{part}_sha256", {})
     if not folder.is_dir():
         fetch = f"; `dvc pull {folder}.dvc` fetches it" if Path(f"{folder}.dvc").exists() else ""
-        raise RunError(f"{run}: its {part} is not here{fetch}")
+        raise RunError(f"{run}: its {part} is missing{fetch}")
     found = sums(folder)
     for name, digest in expected.items():
         if name not in found:

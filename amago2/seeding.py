@@ -1,6 +1,6 @@
-"""Randomness by counter: every stream is a function of the seed and of where the run stands.
+"""Counter-based random numbers: each draw depends on the seed, a stream and counters alone.
 
-Nothing of a generator needs saving, and no global generator decides anything.
+No generator state has to be saved, and no global generator is used.
 """
 
 from collections.abc import Iterator
@@ -51,9 +51,9 @@ def torch_rng(
 
 @contextmanager
 def seeded_init(seed: int) -> Iterator[None]:
-    """Give PyTorch's initialisers, which know only the global generator, a seed of their own.
+    """Seed PyTorch's initialisers, which use the global generator.
 
-    The global state is put back afterwards.
+    Its state is restored afterwards.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(integer(seed, Stream.INIT))

@@ -36,7 +36,7 @@ class EnvironmentConfig(Section):
     eval_sets: dict[str, dict[str, Any]] = {"train": {}}
     """Evaluation sets by name: keyword arguments laid over `args` for each."""
     processes: Positive | None = None
-    """Worker processes for the environments; without, they are stepped by the trainer itself."""
+    """Worker processes for the environments; if null, the training process steps them."""
 
 
 class AgentConfig(Section):
@@ -47,17 +47,17 @@ class AgentConfig(Section):
     discounts: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         (0.1, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999), min_length=1
     )
-    """Learned together; the last one acts."""
+    """Learned together; the policy of the last one acts."""
     num_critics: Positive = 4
     num_target_critics: Positive = 2
-    """Members drawn with replacement for each TD target."""
+    """Critics drawn with replacement for each TD target."""
     head_hidden_sizes: tuple[Positive, ...] = Field((256, 256), min_length=1)
     bins: int = Field(64, ge=2)
     value_limit: float | tuple[float, float] = 1e5
     symlog: bool = True
     reward_multiplier: float = Field(10.0, gt=0)
     reward_input: Literal["raw", "symlog"] = "raw"
-    """How the previous reward enters the timestep encoder."""
+    """How the previous reward is given to the timestep encoder."""
     filter: Literal["binary", "exponential", "none"] = "binary"
     filter_threshold: float = 0.0
     value_samples: Positive = 3
@@ -79,7 +79,7 @@ class AgentConfig(Section):
 
 
 def _kind(default: str) -> Callable[[Any], str]:
-    """Tells the members of a union apart by their key `kind`, which may be left out for one."""
+    """Discriminator of a union by the key `kind`, which has a default."""
 
     def kind(value: Any) -> str:
         given = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
@@ -89,7 +89,7 @@ def _kind(default: str) -> Callable[[Any], str]:
 
 
 class FeedForwardEncoderConfig(Section):
-    """Timestep encoder for vectors: normalised, MLP, LayerNorm."""
+    """Timestep encoder for vectors: input normalisation, MLP, LayerNorm."""
 
     kind: Literal["feed_forward"] = "feed_forward"
     hidden_sizes: tuple[Positive, ...] = Field((512, 512), min_length=1)
@@ -97,7 +97,7 @@ class FeedForwardEncoderConfig(Section):
 
 
 class ImageEncoderConfig(Section):
-    """Timestep encoder for one image: a convolutional trunk, joined by reward and action."""
+    """Timestep encoder for one image: a CNN whose features join reward, action and vectors."""
 
     kind: Literal["cnn"]
     architecture: Literal["impala", "nature"] = "impala"
@@ -108,10 +108,10 @@ class ImageEncoderConfig(Section):
     features: Positive = 384
     output_size: Positive = 384
     augment: bool = True
-    """Random shifts while learning."""
+    """Random shifts during training."""
     recompute_frames: Positive | None = None
-    """Frames whose activations are kept at once while learning; the backward pass computes those of
-    the others again. Without, all are kept: quicker, but they may not fit the device."""
+    """Frames per part: activations are recomputed part by part in the backward pass. If null, those
+    of all frames are kept, which is faster but may not fit the device."""
 
 
 class GridLanguageEncoderConfig(Section):
@@ -134,7 +134,7 @@ class TransformerConfig(Section):
 
     kind: Literal["transformer"] = "transformer"
     context_length: Positive
-    """Longest sub-sequence learned from, in timesteps, and the policy's memory when it acts."""
+    """Timesteps of the longest sub-sequence in training, and of the memory when acting."""
     width: Positive = 256
     layers: Positive = 3
     heads: Positive = 8
@@ -149,17 +149,17 @@ class TransformerConfig(Section):
 
 
 class GruConfig(Section):
-    """A GRU in the Transformer's place."""
+    """A GRU instead of the Transformer."""
 
     kind: Literal["gru"]
     context_length: Positive
-    """Longest sub-sequence learned from, in timesteps."""
+    """Timesteps of the longest sub-sequence in training."""
     width: Positive = 256
     layers: Positive = 2
 
 
 class FeedForwardConfig(Section):
-    """No memory: residual blocks on each timestep alone."""
+    """No memory: residual blocks on each timestep separately."""
 
     kind: Literal["feed_forward"]
     context_length: Positive
@@ -195,13 +195,13 @@ class LearnerConfig(Section):
     gradient_clip: float = Field(1.0, gt=0)
     updates_per_epoch: Natural
     precision: Literal["bfloat16", "tfloat32"] | None = None
-    """Of matrix products; without, float32, as losses, targets and statistics always are. tfloat32,
-    which rounds their inputs to 10 bits of mantissa, exists on NVIDIA GPUs alone."""
+    """Of matrix products; if null, float32, in which losses, targets and statistics always are.
+    tfloat32, which rounds their inputs to 10 bits of mantissa, exists on NVIDIA GPUs only."""
     shuffle_rewards: Literal[True] | None = None
     """A negative control: each sampled batch's rewards are permuted, so nothing can be learned."""
     processes: int | None = Field(None, ge=2)
-    """Processes that share each batch, on a GPU each if `device` is cuda; other numbers give other
-    bits. Without, one learns alone."""
+    """Processes that share each batch, each on its own GPU if `device` is cuda; results differ, in
+    rounding and noise, between numbers of processes. If null, a single process."""
 
     @model_validator(mode="after")
     def _shared(self) -> Self:
@@ -216,10 +216,10 @@ class ExplorationConfig(Section):
     """Epsilon at the first step of a rollout and, if bilevel, at its last (linear in between)."""
 
     first_step_epsilon: tuple[Fraction, Fraction] = (1.0, 0.05)
-    """From, to: annealed over `anneal_steps` steps of each actor."""
+    """Initial and final value, annealed over `anneal_steps` steps of each actor."""
     last_step_epsilon: tuple[Fraction, Fraction] | None = None
     horizon: Positive | None = None
-    """Steps of a whole rollout; needed with `last_step`."""
+    """Steps of a complete rollout; required with `last_step_epsilon`."""
     anneal_steps: Positive = 1_000_000
     randomize: bool = True
     """Scale each rollout's epsilon by a uniform draw."""
@@ -232,17 +232,17 @@ class ExplorationConfig(Section):
 
 
 class CollectorConfig(Section):
-    """How much is collected; an epoch is collecting, then learning."""
+    """How much is collected. In an epoch, steps are collected, then updates made."""
 
     actors: Positive
     steps_per_epoch: Positive
     """Environment steps of each actor in an epoch."""
     epochs: Positive
     warmup_epochs: Natural = 0
-    """Epochs of collecting before the first update."""
+    """Epochs that only collect, before the first update."""
     asynchronous: Literal[True] | None = None
-    """Collect while learning, in a process of its own (on a GPU of its own if more are visible than
-    ranks): with the weights of the epoch's beginning, for the updates of the epochs after it."""
+    """Collect during the updates, in a separate process (on its own GPU if one more is visible than
+    the learner uses), with the weights from the start of the epoch, for later epochs' updates."""
     exploration: ExplorationConfig = ExplorationConfig()
 
 
@@ -252,16 +252,16 @@ class ReplayConfig(Section):
     capacity: Positive
     unit: Literal["timesteps", "trajectories"] = "timesteps"
     chunk_length: Positive | None = None
-    """Longest stored trajectory; longer rollouts are cut at random lengths around it."""
+    """Mean timesteps of the chunks into which rollouts are cut; if null, they are stored whole."""
     shard_size: Positive = 100_000
     """Timesteps per file."""
 
 
 class ProbeConfig(Section):
-    """A linear probe of the task in the policy's hidden state, at the end of training."""
+    """A linear probe for the task in the policy's hidden state, at the end of training."""
 
     rollouts: Annotated[int, Field(gt=0, multiple_of=2)]
-    """Of each task: one half to fit on, one half to judge by."""
+    """Of each task: one half to fit on, one half to test on."""
     l2_penalty: float = Field(0.01, gt=0)
     """On the squared weights."""
 
@@ -279,20 +279,20 @@ class EvaluationConfig(Section):
 
 
 class CheckpointConfig(Section):
-    """Never changes a result, so it is no part of the run's hash."""
+    """How often to save. Changes no result, so it is not part of the run's hash."""
 
     every: Positive = 10
     """Epochs between checkpoints."""
     keep: Positive = 2
     with_replay: bool = True
-    """Whether the pipeline versions the finished run's replay beside its checkpoint."""
+    """Whether the pipeline versions the replay of the finished run, too."""
 
 
 class RunConfig(Section):
-    """What every run's configuration has, whatever trains it."""
+    """Configuration that all runs have, whatever their trainer."""
 
-    ASIDE: ClassVar[dict[str, Any]] = {"checkpoint": True, "env": {"processes"}}
-    """Keys that change no result, so that they are no part of the run's hash."""
+    NOT_HASHED: ClassVar[dict[str, Any]] = {"checkpoint": True, "env": {"processes"}}
+    """Keys that change no result and so are not part of the run's hash."""
 
     training_version: Positive = TRAINING_VERSION
     """Of the training code; stored runs of other versions can be used, but not trained."""
@@ -302,7 +302,7 @@ class RunConfig(Section):
     seed: Natural = 0
     device: Literal["cpu", "cuda"] = "cpu"
     threads: Positive = 1
-    """CPU threads of the learner; other counts give other bits."""
+    """CPU threads of the learner; results differ in rounding between counts."""
     env: EnvironmentConfig
     collector: CollectorConfig
     evaluation: EvaluationConfig
@@ -315,7 +315,7 @@ class RunConfig(Section):
         Keys that are None are left out, so that a new option which is off by default renames no
         existing run.
         """
-        content = self.model_dump(mode="json", exclude=self.ASIDE, exclude_none=True)
+        content = self.model_dump(mode="json", exclude=self.NOT_HASHED, exclude_none=True)
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -330,7 +330,7 @@ class RunConfig(Section):
 
 
 class AmagoConfig(RunConfig):
-    """Everything that decides the result of an AMAGO-2 agent's run, and how it is kept."""
+    """The complete configuration of an AMAGO-2 run."""
 
     agent: AgentConfig
     timestep_encoder: TimestepEncoderConfig = FeedForwardEncoderConfig()
@@ -363,7 +363,7 @@ def build_as(kind: type[RunConfigT], layers: Sequence[Layer]) -> RunConfigT:
 
 
 def load_as(kind: type[RunConfigT], path: Path | str) -> RunConfigT:
-    """A complete configuration from one file, as written beside every run, of any version.
+    """Load a complete configuration from one file, such as a run's `config.yaml`.
 
     Raises `ConfigError`, also for one of another kind.
     """
@@ -377,10 +377,10 @@ def load_as(kind: type[RunConfigT], path: Path | str) -> RunConfigT:
 
 
 def build(layers: Sequence[Layer]) -> AmagoConfig:
-    """An AMAGO-2 agent's configuration; see `build_as`."""
+    """Build the configuration of an AMAGO-2 run; see `build_as`."""
     return build_as(AmagoConfig, layers)
 
 
 def load(path: Path | str) -> AmagoConfig:
-    """An AMAGO-2 agent's configuration; see `load_as`."""
+    """Load the configuration of an AMAGO-2 run; see `load_as`."""
     return load_as(AmagoConfig, path)

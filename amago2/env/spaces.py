@@ -3,7 +3,7 @@
 | space | representation fed back to the agent, (A,) float32 | stored in replay |
 |---|---|---|
 | Discrete(n) | one-hot; zeros before the first action | index int16, -1 before the first action |
-| Box | vector in [-1, 1], mapped affinely to the space | the same vector float32 |
+| Box | vector in [-1, 1], scaled linearly to the bounds | the same vector float32 |
 | MultiBinary(n) | 0/1 vector | the same vector uint8 |
 """
 

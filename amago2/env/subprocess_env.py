@@ -1,7 +1,8 @@
 """Environments in worker processes: many each, or one each for simulators that allow only one.
 
 Observations, actions and rewards lie in memory that all processes share; a pipe to each worker
-carries a byte to start it, and the infos of rollouts and attempts that began or ended, as JSON.
+carries one byte that starts a step, and as JSON the infos of rollouts and attempts that start or
+end.
 Results do not depend on the number of processes.
 """
 
@@ -181,7 +182,7 @@ class SubprocessVectorEnv(VectorEnv):
 
 def _work(pipe: Connection, make: Make, rows: list[int]) -> None:
     """Serve until the pipe closes, which the death of the other side does too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer, which then closes us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer handles Ctrl-C and closes the pipe
     envs: VectorEnv | None = None
     try:
         envs = VectorEnv(lambda i: make(rows[i]), len(rows))
@@ -210,12 +211,12 @@ def _serve(pipe: Connection, envs: VectorEnv, rows: list[int], arrays: dict[str,
         if message == STEP:
             local = None if active.all() else np.flatnonzero(active)
             envs.step(action if local is None else action[local], local)
-            told = [
+            infos = [
                 (rows[i], envs.infos[i])
                 for i in (range(len(rows)) if local is None else local.tolist())
                 if "attempt_return" in envs.infos[i]
             ]
-            pipe.send_bytes(OK + (json.dumps(told, default=_plain).encode() if told else b""))
+            pipe.send_bytes(OK + (json.dumps(infos, default=_plain).encode() if infos else b""))
         else:
             asked, seeds, options = zip(*json.loads(message[1:]), strict=True)
             begun = [row - rows[0] for row in asked]

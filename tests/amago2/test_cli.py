@@ -107,7 +107,7 @@ def test_info(run: Path) -> None:
     done = amago2("info", run)
     assert done.returncode == 0, done.stderr
     assert small(collector={"epochs": 2}).hash in done.stdout
-    assert "whole" in done.stdout
+    assert "intact" in done.stdout
     done = amago2("info", run.parent / "nowhere")
     assert done.returncode == 2
     assert "no run or checkpoint here" in done.stderr
@@ -143,9 +143,9 @@ def test_info_marks_runs_that_are_not_to_be_compared(run: Path, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     assert "c0ffee" in done.stdout
     assert "10c4" in done.stdout
-    assert "7 (OTHER TRAINING CODE than this, which is version 1" in done.stdout
-    assert "MADE WITH CHANGES THAT WERE NOT COMMITTED" in done.stdout
-    assert f"{copy / 'replay'}: whole" in done.stdout
+    assert "7 (OTHER TRAINING CODE: this is version 1" in done.stdout
+    assert "TRAINED WITH UNCOMMITTED CHANGES" in done.stdout
+    assert f"{copy / 'replay'}: intact" in done.stdout
     (copy / "replay" / "replay.json").write_text("{}")
     done = amago2("info", copy)
     assert done.returncode == 1

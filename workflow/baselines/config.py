@@ -73,8 +73,8 @@ class SacLearnerConfig(Section):
 class BaselineConfig(RunConfig):
     """What the baselines' configurations share."""
 
-    ASIDE: ClassVar[dict[str, Any]] = {
-        **RunConfig.ASIDE,
+    NOT_HASHED: ClassVar[dict[str, Any]] = {
+        **RunConfig.NOT_HASHED,
         "collector": {"exploration", "warmup_epochs", "asynchronous"},  # AMAGO-2's own
     }
 

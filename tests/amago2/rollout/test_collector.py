@@ -1,4 +1,4 @@
-"""Rollouts become trajectories: whole ones, or pieces of long ones."""
+"""Rollouts become trajectories: whole ones, or chunks of long ones."""
 
 from itertools import pairwise
 
@@ -35,18 +35,18 @@ def test_a_rollout_that_ends_is_one_trajectory() -> None:
     assert all(one["action"][0] == -1 for one in trajectories)
 
 
-def test_pieces_of_a_long_rollout_share_their_ends() -> None:
+def test_chunks_of_a_long_rollout_share_their_ends() -> None:
     """Each begins with the last token of the one before; their lengths vary about the wish."""
     env, replay = {"entry_point": "tests.amago2.toy:Endless"}, {"chunk_length": 4, "capacity": 60}
-    pieces = collected(5 * 12, env=env, replay=replay)
-    assert len(pieces) > 5
-    for one, other in pairwise(pieces):
+    chunks = collected(5 * 12, env=env, replay=replay)
+    assert len(chunks) > 5
+    for one, other in pairwise(chunks):
         if other["time"][0] == 0:
             assert one["time"][-1] == 12
         else:
             assert one[-1] == other[0]
-    for one in pieces:
+    for one in chunks:
         assert one["time"].tolist() == list(range(one["time"][0], one["time"][-1] + 1))
-    lengths = {len(one) - 1 for one in pieces}
+    lengths = {len(one) - 1 for one in chunks}
     assert len(lengths) > 1
     assert max(lengths) <= 7

@@ -70,10 +70,10 @@ def test_what_is_missing_or_damaged_is_said(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=rf"replay: {shard.name} is missing"):
         train(longer, tmp_path / "run", origin=copy)
     shutil.rmtree(copy / "replay")
-    with pytest.raises(RunError, match=r"its replay is not here$"):
+    with pytest.raises(RunError, match=r"its replay is missing$"):
         train(longer, tmp_path / "run", origin=copy)
     (copy / "replay.dvc").touch()
-    with pytest.raises(RunError, match=r"its replay is not here; `dvc pull .*replay\.dvc` fetches"):
+    with pytest.raises(RunError, match=r"its replay is missing; `dvc pull .*replay\.dvc` fetches"):
         train(longer, tmp_path / "run", origin=copy)
     assert not list(tmp_path.glob(".run*"))
 
@@ -92,7 +92,7 @@ def test_only_its_length_may_differ(copy: Path, tmp_path: Path) -> None:
 
 def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run" / "thesis").mkdir(parents=True)
-    with pytest.raises(ConfigError, match="holds no run but other things, such as thesis"):
+    with pytest.raises(ConfigError, match="holds files that are not part of a run, such as thesis"):
         train(small(), tmp_path / "run")
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="is a file"):
