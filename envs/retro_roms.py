@@ -95,6 +95,18 @@ def check(games: Sequence[str]) -> None:
         raise RomMissing(f"{listed}: {REMEDY}")
 
 
+def missing() -> str | None:
+    """A sentence on the Super Mario ROMs that are missing or wrong, and how to add them.
+
+    None if all are there, and also if the simulator is not installed.
+    """
+    try:
+        wrong = [rom.game for rom in map(Rom.of, MARIO_GAMES) if rom.problem]
+    except SimulatorMissing:
+        return None
+    return f"no ROM, or not the right one, of {', '.join(wrong)}; {REMEDY}" if wrong else None
+
+
 def contents(path: Path) -> Iterator[tuple[str, bytes]]:
     """(name, content) of a file, or of each file in a .zip archive, but for those too large."""
     if path.suffix.lower() != ".zip":

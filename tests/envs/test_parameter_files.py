@@ -53,7 +53,7 @@ STATED = {
 
 
 def config(name: str, budget: str = "paper") -> EnvironmentConfig:
-    if name == "retro" and (sentence := lacking("mario_roms")):
+    if sentence := lacking(name):
         pytest.skip(sentence)
     return PARAMETERS.resolve(name, "ind_actor_ind_critic", budget).env
 

@@ -35,6 +35,7 @@ from amago2.env.spaces import ActionSpec, Array
 from amago2.env.vector_env import VectorEnv
 from amago2.errors import ConfigError, RunError
 from workflow.bench.raw_simulators import PLAYERS, Play
+from workflow.benchmarks.registry import benchmark, benchmarks
 from workflow.config.parameters import Parameters
 from workflow.config.requirements import lacking
 from workflow.docs.marked_section import around, machine, publish
@@ -49,8 +50,6 @@ SECONDS = 0.5
 """The least that the simulator's turn takes."""
 APART = 1_000_000
 """Numbers of rollouts between those of two processes."""
-SAME_BUT_REWARDS = {"procgen_easy_rescaled": "procgen_easy", "atari_clipped": "atari"}
-NEEDS = {"retro": "mario_roms"}
 COMMAND = "make benchmark-table"
 
 
@@ -257,7 +256,8 @@ def row(name: str, config: EnvironmentConfig) -> str:
         speed = measure(config, tasks, processes)
         print(f"{name}, {processes} at once: {speed}", file=sys.stderr, flush=True)
         cells += [_rate(speed.alone), _rate(speed.ours), _share(speed.lost)]
-    names = [name, *(alike for alike, of in SAME_BUT_REWARDS.items() if of == name)]
+    alike = [own.name for own in benchmarks().values() if own.same_but_rewards == name]
+    names = [name, *alike]
     return f"| {', '.join(f'`{each}`' for each in names)} | {' | '.join(cells)} |"
 
 
@@ -284,7 +284,7 @@ def report(configs: Mapping[str, EnvironmentConfig]) -> tuple[str, list[str], li
     """(Markdown, what was left out for want of ROMs, what could not run); the rest is measured."""
     rows, left_out, failed = [], [], []
     for name, config in configs.items():
-        if name in NEEDS and (sentence := lacking("mario_roms")):
+        if sentence := lacking(name):
             left_out.append(f"{name}: {sentence}")
             continue
         try:
@@ -306,7 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     parameters = Parameters()
     names = [name for name in given.benchmark.split(",") if name] or [
-        name for name in parameters.names("benchmarks") if name not in SAME_BUT_REWARDS
+        name for name in parameters.names("benchmarks") if not benchmark(name).same_but_rewards
     ]
     try:
         if given.out:

@@ -17,7 +17,7 @@ from amago2.config.schema import Positive, RunConfig
 from amago2.errors import ConfigError
 from workflow.config.budgets import DEFAULT
 from workflow.config.parameters import Parameters, unknown
-from workflow.config.requirements import Need, lacking
+from workflow.config.requirements import lacking
 
 RUNTIMES = ("host", "docker", "podman", "apptainer")
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
@@ -36,8 +36,6 @@ class Grid(Section):
     """Partial configuration, laid over benchmark, variant and budget."""
     multiply: dict[str, Annotated[float, Field(gt=0)]] = {}
     """Whole numbers by dotted key, as multiples of what they are without this cell; rounded."""
-    needs: Need | None = None
-    """What its user must bring; without it the runs are left out."""
 
 
 class Share(Section):
@@ -204,9 +202,9 @@ def _matrix(parameters: Parameters, name: str, selection: Selection) -> Matrix:
     members = tuple(_members(parameters, name, experiment, share, selection)) if share else ()
     used = {member.config.benchmark for member in members}
     lacks = {
-        grid.benchmark: lacking(grid.needs)
+        grid.benchmark: lacking(grid.benchmark)
         for grid in experiment.runs
-        if grid.needs and grid.benchmark in used and _asked(name, grid, selection)
+        if grid.benchmark in used and _asked(name, grid, selection)
     }
     left_out = tuple(f"{benchmark} is left out: {why}" for benchmark, why in lacks.items() if why)
     return Matrix(name, experiment.title, selection.budget, members, left_out)
@@ -224,7 +222,7 @@ def _members(
     seeds = selection.seeds or share.seeds
     source = str(parameters.folder / "experiments" / f"{name}.yaml")
     for grid in experiment.runs:
-        lacks = lacking(grid.needs) if grid.needs else None
+        lacks = lacking(grid.benchmark)
         selected = _asked(name, grid, selection) and not lacks
         for variant in grid.variants:
             if not share.runs(grid, variant):

@@ -1,23 +1,20 @@
 """What only a user can bring, and what is left out without it."""
 
+import importlib
 from functools import cache
-from typing import Literal
 
-Need = Literal["mario_roms"]
+from workflow.benchmarks.registry import benchmarks
 
 
 @cache
-def lacking(need: Need) -> str | None:
-    """A sentence on what is missing and how to add it; None if it is there.
+def lacking(benchmark: str) -> str | None:
+    """A sentence on what the user must add for a benchmark, and how; None if nothing is missing.
 
-    A simulator that is not installed is no such thing: its runs fail, and say why.
+    A simulator that is not installed does not count: its runs fail, and say why.
     """
-    from envs.contract import SimulatorMissing
-    from envs.retro_roms import MARIO_GAMES, REMEDY, Rom
-
-    assert need == "mario_roms"
-    try:
-        wrong = [rom.game for rom in map(Rom.of, MARIO_GAMES) if rom.problem]
-    except SimulatorMissing:
+    described = benchmarks().get(benchmark)
+    if described is None or described.user_files is None:
         return None
-    return f"no ROM, or not the right one, of {', '.join(wrong)}; {REMEDY}" if wrong else None
+    module, _, function = described.user_files.missing.partition(":")
+    sentence: str | None = getattr(importlib.import_module(module), function)()
+    return sentence

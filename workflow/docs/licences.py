@@ -3,7 +3,8 @@
     python -m workflow.docs.licences --out docs/licences.md
 
 Packages are those of the CPU's locks; what they say of themselves is read from the installed ones.
-Parts that no package's metadata describes (ROMs, emulators) are in `workflow/licences.yaml`.
+Parts that no package's metadata describes are in `workflow/benchmarks` (of simulators: ROMs,
+emulators) and in `licences.yaml` here.
 """
 
 import argparse
@@ -16,13 +17,12 @@ from pathlib import Path
 import yaml
 
 from amago2.files import write_atomically
+from workflow.benchmarks.description import Simulator
+from workflow.benchmarks.registry import benchmarks
 from workflow.setup.environment import lock_files, pins
 
 PARTS = Path(__file__).with_name("licences.yaml")
-SIMULATORS = (
-    "ale-py", "gym", "gym3", "gymnasium", "metaworld", "minigrid", "mujoco", "popgym",
-    "procgen-mirror", "stable-retro",
-)  # fmt: skip
+USED_BY_SIMULATORS = ("gymnasium",)
 CLASSIFIER = "License :: "
 NOWHERE = "not stated in the package"
 HEAD = """\
@@ -64,12 +64,26 @@ def packages(torch: str = "cpu") -> Iterator[tuple[str, str, str]]:
         yield name, locked[name], stated(found.metadata) or in_file(found) or NOWHERE
 
 
+def _simulators() -> list[Simulator]:
+    """Those of all benchmarks, each once."""
+    found = [own.simulator for own in benchmarks().values() if own.simulator]
+    return list(dict.fromkeys(found))
+
+
+def simulator_packages() -> set[str]:
+    """Packages that are listed as simulators."""
+    own = {name for each in _simulators() for name in (each.package, *each.with_packages)}
+    return own | set(USED_BY_SIMULATORS)
+
+
 def page() -> str:
     """The whole page."""
-    rows = list(packages())
-    simulators = [row for row in rows if row[0] in SIMULATORS]
-    others = [row for row in rows if row[0] not in SIMULATORS]
-    parts = [
+    rows, wanted = list(packages()), simulator_packages()
+    simulators = [row for row in rows if row[0] in wanted]
+    others = [row for row in rows if row[0] not in wanted]
+    described = [part for simulator in _simulators() for part in simulator.parts]
+    parts = [(part.name, part.licence, part.read_in) for part in described]
+    parts += [
         (part["part"], part["licence"], part["read_in"])
         for part in yaml.safe_load(PARTS.read_text(encoding="utf-8"))
     ]

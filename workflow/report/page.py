@@ -1,4 +1,4 @@
-"""One self-contained page: scorecard, figures with numbers and lineage, tables, runs.
+"""One self-contained page: scorecard, figures with numbers and provenance, tables, runs.
 
     python -m workflow.report.page --budget smoke
 
@@ -22,8 +22,8 @@ from workflow.config import catalog
 from workflow.config.budgets import Budget
 from workflow.config.catalog import FigureSpec, Spec, TableSpec
 from workflow.config.parameters import Parameters
-from workflow.report.lineage import TRAINING_VERSION, Grid, Runs, lineage
-from workflow.tables import scorecard
+from workflow.render import verdict_texts
+from workflow.report.provenance import TRAINING_VERSION, Grid, Runs, provenance
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
@@ -91,7 +91,9 @@ def _claims(folder: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     frame = pd.read_csv(path)
-    shown = scorecard.display(frame).rename(columns={"must be": "must_be", "verdict": "told"})
+    shown = verdict_texts.readable(frame).rename(
+        columns={"must be": "must_be", "verdict": "verdict_text"}
+    )
     paper = [text.strip("–") for text in shown.paper]
     shown = shown.assign(verdict=frame.verdict, title=frame.title, paper=paper)
     return [{str(key): value for key, value in row.items()} for row in shown.to_dict("records")]
@@ -111,7 +113,7 @@ def _common(spec: Spec, folder: Path, endings: Sequence[str], runs: Runs) -> dic
         "title": spec.title,
         "caption": spec.caption.strip(),
         "files": [f"../{spec.kind}/{spec.name}.{ending}" for ending in endings],
-        "lineage": lineage(spec.kind, spec.name, folder, runs),
+        "provenance": provenance(spec.kind, spec.name, folder, runs),
     }
 
 

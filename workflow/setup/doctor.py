@@ -9,7 +9,6 @@ from __future__ import annotations
 import configparser
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from workflow.benchmarks.registry import benchmarks
 from workflow.setup.environment import (
     PYTHON,
     ROOT,
@@ -34,14 +34,8 @@ SECONDS = 60
 
 NOT_INSTALLED = "not installed"
 
-SIMULATORS = {  # benchmark: (its package, what to import)
-    "popgym": ("popgym", "popgym"),
-    "metaworld": ("metaworld", "metaworld"),
-    "procgen": ("procgen-mirror", "procgen"),
-    "atari": ("ale-py", "ale_py"),
-    "babyai": ("minigrid", "minigrid"),
-    "retro": ("stable-retro", "stable_retro"),
-}
+SIMULATORS = {own.simulator.extra: own.simulator for own in benchmarks().values() if own.simulator}
+"""By the extra of `pyproject.toml` that installs it."""
 ASK_PACKAGES = """
 import json, re
 from importlib.metadata import distributions
@@ -175,26 +169,27 @@ def no_gpu(has_driver: bool, cuda: str | None) -> tuple[str, str]:
 
 
 def simulators(needed: frozenset[str]) -> list[Finding]:
-    """Whether each benchmark's simulator imports, all asked side by side."""
+    """Whether each simulator can be imported, two asked at a time."""
     locked = pins(lock_files("cpu")[0].read_text())
 
-    def one(benchmark: str) -> Finding:
-        package, module = SIMULATORS[benchmark]
-        wheel = f"{package}=={locked.get(package, '?')}"
-        ok, answer = ask_python(f"import {module}", PYGLET_HEADLESS="1")
+    def one(name: str) -> Finding:
+        simulator = SIMULATORS[name]
+        wheel = f"{simulator.package}=={locked.get(simulator.package, '?')}"
+        ok, answer = ask_python(f"import {simulator.module}", PYGLET_HEADLESS="1")
         if ok:
-            return Finding(f"simulator of {benchmark}", wheel, needed=benchmark in needed)
+            return Finding(f"simulator of {name}", wheel, needed=name in needed)
         remedy = f"{set_up()}, or with your own Python: pip install {wheel}"
-        return Finding(f"simulator of {benchmark}", answer, remedy, benchmark in needed)
+        return Finding(f"simulator of {name}", answer, remedy, name in needed)
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         return list(pool.map(one, SIMULATORS))
 
 
-def benchmarks_in_use() -> frozenset[str]:
-    """The modules of `envs` that some parameter file of a benchmark names."""
-    texts = [path.read_text() for path in (ROOT / "params" / "benchmarks").glob("*.yaml")]
-    return frozenset(re.findall(r"envs\.(\w+):", "\n".join(texts)))
+def simulators_in_use() -> frozenset[str]:
+    """The simulators of the benchmarks that have a parameter file."""
+    used = {path.stem for path in (ROOT / "params" / "benchmarks").glob("*.yaml")}
+    found = [own.simulator for name, own in benchmarks().items() if name in used]
+    return frozenset(simulator.extra for simulator in found if simulator)
 
 
 def cores() -> Finding:
@@ -328,7 +323,7 @@ def examine() -> list[Finding]:
         locked,
         *(torch_build(has_driver) if there else []),
         *(question() for question in (cores, memory, disk, git)),
-        *(simulators(benchmarks_in_use()) if there else []),
+        *(simulators(simulators_in_use()) if there else []),
         *(question() for question in (dvc_remote, containers, slurm)),
         *(question() for question in ((rendering, roms) if there else ())),
     ]

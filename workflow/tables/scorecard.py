@@ -1,11 +1,9 @@
 """scorecard: every claim of the paper, what our runs say of it, and the verdict."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 
 from workflow.analysis import frames, verdicts
+from workflow.render import verdict_texts
 from workflow.render.draw import Params
 
 _COLUMNS = [
@@ -21,39 +19,4 @@ def build(tables: frames.Tables, params: Params) -> pd.DataFrame:
 
 def display(frame: pd.DataFrame) -> pd.DataFrame:
     """With intervals in square brackets; a control says whether it came out as it must."""
-    return pd.DataFrame(
-        {
-            "claim": frame.title,
-            "must be": [must_be(row) for row in frame.to_dict("records")],
-            "paper": [_number(value) for value in frame.published],
-            "ours": [_estimate(row) for row in frame.to_dict("records")],
-            "seeds": frame.seeds,
-            "verdict": [told(row) for row in frame.to_dict("records")],
-        }
-    )
-
-
-def told(row: Mapping[Any, Any]) -> str:
-    """The verdict; of a control with what it means."""
-    if not row["control"] or row["verdict"] == verdicts.NO_VERDICT:
-        return f"{row['verdict']} ({row['why']})"
-    right = row["verdict"] == verdicts.NOT_REPRODUCED
-    return f"{row['verdict']}{', as it must be' if right else ': THE CONTROL FAILED'}"
-
-
-def must_be(row: Mapping[Any, Any]) -> str:
-    """Where the claim holds."""
-    if pd.isna(row["below"]):
-        return f"> {row['above']:g}"
-    return f"< {row['below']:g}" if pd.isna(row["above"]) else f"{row['above']:g}–{row['below']:g}"
-
-
-def _number(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:g}"
-
-
-def _estimate(row: Mapping[Any, Any]) -> str:
-    if pd.isna(row["value"]):
-        return "–"
-    interval = "" if pd.isna(row["low"]) else f" [{row['low']:.1f}, {row['high']:.1f}]"
-    return f"{row['value']:.1f}{interval}"
+    return verdict_texts.readable(frame)

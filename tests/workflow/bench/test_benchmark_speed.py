@@ -70,7 +70,7 @@ def test_what_is_missing_is_told_and_the_rest_measured(
 ) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(benchmark_speed, "measure", lambda *_: Speed(4000.0, 3000.0, 0.25))
-    monkeypatch.setattr(benchmark_speed, "lacking", lambda need: "no ROM of this game")
+    monkeypatch.setattr(benchmark_speed, "lacking", {"retro": "no ROM of this game"}.get)
     page = tmp_path / "page.md"
     mark = "<!-- measured: from here to the next mark by `make benchmark-table` -->"
     page.write_text(f"before\n{mark}\nold\n<!-- end of measured -->\nafter\n")

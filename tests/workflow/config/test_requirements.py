@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def runs_of(
     benchmark: str, monkeypatch: pytest.MonkeyPatch, lacks: str | None
 ) -> tuple[int, list[str]]:
-    monkeypatch.setattr(experiments, "lacking", lambda need: lacks)
+    monkeypatch.setattr(experiments, "lacking", {"retro": lacks}.get)
     dag = plan(Selection(), ROOT / "params", Path("nowhere"))
     asked = [run for run in dag.pending if run.config.benchmark == benchmark]
     assert any(run.config.benchmark == "retro_free" for run in dag.pending)
@@ -37,7 +37,7 @@ def test_with_roms_mario_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_sentence_names_the_remedy() -> None:
-    said = requirements.lacking("mario_roms")
+    said = requirements.lacking("retro")
     assert said is None or "make retro-roms FROM=folder" in said
 
 

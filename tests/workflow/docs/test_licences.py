@@ -35,4 +35,4 @@ def test_the_page_is_of_the_present_locks() -> None:
     assert "| procgen-mirror | 0.10.7 | MIT License (its licence file) |" in committed
     named = {line.split(" | ")[0].removeprefix("| ") for line in committed.splitlines()}
     assert locked <= named
-    assert set(licences.SIMULATORS) <= locked
+    assert licences.simulator_packages() <= locked

@@ -1,4 +1,4 @@
-"""The page, its lineage, the manifest, and what `make verify` notices."""
+"""The page, its provenance, the manifest, and what `make verify` notices."""
 
 import re
 import shutil
@@ -78,7 +78,7 @@ def test_the_page_has_everything_and_needs_nothing(made: Path) -> None:
     assert html.count("Not made yet.") > 10  # what is not there is said
 
 
-def test_lineage_marks_dirty_trees_and_other_training_versions(made: Path) -> None:
+def test_provenance_marks_dirty_trees_and_other_training_versions(made: Path) -> None:
     html = (made / "results" / "mini" / "report" / "index.html").read_text(encoding="utf-8")
     figure = html[html.index('id="fig05"') : html.index('id="fig06"')]
     marks = "1 of 9 runs: ⚠ another training version; 1 of 9 runs: ⚠ uncommitted changes"

@@ -119,7 +119,7 @@ def test_a_simulator_that_does_not_import_comes_with_its_wheel(
 
 
 def test_simulators_in_use_are_those_that_parameter_files_name() -> None:
-    assert "popgym" in doctor.benchmarks_in_use()
+    assert doctor.simulators_in_use() == set(doctor.SIMULATORS)
 
 
 @pytest.mark.parametrize(("kib", "mark"), [(1_000_000, "missing"), (8_000_000, "ok")])
@@ -167,7 +167,7 @@ def test_roms_that_lack_are_named(monkeypatch: pytest.MonkeyPatch, wrong: tuple[
 
 def test_the_line_on_roms_is_what_the_benchmark_says() -> None:
     finding = doctor.roms()
-    assert finding.mark == ("absent" if lacking("mario_roms") else "ok")
+    assert finding.mark == ("absent" if lacking("retro") else "ok")
 
 
 def test_before_set_up_it_is_the_one_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def _marked(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(mark=marks.where(~other, marks + " ⚠ another training version").str.strip())
 
 
-def lineage(kind: str, name: str, folder: Path, runs: Runs) -> dict[str, Any] | None:
+def provenance(kind: str, name: str, folder: Path, runs: Runs) -> dict[str, Any] | None:
     """What `kind`/`name` was made from; None without a provenance record."""
     made = read_json(record_path(folder, kind, name))
     if not made:
