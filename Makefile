@@ -27,7 +27,7 @@ SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce plan status pull crate figures tables doctor test test-browser test-gpu \
-	test-docker test-slurm lint verify licences bench benchmark-table \
+	test-docker test-slurm lint verify licences schemas architecture bench benchmark-table \
 	learn-check retro-roms lock clean distclean
 
 help:  ## this list
@@ -116,6 +116,12 @@ learn-check: setup  ## train small agents for minutes and see them learn what th
 
 licences: setup  ## docs/licences.md anew, from the locked packages
 	@$(RUN) python -m workflow.docs.licences --out docs/licences.md
+
+schemas: setup  ## params/schemas anew, from the models that read the parameter files
+	@$(RUN) python -m workflow.docs.schemas
+
+architecture: setup  ## the drawing in docs/architecture.md anew, from the code
+	@$(RUN) python -m workflow.docs.architecture
 
 lock: setup  ## make the hash locks anew (UPGRADE=1: with the newest versions)
 	@$(PYTHON) -m workflow.setup.environment lock $(if $(UPGRADE),--upgrade)
