@@ -38,7 +38,7 @@ def ignored(repository: Path, name: str) -> bool:
         "envs/__pycache__/popgym.pyc",
     ],
 )
-def test_git_ignores_bulk_scratch_and_caches(repository: Path, name: str) -> None:
+def test_git_ignores_artifacts_scratch_and_caches(repository: Path, name: str) -> None:
     assert ignored(repository, name)
 
 

@@ -1,11 +1,11 @@
-"""A finished reproduction as an RO-Crate (Workflow Run profile), described by one file beside it.
+"""Describe a finished reproduction as an RO-Crate (Workflow Run profile), in one file beside it.
 
     python -m workflow.dag.crate --budget mini
 
-Describes what lies in `results/<budget>` and how it was made: the workflow, one action that made
-the figures and tables from the parameters, and of each run its records, pointers and commit. Times
-are those of the runs, so the same results give the same file. Bulk that DVC keeps is named by its
-pointers and need not be here.
+Describes the files in `results/<budget>` and how they were made: the workflow, the action that made
+figures and tables, and the records, pointers and commits of the runs. Times are those of the runs,
+so the same results give the same file. Artifacts that DVC keeps are named by their pointers and
+need not be present.
 """
 
 import argparse
@@ -33,10 +33,10 @@ Entity = dict[str, Any]
 
 
 def crate(results: Path, snakefile: Path = Path("Snakefile")) -> Entity:
-    """The metadata. Raises `ConfigError` if nothing is finished there."""
+    """Build the metadata. Raises `ConfigError` if no run is finished."""
     records = [read_json(path) for path in sorted(results.glob("runs/*/*/*/record.json"))]
     if not records:
-        raise ConfigError(f"{results}: no finished run here; `make reproduce` first")
+        raise ConfigError(f"{results}: no finished run here; run `make reproduce` first")
     write_atomically(results / snakefile.name, snakefile.read_bytes())
     made = [path for path in _files(results) if path.name not in (NAME, snakefile.name)]
     drawn = [path for path in made if path.relative_to(results).parts[0] in ("figures", "tables")]
@@ -123,12 +123,12 @@ def _description(records: Sequence[Entity]) -> str:
 
 
 def _files(results: Path) -> Iterator[Path]:
-    """Everything that git keeps there."""
+    """All files that git keeps."""
     for path in sorted(results.rglob("*")):
         inner = path.relative_to(results).parts
         hidden = any(part.startswith(".") for part in inner)
-        bulk = inner[0] == "runs" and len(inner) > 5
-        if path.is_file() and not hidden and not bulk:
+        artifact = inner[0] == "runs" and len(inner) > 5
+        if path.is_file() and not hidden and not artifact:
             yield path
 
 

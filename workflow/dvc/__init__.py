@@ -1,1 +1,1 @@
-"""Checkpoints and replay as DVC versions them: added, pushed, pulled, described."""
+"""Versions of runs' checkpoints and replay, kept by DVC: add, push, pull, describe."""

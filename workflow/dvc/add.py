@@ -1,10 +1,10 @@
-"""Give the bulk of finished runs to DVC, all in one call, and push it to the default remote.
+"""Version the artifacts of finished runs with DVC, in one call, and push to the default remote.
 
     python -m workflow.dvc.add results/<budget> FINGERPRINT
 
-A run's checkpoint and replay get a pointer each beside them (`checkpoint.dvc`, `replay.dvc`), so
-that each can be pulled alone; the recipe names those that there should be.
-`results/<budget>/versioned.json` lists what they name, by run.
+A run's checkpoint and replay each get a pointer beside them (`checkpoint.dvc`, `replay.dvc`), so
+each can be pulled alone; the fingerprint's inputs name the pointers that should exist.
+`results/<budget>/versioned.json` lists the versions by run.
 """
 
 import argparse
@@ -24,37 +24,37 @@ from workflow.dag.fingerprints import Fingerprint
 from workflow.dag.runs import ARTIFACTS
 
 REMEDIES = {
-    "Unable to locate credentials": "give the remote its credentials, docs/versions.md says how",
+    "Unable to locate credentials": "set the remote's credentials as in docs/versions.md",
     "Forbidden": "the remote refuses these credentials",
     "AccessDenied": "the remote refuses these credentials",
     "InvalidAccessKeyId": "the remote does not know these credentials",
     "SignatureDoesNotMatch": "the remote refuses these credentials",
     "Could not connect": "the remote cannot be reached",
-    "bucket does not exist": "make it, or correct the address with `dvc remote modify`",
-    "No space left": "free some disk and try again, nothing is lost",
-    "File too large": "free some disk and try again, nothing is lost",
+    "bucket does not exist": "create the bucket, or correct the address with `dvc remote modify`",
+    "No space left": "free some disk space and try again; nothing is lost",
+    "File too large": "free some disk space and try again; nothing is lost",
 }
-"""What helps, by what DVC says of it."""
+"""What to do, by a part of DVC's message."""
 Versions = dict[str, dict[str, str | None]]
 
 
 class VersioningError(RuntimeError):
-    """DVC cannot do its part; the message says what is wrong."""
+    """DVC failed; the message says why, and what to do."""
 
 
 def version(results: Path, wanted: Collection[str]) -> Versions:
-    """Version finished runs below `results` that are not; returns what is versioned now.
+    """Version finished runs below `results` that are not yet; returns all versions.
 
-    `wanted` are the pointers that there should be. What was versioned before stays so.
+    `wanted` are the pointers that should exist. What was versioned before stays versioned.
     """
     listing = results / "versioned.json"
     records = sorted(results.glob("runs/*/*/*/record.json"))
     before = read_json(listing)
     new = [
-        bulk
+        folder
         for record in records
-        for bulk in unversioned(record, before.get(_name(record), {}))
-        if f"{bulk}.dvc" in wanted or Path(f"{bulk}.dvc").is_file()
+        for folder in unversioned(record, before.get(_name(record), {}))
+        if f"{folder}.dvc" in wanted or Path(f"{folder}.dvc").is_file()
     ]
     if new:
         require_repository()
@@ -67,30 +67,31 @@ def version(results: Path, wanted: Collection[str]) -> Versions:
 
 
 def require_repository() -> None:
-    """DVC itself says nothing at all of what is missing."""
-    for sign, remedy in ((".git", "git init"), (".dvc", "dvc init")):
-        if not Path(sign).exists():
-            raise VersioningError(f"there is no {sign} in this folder; `{remedy}` makes one")
+    """Raise `VersioningError` outside a repository of git and DVC: DVC itself fails silently."""
+    for name, remedy in ((".git", "git init"), (".dvc", "dvc init")):
+        if not Path(name).exists():
+            raise VersioningError(f"there is no {name} in this folder; `{remedy}` creates one")
 
 
 def unversioned(record: Path, listed: Mapping[str, Any]) -> list[str]:
-    """The run's bulk that is there and not versioned as it is.
+    """The run's artifacts that exist and are not versioned as they are.
 
-    A record other than the one listed tells of new bulk, without reading any of it.
+    A record other than the one listed means new artifacts; none of them needs to be read.
     """
     same = listed.get("record") == sha256(record)
-    bulk = [record.parent / name for name in ARTIFACTS]
-    return [str(path) for path in bulk if path.is_dir() and not (same and _pointer(path))]
+    folders = [record.parent / name for name in ARTIFACTS]
+    return [str(path) for path in folders if path.is_dir() and not (same and _version(path))]
 
 
 def state(record: Path) -> dict[str, str | None]:
-    """Digest of the record, and what each pointer names; None where there is no pointer."""
-    named = {name: _pointer(record.parent / name) for name in ARTIFACTS}
+    """Digest of the record, and the version of each artifact; None where there is no pointer."""
+    named = {name: _version(record.parent / name) for name in ARTIFACTS}
     return {"record": sha256(record), **named}
 
 
-def _pointer(bulk: Path) -> str | None:
-    path = bulk.with_name(f"{bulk.name}.dvc")
+def _version(folder: Path) -> str | None:
+    """The MD5 that an artifact's pointer names."""
+    path = folder.with_name(f"{folder.name}.dvc")
     return str(read_yaml(path)["outs"][0]["md5"]) if path.is_file() else None
 
 
@@ -99,9 +100,9 @@ def _name(record: Path) -> str:
 
 
 def record_stage() -> None:
-    """Have `dvc.lock` say that the stage `reproduce` was run on what is there now.
+    """Record in `dvc.lock` that the stage `reproduce` ran on the present files.
 
-    Else `dvc status` would call it changed after a reproduction that DVC did not start.
+    Otherwise `dvc status` would report it as changed after a reproduction that DVC did not start.
     """
     started_by_dvc = "DVC_STAGE" in os.environ
     if Path(".dvc").is_dir() and Path(".git").exists() and not started_by_dvc:
@@ -109,12 +110,15 @@ def record_stage() -> None:
 
 
 def default_remote() -> str:
-    """Name of the remote that DVC pushes to; empty if none is set."""
+    """Name of DVC's default remote; empty if none is set."""
     return dvc("config", "core.remote", check=False)
 
 
 def dvc(*arguments: str, check: bool = True) -> str:
-    """Run DVC, waiting for any other DVC command to end; returns what it prints."""
+    """Run DVC after any other DVC command has ended; returns what it prints.
+
+    Raises `VersioningError`.
+    """
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CI": "1"})
     if check and done.returncode:
@@ -123,7 +127,7 @@ def dvc(*arguments: str, check: bool = True) -> str:
 
 
 def reason(messages: str) -> str:
-    """The lines in which DVC says what is wrong, without its advice to chat about it."""
+    """The lines in which DVC says what is wrong, with what to do about it where that is known."""
     lines = [line.strip() for line in messages.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
     causes = [line for line in lines if re.match(r"\w+Error: \[Errno", line)]  # with `-v` only
@@ -142,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         versions = version(given.results, Fingerprint.load(given.fingerprint).inputs)
     except (VersioningError, ConfigError) as error:
-        print(f"{given.results}: bulk is not versioned: {error}", file=sys.stderr)
+        print(f"{given.results}: artifacts are not versioned: {error}", file=sys.stderr)
         return 1
     print(f"{len(versions)} runs are versioned")
     return 0

@@ -1,10 +1,10 @@
-"""Fetch what runs of this project left, and check it before anything uses it.
+"""Fetch the artifacts of runs and check them before anything uses them: `make pull`.
 
     python -m workflow.dvc.pull RUN... [--replay]      (a run's folder below results/<budget>/runs)
 
-Plain `dvc pull` does the same but for the check: DVC hands out a damaged object without a word.
-Here every file is compared with the SHA-256 that git keeps in the run's record. What does not agree
-is removed, from the run's folder and from DVC's cache, and fetched once more.
+Plain `dvc pull` does the same without the check, and hands out a damaged object silently. Here,
+every file is compared with the SHA-256 in the run's record, which git keeps. A file that differs is
+removed, from the run's folder and from DVC's cache, and fetched once more.
 """
 
 import argparse
@@ -23,14 +23,14 @@ from workflow.dag.runs import ARTIFACTS
 from workflow.dvc.add import VersioningError, default_remote, dvc, require_repository
 
 ABSENT = ("Checkout failed", "No such file", "Not Found")
-"""What DVC says of objects that the remote has not got."""
+"""Parts of DVC's messages about objects that the remote does not have."""
 
 
 def pull(runs: Sequence[Path], parts: Sequence[str]) -> None:
-    """Bring these parts of the runs here, whole.
+    """Fetch these parts of the runs.
 
-    Raises `ConfigError` for what is no versioned run, `VersioningError` if DVC cannot fetch it, and
-    `RunError` if what it fetched is damaged. Then nothing half-written is left.
+    Raises `ConfigError` if a run is not versioned, `VersioningError` if DVC cannot fetch it, and
+    `RunError` if the remote's copy is damaged. No partial folder is left then.
     """
     require_repository()
     folders = [run / part for run in runs for part in parts]
@@ -50,7 +50,7 @@ def pull(runs: Sequence[Path], parts: Sequence[str]) -> None:
 
 
 def pointer(folder: Path) -> Path:
-    """What git keeps of a folder that DVC versions."""
+    """The file that git keeps in place of a folder that DVC versions."""
     return folder.with_name(f"{folder.name}.dvc")
 
 
@@ -63,14 +63,14 @@ def _fetch(folders: Sequence[Path]) -> None:
         if not (missing and _absent(error)):
             raise
         try:
-            # Only so does DVC say why it could not write what it has.
+            # DVC says only here why it could not write objects that it has fetched.
             dvc("checkout", "-v", *(str(pointer(folder)) for folder in missing))
         except VersioningError as cause:
             if not _absent(cause):
                 raise
             raise VersioningError(
-                f"{missing[0]}: is not in the remote {default_remote() or '(none is set)'}; who "
-                "trained it must `dvc push`, or name the right remote with `dvc remote add -d`"
+                f"{missing[0]}: is not in the remote {default_remote() or '(none is set)'}; "
+                "whoever trained it must `dvc push`, or set the right remote with `dvc remote add -d`"
             ) from None
 
 
@@ -79,7 +79,7 @@ def _absent(error: VersioningError) -> bool:
 
 
 def _discard_unfinished(ended: float) -> None:
-    """Remove what a failed fetch left in DVC's cache, but nothing that another writes since."""
+    """Remove what a failed fetch left in DVC's cache, but no file of a fetch that began later."""
     for path in _cache().glob("*/.*.tmp"):
         if path.stat().st_mtime <= ended:
             path.unlink()
@@ -101,7 +101,7 @@ def _whole(folder: Path) -> bool:
 
 
 def _discard(folder: Path) -> None:
-    """Remove a folder, and what is damaged of it in DVC's cache."""
+    """Remove a folder, and its damaged objects from DVC's cache."""
     shutil.rmtree(folder, ignore_errors=True)
     cache = _cache()
     listing = _object(cache, str(read_yaml(pointer(folder))["outs"][0]["md5"]))

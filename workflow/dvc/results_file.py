@@ -1,9 +1,9 @@
-"""What DVC is told of a budget's results: `results/<budget>/dvc.yaml`.
+"""Describe a budget's results to DVC: writes `results/<budget>/dvc.yaml`.
 
     python -m workflow.dvc.results_file FINGERPRINT
 
-Metrics, plots and one artifact for each versioned checkpoint. It lies beside the results, so that
-DVC sees budgets that have results and misses none that have not.
+Lists metrics, plots and an artifact for each versioned checkpoint. It lies beside the results, so
+DVC sees exactly the budgets that have results.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from workflow.dag.fingerprints import Fingerprint
 
 
 def describe(results: Path, plots: Sequence[Path], versions: Mapping[str, Any]) -> dict[str, Any]:
-    """The content, with paths relative to `results`."""
+    """Build the content, with paths relative to `results`."""
     content: dict[str, Any] = {}
     if (results / "metrics").is_dir():
         content["metrics"] = ["metrics"]

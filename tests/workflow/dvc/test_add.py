@@ -1,4 +1,4 @@
-"""The artifacts of runs under DVC: a pointer each, made once, pullable alone."""
+"""Artifacts of runs under DVC: a pointer each, written once, pullable alone."""
 
 import json
 import shutil
@@ -203,7 +203,7 @@ def test_what_goes_wrong_is_said_in_a_sentence(
     blocked.write_text("a file where the remote's folder should be")
     assert version.main([str(RESULTS), str(fingerprint_file())]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("results/micro: bulk is not versioned: dvc push failed: ")
+    assert said.startswith("results/micro: artifacts are not versioned: dvc push failed: ")
     assert "no reason given" not in said
     assert ".dvc-storage" in said
     assert said.count("\n") == 1
@@ -215,4 +215,4 @@ def test_what_goes_wrong_is_said_in_a_sentence(
     Path("results/micro/versioned.json").unlink()
     assert version.main([str(RESULTS), str(fingerprint_file())]) == 1
     said = capsys.readouterr().err
-    assert "there is no .dvc in this folder; `dvc init` makes one" in said
+    assert "there is no .dvc in this folder; `dvc init` creates one" in said

@@ -100,9 +100,9 @@ def test_pulling_everything_leaves_nothing_to_do(made: Path, clone: Path) -> Non
     assert wanted() == NOTHING
     assert project.dvc("status") == "Data and pipelines are up to date."
     assert project.git(clone, "status", "--porcelain") == ""
-    bulk = sorted(path for path in made.glob("results/micro/runs/*/*/*/*/*") if path.is_file())
-    assert len(bulk) == 2 * 8 + 2
-    for path in bulk:
+    files = sorted(path for path in made.glob("results/micro/runs/*/*/*/*/*") if path.is_file())
+    assert len(files) == 2 * 8 + 2
+    for path in files:
         assert (clone / path.relative_to(made)).read_bytes() == path.read_bytes()
 
 
@@ -224,7 +224,7 @@ def test_a_full_disk(clone: Path, place: str) -> None:
         done = fetch() if mounted else fetch(BIG // 2)
         assert done.returncode == 1
         assert ("No space left" if mounted else "File too large") in done.stderr
-        assert "free some disk and try again" in done.stderr
+        assert "free some disk space and try again" in done.stderr
         assert done.stderr.startswith("pull: dvc ")
         assert done.stderr.count("\n") == 1
         assert not folder.exists()

@@ -193,7 +193,7 @@ def test_s3(
         assert pull.main([str(run.folder)]) == 1
     said = capsys.readouterr().err
     assert "Unable to locate credentials" in said
-    assert "give the remote its credentials" in said
+    assert "set the remote's credentials" in said
     assert not folder.exists()
     assert pull.main([str(run.folder)]) == 0
     assert (folder / "data").read_bytes() == content
