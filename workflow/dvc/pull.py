@@ -68,9 +68,10 @@ def _fetch(folders: Sequence[Path]) -> None:
         except VersioningError as cause:
             if not _absent(cause):
                 raise
+            remote = default_remote() or "(none is set)"
             raise VersioningError(
-                f"{missing[0]}: is not in the remote {default_remote() or '(none is set)'}; "
-                "whoever trained it must `dvc push`, or set the right remote with `dvc remote add -d`"
+                f"{missing[0]}: is not in the remote {remote}; whoever trained it must `dvc push`, "
+                "or set the right remote with `dvc remote add -d`"
             ) from None
 
 
