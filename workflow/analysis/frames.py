@@ -37,7 +37,7 @@ def read(table: str, path: Path) -> pd.DataFrame:
     return pd.DataFrame(columns=list(columns))
 
 
-def every(tables: Tables, kind: str) -> pd.DataFrame:
+def of_kind(tables: Tables, kind: str) -> pd.DataFrame:
     """The tables of one kind of all experiments, one below the other."""
     found = [frame for name, frame in tables.items() if name.endswith(f".{kind}") and len(frame)]
     if not found:
@@ -71,7 +71,7 @@ def scores(
 SCORE = ["benchmark", "variant", "cell", "seed", "split", "task", "step"]
 
 
-def over_attempts(evaluations: pd.DataFrame, metric: str = "attempt_return") -> pd.DataFrame:
+def attempt_sums(evaluations: pd.DataFrame, metric: str = "attempt_return") -> pd.DataFrame:
     """As `scores`, with the sum over the attempts of a rollout, on average over rollouts.
 
     Rollouts that were cut short have fewer attempts, so that each counts with its own number.
@@ -90,7 +90,7 @@ def task_means(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.groupby(keys, as_index=False).agg(value=("value", "mean"))
 
 
-def last(frame: pd.DataFrame) -> pd.DataFrame:
+def last_steps(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of each run's last step."""
     final = frame.groupby(["benchmark", "variant", "cell", "seed"])["step"].transform("max")
     return frame[frame.step == final].reset_index(drop=True)

@@ -82,7 +82,7 @@ def _returns(evaluations: pd.DataFrame, benchmark: Benchmark, attempt: int | Non
         return frames.scores(evaluations, "attempt_return", attempt)
     if benchmark.score_of == "rollout":
         return frames.scores(evaluations)
-    totals = frames.over_attempts(evaluations)
+    totals = frames.attempt_sums(evaluations)
     # Attempts that were never made count as 0.
     return totals.assign(value=totals.value / (1 + evaluations.attempt.max()))
 

@@ -26,7 +26,7 @@ def final(experiment: str, tables: Tables, attempt: int | None = None) -> pd.Dat
     rows.
     """
     rows = of_experiment(experiment, tables, attempt)
-    return frames.last(rows)[[*KEYS, "value"]]
+    return frames.last_steps(rows)[[*KEYS, "value"]]
 
 
 def of_experiment(experiment: str, tables: Tables, attempt: int | None = None) -> pd.DataFrame:
@@ -53,7 +53,7 @@ def of_every_experiment(tables: Tables, attempt: int | None = None) -> pd.DataFr
     Raises:
         ConfigError: A benchmark has no scale.
     """
-    evaluations = frames.every(tables, "evaluations")
+    evaluations = frames.of_kind(tables, "evaluations")
     parts = [evaluations[[*SCORE, "value"]].iloc[:0]]
     for name, rows in frames.groups(evaluations, "benchmark").items():
         if name not in with_scale():
@@ -68,7 +68,7 @@ def of_every_experiment(tables: Tables, attempt: int | None = None) -> pd.DataFr
 
 def gain(tables: Tables) -> pd.DataFrame:
     """As `of_every_experiment`: scores of a rollout's last attempt minus those of the first."""
-    attempts = frames.every(tables, "evaluations").groupby("benchmark").attempt.max()
+    attempts = frames.of_kind(tables, "evaluations").groupby("benchmark").attempt.max()
     parts = []
     for number in sorted(set(attempts)):
         rows = of_every_experiment(tables, number)
@@ -85,7 +85,7 @@ def of_training_tasks(rows: pd.DataFrame) -> pd.DataFrame:
 
 def listed_benchmarks(tables: Tables) -> list[str]:
     """Benchmarks that the experiments have runs of, finished or not, in the order of figures."""
-    listed = set(frames.every(tables, "runs").benchmark)
+    listed = set(frames.of_kind(tables, "runs").benchmark)
     return [name for name in with_scale() if name in listed]
 
 

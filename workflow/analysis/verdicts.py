@@ -34,7 +34,7 @@ NO_VERDICT = "no verdict"
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, NOT_DECIDABLE, NO_VERDICT)
 
 
-class Finding(NamedTuple):
+class Judgement(NamedTuple):
     """What runs say of a claim."""
 
     seeds: int
@@ -46,23 +46,23 @@ class Finding(NamedTuple):
 
 
 def judge(groups: Sequence[Sequence[float]] | None, above: float | None, below: float | None,
-          decides: bool) -> Finding:  # fmt: skip
+          decides: bool) -> Judgement:  # fmt: skip
     """The finding on values over seeds, (S,) per independent group, whose means are added.
 
     `groups` is None without runs of every agent; `decides` says whether the budget is large enough.
     """
     if groups is None:
-        return Finding(0, None, None, None, NO_VERDICT, "not run")
+        return Judgement(0, None, None, None, NO_VERDICT, "not run")
     seeds = min(map(len, groups))
     value = float(sum(np.mean(group) for group in groups))
     if seeds < scores.LEAST_SEEDS:
         why = f"{seeds} seed{'' if seeds == 1 else 's'}, needs {scores.LEAST_SEEDS}"
-        return Finding(seeds, value, None, None, NO_VERDICT, why)
+        return Judgement(seeds, value, None, None, NO_VERDICT, why)
     _, low, high = map(float, statistics.t_interval(groups))
     verdict, why = _verdict(low, high, above, below)
     if not decides:
         verdict, why = NOT_DECIDABLE, "needs a larger budget"
-    return Finding(seeds, value, low, high, verdict, why)
+    return Judgement(seeds, value, low, high, verdict, why)
 
 
 def _verdict(low: float, high: float, above: float | None, below: float | None) -> tuple[str, str]:
@@ -75,14 +75,14 @@ def _verdict(low: float, high: float, above: float | None, below: float | None) 
     return NOT_DECIDABLE, "interval on both sides of a bound"
 
 
-def findings(claims: pd.DataFrame, tables: Tables, budget: str) -> pd.DataFrame:
+def judge_all(claims: pd.DataFrame, tables: Tables, budget: str) -> pd.DataFrame:
     """The claims' rows with seeds, value, low, high, verdict and why."""
     found = []
     for claim in claims.to_dict("records"):
         above, below = (None if pd.isna(claim[key]) else claim[key] for key in ("above", "below"))
         decides = budget in str(claim["decided_at"]).split()
         found.append(judge(_groups(claim, tables), above, below, decides))
-    together = claims.reset_index(drop=True).join(pd.DataFrame(found, columns=Finding._fields))
+    together = claims.reset_index(drop=True).join(pd.DataFrame(found, columns=Judgement._fields))
     numbers = ["value", "low", "high"]
     together = together.assign(**{name: together[name].astype(float) for name in numbers})
     if controls_failed(together):
@@ -101,27 +101,27 @@ def _groups(claim: Mapping[Any, Any], tables: Tables) -> list[list[float]] | Non
     """Signed values over seeds of each agent's runs; None if an agent has none."""
     runs: dict[tuple[str, ...], pd.Series] = {}
     for side, sign in (("plus", 1.0), ("minus", -1.0)):
-        for arm in json.loads(str(claim[side])):
-            own = sign * _values(arm, str(claim["statistic"]), tables)
+        for agent in json.loads(str(claim[side])):
+            own = sign * _values(agent, str(claim["statistic"]), tables)
             keys = ("experiment", "benchmark", "variant", "cell")
-            place = tuple(str(arm.get(key)) for key in keys)
+            place = tuple(str(agent.get(key)) for key in keys)
             # Only seeds that have every part: the sum is empty where one is missing.
             runs[place] = runs[place] + own if place in runs else own
     groups = [values.dropna().sort_index().tolist() for values in runs.values()]
     return groups if all(groups) else None
 
 
-def _values(arm: Mapping[str, Any], statistic: str, tables: Tables) -> "pd.Series[float]":
+def _values(agent: Mapping[str, Any], statistic: str, tables: Tables) -> "pd.Series[float]":
     """One number per seed."""
-    if f"{arm['experiment']}.evaluations" not in tables:
+    if f"{agent['experiment']}.evaluations" not in tables:
         return pd.Series(dtype=float)
-    rows = scores.final(arm["experiment"], tables, arm.get("attempt"))
-    chosen = (rows.benchmark == arm["benchmark"]) & (rows.variant == arm["variant"])
-    chosen &= rows.cell == arm.get("cell", "default")
-    if "split" in arm:
-        chosen &= rows.split == arm["split"]
-    if "tasks" in arm:
-        chosen &= rows.task.isin(arm["tasks"])
+    rows = scores.final(agent["experiment"], tables, agent.get("attempt"))
+    chosen = (rows.benchmark == agent["benchmark"]) & (rows.variant == agent["variant"])
+    chosen &= rows.cell == agent.get("cell", "default")
+    if "split" in agent:
+        chosen &= rows.split == agent["split"]
+    if "tasks" in agent:
+        chosen &= rows.task.isin(agent["tasks"])
     seeds = rows[chosen].groupby("seed").value
     if statistic == "solved":
         return seeds.apply(lambda own: float((own > 100 * SOLVED - 1e-6).sum()))

@@ -14,7 +14,7 @@ from workflow.render import style
 
 def draw(rows: Sequence[dict[str, Any]], facts: Sequence[str]) -> Figure:
     """A panel per axis: measured costs, and the line fitted to their logarithms."""
-    face = style.Face("Cost against size", "measured by make bench", facts)
+    face = style.FigureText("Cost against size", "measured by make bench", facts)
     figure, body = style.new_figure(3.4, face)
     panels = body.subplots(2, 3).flat
     for axes, row in zip(panels, rows, strict=False):

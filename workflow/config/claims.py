@@ -17,7 +17,7 @@ from workflow.config.catalog import REFERENCE
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 
 
-class Arm(Section):
+class ScoreOf(Section):
     """Whose score: an agent's, on tasks and at an attempt of its rollouts."""
 
     experiment: Name
@@ -31,7 +31,7 @@ class Arm(Section):
     """All of them if none is named."""
 
 
-class Holds(Section):
+class Bounds(Section):
     """What the number must be: above, below, or `within` so much of the published one."""
 
     above: float | None = None
@@ -60,9 +60,9 @@ class Claim(Section):
     title: str = Field(min_length=1)
     statistic: Literal["mean", "median", "solved"] = "mean"
     """Over tasks, of scores in percent; `solved` counts tasks of which 2/3 of attempts succeed."""
-    plus: tuple[Arm, ...] = Field(min_length=1)
-    minus: tuple[Arm, ...] = ()
-    holds: Holds
+    plus: tuple[ScoreOf, ...] = Field(min_length=1)
+    minus: tuple[ScoreOf, ...] = ()
+    holds: Bounds
     published: Published | None = None
     decided_at: tuple[Name, ...] = (PUBLISHED,)
     """Budgets that are large enough to decide it; others show what they found, without verdict."""
@@ -99,9 +99,9 @@ def read(params: Path) -> dict[str, Claim]:
 
 
 def _with_common(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The claim with its `of`, what its arms have in common, in each arm."""
+    """The claim with its `of`, what its agents have in common, in each agent."""
     data = {key: value for key, value in given.items() if key != "of"}
     for side in ("plus", "minus"):
         if isinstance(data.get(side), list):
-            data[side] = [merge(given.get("of", {}), arm) for arm in data[side]]
+            data[side] = [merge(given.get("of", {}), agent) for agent in data[side]]
     return data

@@ -19,14 +19,14 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     """Estimates and intervals side by side, benchmarks below each other."""
     rows = aggregates(tables, style.in_order)
     if rows.empty:
-        return panels.empty(params)
+        return panels.empty_figure(params)
     groups = [(group_label(place), own) for place, own in rows.groupby(GROUP, sort=False)]
     heights = [0.2 + ROW * len(group) for _, group in groups]
     few = int(rows.seeds.max()) < 3
     bars = "fewer than three seeds, so no intervals" if few else BARS
-    facts = panels.facts(tables, NOTE, bars=bars)
-    entries = panels.entries(list(rows.variant))
-    figure, body = panels.new_figure(params, sum(heights) + 0.3, facts, entries)
+    notes = panels.run_notes(tables, NOTE, bars=bars)
+    entries = panels.legend_entries(list(rows.variant))
+    figure, body = panels.new_figure(params, sum(heights) + 0.3, notes, entries)
     grid = body.subplots(len(groups), 4, squeeze=False, height_ratios=heights)
     for line, (place, group) in zip(grid, groups, strict=True):
         line[0].set_ylabel(place, rotation=0, ha="right", va="center", fontsize=6.2)
@@ -39,7 +39,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
 
 def _statistic(axes: Axes, group: pd.DataFrame, name: str) -> None:
     for place, row in enumerate(group.to_dict("records")):
-        look = style.look(str(row["variant"]))
+        look = style.agent_style(str(row["variant"]))
         if name == "mean" and row["seeds"] > 1:
             axes.hlines(place, row["mean_min"], row["mean_max"], color="#c4c4c4", linewidth=3)
         if not pd.isna(row[f"{name}_low"]):

@@ -30,18 +30,18 @@ class Options(Section):
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """A row of learning curves per cell, a panel per task; below them the final scores as bars."""
-    returns = frames.scores(frames.every(tables, "evaluations"))
+    returns = frames.scores(frames.of_kind(tables, "evaluations"))
     scores = normalise(returns, benchmark("return_scale"), tables)
     if scores.empty:
-        return panels.empty(params)
+        return panels.empty_figure(params)
     cells = {cell: name for cell, name in params.options.cells.items() if cell in set(scores.cell)}
-    facts = panels.facts(tables, NOTE, bars=BARS)
-    entries = panels.entries(list(scores.variant))
+    notes = panels.run_notes(tables, NOTE, bars=BARS)
+    entries = panels.legend_entries(list(scores.variant))
     height = 1.25 * len(cells) + 1.6
-    figure, body = panels.new_figure(params, height, facts, entries)
+    figure, body = panels.new_figure(params, height, notes, entries)
     parts = body.subfigures(2, 1, height_ratios=[1.25 * len(cells), 1.6])
     _curves(parts[0], scores, cells)
-    _bars(parts[1], frames.last(scores), cells)
+    _bars(parts[1], frames.last_steps(scores), cells)
     return figure
 
 
@@ -58,7 +58,7 @@ def _curves(part: SubFigure, scores: pd.DataFrame, cells: dict[str, str]) -> Non
             _chance(axes)
             for variant, own in frames.groups(rows, "variant").items():
                 panels.draw_curve(axes, frames.curve(own), variant, small=True)
-            panels.timesteps(axes, "")
+            panels.timestep_axis(axes, "")
             axes.set_ylim(-4, 104)
     part.supxlabel("environment steps", fontsize=7.5)
 

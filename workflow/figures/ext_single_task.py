@@ -12,13 +12,13 @@ from workflow.analysis import frames
 from workflow.render import panels, style
 from workflow.render.draw import Params
 
-ALONE = "--"
+SINGLE_TASK_DASH = "--"
 
 
 class Options(Section):
     """Parameters of the figure."""
 
-    together: str = "all_tasks"
+    all_tasks_cell: str = "all_tasks"
     """Cell of the agents of all tasks; in the others each agent has one task."""
     split: str = "train"
     """Evaluation set of the tasks that are trained on."""
@@ -27,26 +27,28 @@ class Options(Section):
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """A panel per task that an agent of its own was to learn."""
-    scores = frames.scores(frames.every(tables, "evaluations"), split=params.options.split)
-    alone = scores[scores.cell != params.options.together]
-    if alone.empty:
-        return panels.empty(params, "No finished run of ext_single_task on a single task")
+    scores = frames.scores(frames.of_kind(tables, "evaluations"), split=params.options.split)
+    single = scores[scores.cell != params.options.all_tasks_cell]
+    if single.empty:
+        return panels.empty_figure(params, "No finished run of ext_single_task on a single task")
     scores = per_task(scores)
-    scores = scores[scores.task.isin(alone.task)]
+    scores = scores[scores.task.isin(single.task)]
     tasks = frames.groups(scores, "task")
     columns = min(params.options.columns, len(tasks))
     rows = -(-len(tasks) // columns)
-    facts = panels.facts(tables, "Steps of the agents of all tasks are divided by their number.")
-    entries = _entries(scores, params.options.together)
-    figure, body = panels.new_figure(params, 0.25 + 1.45 * rows, facts, entries)
+    notes = panels.run_notes(
+        tables, "Steps of the agents of all tasks are divided by their number."
+    )
+    entries = _entries(scores, params.options.all_tasks_cell)
+    figure, body = panels.new_figure(params, 0.25 + 1.45 * rows, notes, entries)
     grid = body.subplots(rows, columns, squeeze=False)
     for axes, (task, group) in zip(grid.flat, tasks.items(), strict=False):
         axes.set_title(panels.task_title(task, width=22), fontsize=7.5)
         for (cell, variant), own in group.groupby(["cell", "variant"]):
-            alone = cell != params.options.together
-            dash = ALONE if alone else "-"
+            single = cell != params.options.all_tasks_cell
+            dash = SINGLE_TASK_DASH if single else "-"
             panels.draw_curve(axes, frames.curve(own), str(variant), small=True, dash=dash)
-            if alone:
+            if single:
                 axes.get_lines()[-1].set_markerfacecolor("white")
         _logarithmic(axes)
     for axes in grid.flat[len(tasks) :]:
@@ -64,19 +66,19 @@ def per_task(scores: pd.DataFrame) -> pd.DataFrame:
     return shared[shared.step > 0]
 
 
-def _entries(scores: pd.DataFrame, together: str) -> list[Artist]:
+def _entries(scores: pd.DataFrame, all_tasks_cell: str) -> list[Artist]:
     """The agents of all tasks, then those of one."""
     found: list[Artist] = []
-    for alone in (False, True):
-        chosen = scores[(scores.cell != together) == alone]
+    for single in (False, True):
+        chosen = scores[(scores.cell != all_tasks_cell) == single]
         for variant in style.in_order(list(chosen.variant)):
-            look = style.look(variant)
-            what = "this task alone" if alone else "all tasks"
+            look = style.agent_style(variant)
+            what = "this task alone" if single else "all tasks"
             label = look.label if variant == "sac" else f"{look.label}, {what}"
             line = Line2D(
                 [], [], **style.STROKE, color=look.colour, marker=look.marker,
-                linestyle=ALONE if alone else "-", label=label,
-                markerfacecolor="white" if alone else look.colour,
+                linestyle=SINGLE_TASK_DASH if single else "-", label=label,
+                markerfacecolor="white" if single else look.colour,
             )  # fmt: skip
             found.append(line)
     return found

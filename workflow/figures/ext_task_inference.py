@@ -31,15 +31,15 @@ class Options(Section):
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """A panel per benchmark and evaluation set."""
-    probed = frames.every(tables, "probe")
+    probed = frames.of_kind(tables, "probe")
     if probed.empty:
-        return panels.empty(params)
+        return panels.empty_figure(params)
     order = list(params.options.names)
     sets = sorted(
         {(order.index(b), b, s) for b, s in zip(probed.benchmark, probed.split, strict=True)}
     )
-    facts = panels.facts(tables, _sizes(probed, params.options.names))
-    figure, body = panels.new_figure(params, 2.0, facts, _entries(list(probed.variant)))
+    notes = panels.run_notes(tables, _sizes(probed, params.options.names))
+    figure, body = panels.new_figure(params, 2.0, notes, _entries(list(probed.variant)))
     grid = body.subplots(1, len(sets), squeeze=False, sharey=True)[0]
     for axes, (_, benchmark, split) in zip(grid, sets, strict=True):
         own = probed[(probed.benchmark == benchmark) & (probed.split == split)]
@@ -78,7 +78,7 @@ def _sizes(probed: pd.DataFrame, names: Mapping[str, str]) -> str:
 def _entries(variants: list[str]) -> list[Artist]:
     plain = {"linewidth": style.STROKE["linewidth"], "color": style.DARK}
     return [
-        *panels.entries(variants),
+        *panels.legend_entries(variants),
         Line2D([], [], **plain, label="from the memory"),
         Line2D([], [], **plain, linestyle=DOTTED, label="from the present timestep"),
         Line2D([], [], linewidth=0.9, color=style.GREY, label="most frequent task"),

@@ -55,9 +55,9 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     panels_ = [(share, loss) for share in options.rows for loss in options.losses]
     columns = min(options.columns, len(panels_))
     rows = -(-len(panels_) // columns)
-    facts = ["Computed from amago2's loss functions: no training run, no seeds, no error bars."]
+    notes = ["Computed from amago2's loss functions: no training run, no seeds, no error bars."]
     targets = sorted(tables["relative_loss"].target.unique())
-    figure, body = panels.new_figure(params, 0.25 + 1.2 * rows, facts, _entries(targets))
+    figure, body = panels.new_figure(params, 0.25 + 1.2 * rows, notes, _entries(targets))
     grid = body.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, (share, loss) in zip(grid.flat, panels_, strict=True):
         _panel(axes, _select(tables["relative_loss"], loss), targets, share)

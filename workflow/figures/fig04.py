@@ -51,24 +51,24 @@ PANELS = (
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Three panels, one line per variant, over the published curves."""
-    evaluations = frames.every(tables, "evaluations")
+    evaluations = frames.of_kind(tables, "evaluations")
     evaluations = evaluations[evaluations.split == "train"]
     if evaluations.empty:
-        return panels.empty(params)
+        return panels.empty_figure(params)
     tasks = sorted(set(evaluations.task))
     published = {}
     if params.spec.show_reference:
         published = {panel.published: _published(tables, panel, tasks) for panel in PANELS}
-    facts = panels.facts(tables, _note(len(tasks), bool(published)))
+    notes = panels.run_notes(tables, _note(len(tasks), bool(published)))
     end = float(evaluations.step.max())
-    names = [name for curves in published.values() for name in panels.seen(curves, end)]
-    entries = panels.entries(list(evaluations.variant), names)
-    figure, body = panels.new_figure(params, 1.9, facts, entries)
+    names = [name for curves in published.values() for name in panels.series_before(curves, end)]
+    entries = panels.legend_entries(list(evaluations.variant), names)
+    figure, body = panels.new_figure(params, 1.9, notes, entries)
     for axes, panel in zip(body.subplots(1, len(PANELS)), PANELS, strict=True):
         curves = published.get(panel.published)
         panels.draw_agents(axes, panel.statistic(evaluations), curves, small=True)
         if panel.limit != "none":
-            panels.from_zero(axes, whole=panel.limit == "count")
+            panels.axis_from_zero(axes, whole=panel.limit == "count")
         if published:
             _levels(axes, tables, panel.published)
         axes.yaxis.set_major_formatter(style.short_number)

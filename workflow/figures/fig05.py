@@ -28,16 +28,18 @@ class Options(Section):
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Mean over tasks, from 0 % (random policy) to 100 % (best single-task result)."""
-    scores = frames.scores(frames.every(tables, "evaluations"))
+    scores = frames.scores(frames.of_kind(tables, "evaluations"))
     if scores.empty:
-        return panels.empty(params)
+        return panels.empty_figure(params)
     means = frames.task_means(normalise(scores, POPGYM, tables))
     tasks = sorted(set(scores.task))
     published = published_curves.popgym(tables, tasks) if params.spec.show_reference else None
     ranges = _ranges(params.options.layout, float(means.step.max()), published)
-    entries = panels.entries(list(means.variant), panels.seen(published, max(ranges.values())))
-    facts = panels.facts(tables, _scale(len(tasks), published is not None))
-    figure, body = panels.new_figure(params, 2.2, facts, entries)
+    entries = panels.legend_entries(
+        list(means.variant), panels.series_before(published, max(ranges.values()))
+    )
+    notes = panels.run_notes(tables, _scale(len(tasks), published is not None))
+    figure, body = panels.new_figure(params, 2.2, notes, entries)
     grid = body.subplots(1, len(ranges), squeeze=False)[0]
     for axes, (title, end) in zip(grid, ranges.items(), strict=True):
         axes.axhline(100, color=style.DARK, linewidth=0.6, linestyle=":")

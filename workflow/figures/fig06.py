@@ -35,17 +35,17 @@ Scores = Mapping[tuple[str, str, str], statistics.Array]
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Four bars a game: two agents, default and rescaled rewards."""
-    scores = frames.last(frames.over_attempts(frames.every(tables, "evaluations")))
+    scores = frames.last_steps(frames.attempt_sums(frames.of_kind(tables, "evaluations")))
     if scores.empty:
-        return panels.empty(params)
+        return panels.empty_figure(params)
     values: Scores = {
         (str(variant), str(cell), str(task)): rows.value.to_numpy(dtype=float)
         for (variant, cell, task), rows in scores.groupby(["variant", "cell", "task"])
     }
     published = tables["reference.bars"].set_index("game") if params.spec.show_reference else None
     entries = _entries(published is not None, any(key[:2] == LONG for key in values))
-    facts = panels.facts(tables, NOTE, bars=BARS)
-    figure, body = panels.new_figure(params, 2.3, facts, entries)
+    notes = panels.run_notes(tables, NOTE, bars=BARS)
+    figure, body = panels.new_figure(params, 2.3, notes, entries)
     axes = body.subplots()
     for place, game in enumerate(GAMES):
         _game(axes, place, game, values, published)
@@ -68,7 +68,7 @@ def _game(
         panels.draw_bar(axes, x, seeds, agent, WIDTH, hatch="////" if cell == "rescaled" else "")
         before = values.get((agent, "default", game))
         if cell == "rescaled" and before is not None:
-            panels.row_above(axes, x, panels.change(before, seeds, " %"))
+            panels.text_above(axes, x, panels.change(before, seeds, " %"))
     _lines(axes, place, values.get((*LONG, game)), game, published)
 
 
@@ -78,14 +78,14 @@ def _lines(
     """Lines across a game's bars: ours with a long context, and the published single-task PPO."""
     ends = [place - 2 * WIDTH, place + 2 * WIDTH]
     if long is not None:
-        axes.plot(ends, [long.mean()] * 2, color=style.look(LONG[0]).colour, linestyle="--")
+        axes.plot(ends, [long.mean()] * 2, color=style.agent_style(LONG[0]).colour, linestyle="--")
     if published is not None:
         score = float(published["single_task_ppo_reference"][game])
         axes.plot(ends, [score] * 2, color=style.DARK, linestyle=":", linewidth=0.9)
 
 
 def _entries(published: bool, long: bool) -> list[Artist]:
-    looks = [style.look(agent) for agent in AGENTS]
+    looks = [style.agent_style(agent) for agent in AGENTS]
     found: list[Artist] = [Patch(color=look.colour, alpha=0.55, label=look.label) for look in looks]
     label = "rescaled rewards"
     found.append(Patch(facecolor="white", edgecolor=style.DARK, hatch="////", label=label))

@@ -40,11 +40,11 @@ NOTE = (
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Three parts side by side; one whose runs are missing says so."""
-    if frames.every(tables, "evaluations").empty and frames.every(tables, "metrics").empty:
-        return panels.empty(params)
-    facts = panels.facts(tables, NOTE)
+    if frames.of_kind(tables, "evaluations").empty and frames.of_kind(tables, "metrics").empty:
+        return panels.empty_figure(params)
+    notes = panels.run_notes(tables, NOTE)
     entries = _entries(tables, params.spec.show_reference)
-    figure, body = panels.new_figure(params, 2.5, facts, entries)
+    figure, body = panels.new_figure(params, 2.5, notes, entries)
     parts = body.subfigures(1, 3, width_ratios=[1, 1, 1])
     shown = params.spec.show_reference
     _scores(parts[0].subplots(), tables, tables["reference.scores"] if shown else None)
@@ -68,12 +68,12 @@ def by_updates(rows: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
 
 def _scores(axes: Axes, tables: frames.Tables, published: pd.DataFrame | None) -> None:
     axes.set(title="score on unseen levels", xlabel="updates")
-    attempts = frames.every(tables, "evaluations")
+    attempts = frames.of_kind(tables, "evaluations")
     own = attempts[
         attempts.benchmark.str.startswith("procgen_easy") & (attempts.cell != "long_context")
     ]
-    totals = frames.over_attempts(own)
-    metrics = frames.every(tables, "metrics")
+    totals = frames.attempt_sums(own)
+    metrics = frames.of_kind(tables, "metrics")
     per_attempt = totals.assign(value=totals.value / 2)
     percent = normalise(per_attempt, benchmark("procgen_easy"), tables)
     shares = percent.assign(value=percent.value / 100)
@@ -81,26 +81,26 @@ def _scores(axes: Axes, tables: frames.Tables, published: pd.DataFrame | None) -
     means = shares.groupby(keys, as_index=False).agg(value=("value", "mean"))
     curves = by_updates(means, metrics)
     if curves.empty:
-        panels.say(axes, "no finished run\nof Procgen")
+        panels.empty_panel(axes, "no finished run\nof Procgen")
         return
     if published is not None:
         for series, rows in frames.groups(published, "series").items():
             agent, cell = SERIES[series]
             axes.plot(
                 rows.gradient_steps, rows.normalized_return_per_episode, color=style.GREY,
-                linestyle=DASHES[cell], linewidth=0.9, marker=style.look(agent).marker,
+                linestyle=DASHES[cell], linewidth=0.9, marker=style.agent_style(agent).marker,
                 markersize=2.2,
             )  # fmt: skip
     for name, dash in DASHES.items():
         for variant, rows in frames.groups(curves[curves.cell == name], "variant").items():
             panels.draw_curve(axes, frames.curve(rows), variant, small=True, dash=dash)
-    panels.timesteps(axes, "updates")
-    panels.fit(axes, float(curves.step.max()))
+    panels.timestep_axis(axes, "updates")
+    panels.fit_axes(axes, float(curves.step.max()))
 
 
 def _classes(part: SubFigure, tables: frames.Tables) -> None:
     """Heat maps of the most likely class over training, default above rescaled."""
-    metrics = frames.every(tables, "metrics")
+    metrics = frames.of_kind(tables, "metrics")
     own = metrics[(metrics.name == "bin_histogram") & (metrics.variant == II)]
     own = own[own.benchmark.str.startswith("procgen_easy")]
     grid = part.subplots(2, 1, sharex=True)
@@ -109,7 +109,7 @@ def _classes(part: SubFigure, tables: frames.Tables) -> None:
         rows = own[own.cell == cell]
         axes.set_title(f"classes, {name}", fontsize=7.5)
         if rows.empty:
-            panels.say(axes, "no finished run")
+            panels.empty_panel(axes, "no finished run")
             continue
         heat = rows.assign(key=rows.key.astype(int)).pivot_table("value", "key", "step", "mean")
         axes.imshow(
@@ -123,7 +123,7 @@ def _classes(part: SubFigure, tables: frames.Tables) -> None:
 
 def _filter(axes: Axes, tables: frames.Tables, published: pd.DataFrame | None) -> None:
     axes.set(title="approved by the filter (%)", xlabel="training (%)")
-    metrics = frames.every(tables, "metrics")
+    metrics = frames.of_kind(tables, "metrics")
     own = metrics[(metrics.name == "filter_share") & (metrics.variant == II)]
     own = own[own.cell != "long_context"]
     for (experiment, name), (series, _, dash) in FILTERS.items():
@@ -136,20 +136,20 @@ def _filter(axes: Axes, tables: frames.Tables, published: pd.DataFrame | None) -
         if len(rows):
             ours = frames.curve(rows.assign(value=100 * rows.value))
             progress = 100 * ours.steps / ours.steps[-1]
-            colour = style.look(II).colour
+            colour = style.agent_style(II).colour
             axes.plot(progress, ours.interval.value, color=colour, linewidth=1.2, **stroke)
     axes.set(xlim=(0, 100), ylim=(0, 100))
 
 
 def _entries(tables: frames.Tables, published: bool) -> list[Artist]:
     """Of what is drawn: a published curve has its dashes in the legend though ours is not there."""
-    metrics = frames.every(tables, "metrics")
+    metrics = frames.of_kind(tables, "metrics")
     drawn = {name for name, rows in frames.groups(metrics, "benchmark").items() if len(rows)}
-    lines = panels.entries(sorted(set(metrics.variant) & {II, DD}))
+    lines = panels.legend_entries(sorted(set(metrics.variant) & {II, DD}))
     lines.append(Line2D([], [], linewidth=1.2, color=style.DARK, linestyle="--", label="rescaled"))
     for (_, name), (_, label, dash) in FILTERS.items():
         if label and (published or name in drawn):
-            colour = style.look(II).colour
+            colour = style.agent_style(II).colour
             lines.append(Line2D([], [], linewidth=1.2, color=colour, linestyle=dash, label=label))
     if published:
         lines.append(Line2D([], [], linewidth=0.9, color=style.GREY, label="published"))

@@ -27,16 +27,16 @@ NOTE = (
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Two bars a game, first and second attempt; memory-mode games left, hard-mode games right."""
-    evaluations = frames.every(tables, "evaluations")
-    attempts = [frames.last(frames.scores(evaluations, "attempt_return", k)) for k in (0, 1)]
+    evaluations = frames.of_kind(tables, "evaluations")
+    attempts = [frames.last_steps(frames.scores(evaluations, "attempt_return", k)) for k in (0, 1)]
     if attempts[0].empty:
-        return panels.empty(params)
+        return panels.empty_figure(params)
     described = benchmark("procgen_memory_hard")
     percent = [normalise(rows[rows.variant == AGENT], described, tables) for rows in attempts]
     scores = [rows.assign(value=rows.value / 100) for rows in percent]
     published = tables["reference.bars"]
     figure, body = panels.new_figure(
-        params, 2.5, panels.facts(tables, NOTE, bars=BARS), _entries(params.spec.show_reference)
+        params, 2.5, panels.run_notes(tables, NOTE, bars=BARS), _entries(params.spec.show_reference)
     )
     modes = {
         mode: published[published["mode"] == mode] for mode in dict.fromkeys(published["mode"])
@@ -64,13 +64,13 @@ def _games(
             if show_published:
                 panels.draw_published_bar(axes, x, value, WIDTH)
         if len(seeds[0]) and len(seeds[1]):
-            panels.row_above(axes, place, panels.change(seeds[0], seeds[1], least=LEAST))
+            panels.text_above(axes, place, panels.change(seeds[0], seeds[1], least=LEAST))
     axes.set_xticks(range(len(published)), published.game, rotation=90, fontsize=6.5)
     axes.tick_params(axis="x", pad=1)
 
 
 def _entries(published: bool) -> list[Patch | Line2D]:
-    colour = style.look(AGENT).colour
+    colour = style.agent_style(AGENT).colour
     names = ("first attempt", "second attempt")
     entries: list[Patch | Line2D] = [
         Patch(facecolor=colour, alpha=shade, label=name)

@@ -21,23 +21,23 @@ NOTE = (
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Curves of human-normalised score against the timesteps of one game."""
-    if frames.every(tables, "evaluations").empty:
-        return panels.empty(params)
+    if frames.of_kind(tables, "evaluations").empty:
+        return panels.empty_figure(params)
     ends = limits(benchmark("atari"), tables)
     rows = per_game(scores.of_experiment("atari", tables))
     published = tables["reference.curves"] if params.spec.show_reference else None
     note = NOTE if published is None else f"{NOTE} Published curves are cut where ours end."
     drawn = rows[rows.task.isin(ends.index)]
-    names = panels.seen(published, float(drawn.step.max()))
-    entries = panels.entries(list(rows.variant), names)
+    names = panels.series_before(published, float(drawn.step.max()))
+    entries = panels.legend_entries(list(rows.variant), names)
     height = -(-len(ends) // COLUMNS)
-    figure, body = panels.new_figure(params, 1.15 * height, panels.facts(tables, note), entries)
+    figure, body = panels.new_figure(params, 1.15 * height, panels.run_notes(tables, note), entries)
     grid = list(body.subplots(height, COLUMNS).flat)
     games = frames.groups(rows, "task")
     for axes, game in zip(grid, ends.index, strict=False):
         axes.set_title(game, fontsize=7)
         if game not in games:
-            panels.say(axes, "not evaluated")
+            panels.empty_panel(axes, "not evaluated")
             continue
         curves = None if published is None else published[published.panel == game]
         panels.draw_agents(axes, games[game], curves, small=True)

@@ -23,18 +23,20 @@ BARS = "each task's mean over seeds"
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Mean, median and quartiles over tasks, one panel per set of tasks."""
-    scores = frames.scores(frames.every(tables, "evaluations"))
+    scores = frames.scores(frames.of_kind(tables, "evaluations"))
     if scores.empty:
-        return panels.empty(params)
+        return panels.empty_figure(params)
     published = tables["reference.curves"] if params.spec.show_reference else None
     counts = {split: scores.task[scores.split == split].nunique() for split in PANELS}
     medians = scores.step.nunique() > 1 and max(counts.values()) > 2
     note = _note(counts, published is not None, medians)
-    names = panels.seen(published, float(scores.step.max()))
-    entries = panels.entries(list(scores.variant), names)
+    names = panels.series_before(published, float(scores.step.max()))
+    entries = panels.legend_entries(list(scores.variant), names)
     if medians:
         entries.append(_median())
-    figure, body = panels.new_figure(params, 2.1, panels.facts(tables, note, bars=BARS), entries)
+    figure, body = panels.new_figure(
+        params, 2.1, panels.run_notes(tables, note, bars=BARS), entries
+    )
     for axes, (split, (panel, title)) in zip(body.subplots(1, 2), PANELS.items(), strict=True):
         axes.set_title(title)
         own = scores[scores.split == split]
@@ -58,13 +60,13 @@ def over_tasks(scores: pd.DataFrame) -> pd.DataFrame:
 
 def _panel(axes: Axes, scores: pd.DataFrame, published: pd.DataFrame | None, medians: bool) -> None:
     if scores.empty:
-        panels.say(axes, "not evaluated")
+        panels.empty_panel(axes, "not evaluated")
         return
     if published is not None:
         for series, rows in frames.groups(published, "series").items():
             panels.draw_published(axes, rows, series)
     for variant, rows in frames.groups(scores, "variant").items():
-        look, over = style.look(variant), over_tasks(rows)
+        look, over = style.agent_style(variant), over_tasks(rows)
         every = max(1, len(over) // 8)
         axes.plot(over.step, over["mean"], color=look.colour, marker=look.marker, markevery=every)
         if medians:
@@ -72,8 +74,8 @@ def _panel(axes: Axes, scores: pd.DataFrame, published: pd.DataFrame | None, med
         axes.fill_between(
             over.step, over.lower, over.upper, color=look.colour, alpha=0.15, linewidth=0
         )
-    panels.timesteps(axes, "")
-    panels.fit(axes, float(scores.step.max()))
+    panels.timestep_axis(axes, "")
+    panels.fit_axes(axes, float(scores.step.max()))
 
 
 def _note(counts: dict[str, int], published: bool, medians: bool) -> str:

@@ -22,15 +22,15 @@ NOTE = (
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Two marks a task, first and second attempt; training tasks left, held-out tasks right."""
-    rows = attempts(frames.every(tables, "evaluations"))
+    rows = attempts(frames.of_kind(tables, "evaluations"))
     if rows.empty:
-        return panels.empty(params)
+        return panels.empty_figure(params)
     published = _published(tables) if params.spec.show_reference else None
     columns = _columns(rows)
     longest = max(len(own) for _, own in columns)
-    facts = panels.facts(tables, NOTE + _means(rows), bars=BARS)
+    notes = panels.run_notes(tables, NOTE + _means(rows), bars=BARS)
     entries = _entries(published is not None and bool(set(rows.task) & set(published.index)))
-    figure, body = panels.new_figure(params, 0.75 + ROW * max(longest, 5), facts, entries)
+    figure, body = panels.new_figure(params, 0.75 + ROW * max(longest, 5), notes, entries)
     grid = body.subplots(1, len(columns), squeeze=False, sharex=True)[0]
     for axes, (split, own) in zip(grid, columns, strict=True):
         axes.set_title("held-out tasks" if split == "test_tasks" else "training tasks")
@@ -44,7 +44,7 @@ def attempts(evaluations: pd.DataFrame) -> pd.DataFrame:
     means = []
     for attempt, name in enumerate(("first", "second")):
         own = frames.scores(evaluations, "attempt_return", attempt)
-        own = frames.last(own[own.variant == AGENT])
+        own = frames.last_steps(own[own.variant == AGENT])
         means.append(own.groupby(["split", "task"]).value.mean().rename(name))
     table = pd.concat(means, axis=1).dropna().reset_index()
     return table.sort_values(["split", "second", "task"], ascending=[False, False, True])
@@ -67,7 +67,7 @@ def _published(tables: frames.Tables) -> pd.DataFrame:
 def _column(
     axes: Axes, rows: pd.DataFrame, split: pd.DataFrame, published: pd.DataFrame | None, length: int
 ) -> None:
-    look, places = style.look(AGENT), range(len(rows))
+    look, places = style.agent_style(AGENT), range(len(rows))
     if published is not None:
         own = published.reindex(rows.task)
         for values, mark in ((own.first_episode_return, "|"), (own.second_episode_return, "x")):
@@ -94,7 +94,7 @@ def _means(rows: pd.DataFrame) -> str:
 
 
 def _entries(published: bool) -> list[Artist]:
-    colour, name = style.look(AGENT).colour, style.look(AGENT).label
+    colour, name = style.agent_style(AGENT).colour, style.agent_style(AGENT).label
     marks: dict[str, dict[str, object]] = {
         f"first attempt, {name}": {"marker": "o", "color": colour, "markerfacecolor": "white"},
         "second attempt": {"marker": "o", "color": colour},

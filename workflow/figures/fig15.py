@@ -22,19 +22,21 @@ NOTE = (
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """A stacked bar per stage, a panel per agent."""
-    metrics = frames.every(tables, "metrics")
+    metrics = frames.of_kind(tables, "metrics")
     own = metrics[(metrics.name == "replay_share") & (metrics.cell == "default")]
     if own.empty:
-        return panels.empty(params)
+        return panels.empty_figure(params)
     games = sorted(set(own.key), key=lambda game: -float(own[own.key == game].value.mean()))
     shades = colormaps["cividis"](np.linspace(0, 1, len(games)))
     entries = [Patch(color=shade, label=game) for shade, game in zip(shades, games, strict=True)]
-    figure, body = panels.new_figure(params, 1.9, panels.facts(tables, NOTE, bars=BARS), entries)
+    figure, body = panels.new_figure(
+        params, 1.9, panels.run_notes(tables, NOTE, bars=BARS), entries
+    )
     for axes, agent in zip(body.subplots(1, 2, sharey=True), AGENTS, strict=True):
-        axes.set_title(style.look(agent).label)
+        axes.set_title(style.agent_style(agent).label)
         rows = own[own.variant == agent]
         if rows.empty:
-            panels.say(axes, "no finished run")
+            panels.empty_panel(axes, "no finished run")
         else:
             _bars(axes, shares(rows).reindex(games).fillna(0), shades)
     body.supylabel("share of the replay (%)", fontsize=7.5)

@@ -35,20 +35,20 @@ class Options(Section):
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Learning curves of one game, and relative gains of each start of the others."""
-    scores = frames.scores(frames.every(tables, "evaluations"))
+    scores = frames.scores(frames.of_kind(tables, "evaluations"))
     if scores.empty:
-        return panels.empty(params)
+        return panels.empty_figure(params)
     first = scores.task.str.startswith(params.options.absolute + ":")
     curves, others = (scores[first], scores[~first]) if first.any() else (scores, scores)
-    gains = relative_gain(frames.last(others))
+    gains = relative_gain(frames.last_steps(others))
     note = NOTE
     if set(scores.cell) == {params.options.free_cell}:
         note = f"{NOTE} {FREE}"
         spec = params.spec.model_copy(update={"title": params.options.free_title})
         params = replace(params, spec=spec)
     height = max(1.9, 0.5 + ROW * len(gains))
-    facts, entries = panels.facts(tables, note), panels.entries(list(scores.variant))
-    figure, body = panels.new_figure(params, height, facts, entries)
+    notes, entries = panels.run_notes(tables, note), panels.legend_entries(list(scores.variant))
+    figure, body = panels.new_figure(params, height, notes, entries)
     left, right = body.subplots(1, 2)
     panels.draw_agents(left, frames.task_means(curves))
     left.set(xlabel="environment steps", ylabel="return", title="mean return")
@@ -67,10 +67,10 @@ def relative_gain(scores: pd.DataFrame) -> pd.Series:
 def _gains(axes: Axes, gains: pd.Series) -> None:
     axes.set_title("relative gain of Ind. / Ind.")
     if gains.empty:
-        panels.say(axes, "no start with both agents")
+        panels.empty_panel(axes, "no start with both agents")
         return
     places = np.arange(len(gains))
-    colours = [style.look(II if gain >= 0 else ID).colour for gain in gains]
+    colours = [style.agent_style(II if gain >= 0 else ID).colour for gain in gains]
     axes.barh(places, 100 * gains.fillna(0), 0.75, color=colours)
     largest = 100 * float(gains.abs().max()) if gains.notna().any() else 0
     if largest < 10:

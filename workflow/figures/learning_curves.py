@@ -40,10 +40,10 @@ class Options(Section):
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Rows of panels: one per cell and task, or one per cell."""
     options: Options = params.options
-    evaluations = frames.every(tables, "evaluations")
+    evaluations = frames.of_kind(tables, "evaluations")
     scores = frames.scores(evaluations, options.metric, options.attempt, options.split)
     if scores.empty:
-        return panels.empty(params)
+        return panels.empty_figure(params)
     if options.panels == "mean":
         scores = frames.task_means(scores).assign(task="mean over tasks")
     groups = {
@@ -57,7 +57,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     entries = _entries(list(scores.variant), published, options, float(scores.step.max()))
     height = 0.3 + options.height * rows
     note = f"* {options.marked_means}." if options.marked_means else ""
-    figure, body = panels.new_figure(params, height, panels.facts(tables, note), entries)
+    figure, body = panels.new_figure(params, height, panels.run_notes(tables, note), entries)
     grid = body.subplots(rows, columns, squeeze=False)
     for axes, ((cell, task), group) in zip(grid.flat, groups.items(), strict=False):
         _panel(axes, group, _of_task(published, task), list(options.levels))
@@ -80,7 +80,7 @@ def _published(tables: frames.Tables, params: Params) -> pd.DataFrame | None:
     table = tables.get("reference.curves")
     if table is None or not params.spec.show_reference:
         return None
-    names = {name for name in frames.every(tables, "runs").benchmark if name in benchmarks()}
+    names = {name for name in frames.of_kind(tables, "runs").benchmark if name in benchmarks()}
     for name in sorted(names):
         table = table.assign(panel=table.panel.map(benchmark(name).task_name))
     return table
@@ -90,9 +90,9 @@ def _entries(
     agents: list[str], published: pd.DataFrame | None, options: Options, end: float
 ) -> list[Artist]:
     if published is None:
-        return panels.entries(agents)
+        return panels.legend_entries(agents)
     levels = [_level(label, index) for index, label in enumerate(options.levels.values())]
-    return [*panels.entries(agents, panels.seen(published, end)), *levels]
+    return [*panels.legend_entries(agents, panels.series_before(published, end)), *levels]
 
 
 def _of_task(published: pd.DataFrame | None, task: str) -> pd.DataFrame | None:

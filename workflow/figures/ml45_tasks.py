@@ -23,24 +23,26 @@ class Options(Section):
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Two panels a task, one above the other; only the page's tasks that were evaluated."""
-    evaluations = frames.every(tables, "evaluations")
+    evaluations = frames.of_kind(tables, "evaluations")
     if evaluations.empty:
-        return panels.empty(params)
+        return panels.empty_figure(params)
     shown = [task for task in params.options.tasks if task in set(evaluations.task)]
     if not shown:
-        return panels.empty(params, "None of this page's tasks is evaluated")
+        return panels.empty_figure(params, "None of this page's tasks is evaluated")
     statistics = {
         "return": frames.scores(evaluations),
-        "successes": frames.over_attempts(evaluations, "success"),
+        "successes": frames.attempt_sums(evaluations, "success"),
     }
     reference = tables["reference.curves"] if params.spec.show_reference else None
     agents = list(statistics["return"].variant)
     drawn = [_published(reference, task, name) for task in shown for name in statistics]
     end = float(evaluations.step.max())
-    entries = panels.entries(agents, [name for own in drawn for name in panels.seen(own, end)])
+    entries = panels.legend_entries(
+        agents, [name for own in drawn for name in panels.series_before(own, end)]
+    )
     blocks, columns = -(-len(shown) // COLUMNS), min(COLUMNS, len(shown))
-    facts = _facts(tables, shown, params)
-    figure, body = panels.new_figure(params, 1.9 * blocks + 0.2, facts, entries)
+    notes = _run_notes(tables, shown, params)
+    figure, body = panels.new_figure(params, 1.9 * blocks + 0.2, notes, entries)
     grid = body.subplots(2 * blocks, columns, squeeze=False)
     for place, task in enumerate(shown):
         row, column = 2 * (place // columns), place % columns
@@ -49,7 +51,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
             axes, published = grid[row + offset, column], _published(reference, task, name)
             panels.draw_agents(axes, scores[scores.task == task], published, small=True)
             if name == "successes":
-                panels.from_zero(axes, whole=True)
+                panels.axis_from_zero(axes, whole=True)
             axes.yaxis.set_major_formatter(style.short_number)
             if column == 0:
                 axes.set_ylabel(name)
@@ -67,8 +69,8 @@ def _published(reference: pd.DataFrame | None, task: str, name: str) -> pd.DataF
     return panels.not_negative(own) if name == "successes" else own
 
 
-def _facts(tables: frames.Tables, shown: list[str], params: Params) -> list[str]:
+def _run_notes(tables: frames.Tables, shown: list[str], params: Params) -> list[str]:
     left = len(params.options.tasks) - len(shown)
     gone = f" {left} tasks of this page are not evaluated here." if left else ""
     cut = " Published curves are cut where ours end." if params.spec.show_reference else ""
-    return panels.facts(tables, NOTE + cut + gone)
+    return panels.run_notes(tables, NOTE + cut + gone)

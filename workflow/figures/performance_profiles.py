@@ -38,7 +38,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     found = [final_scores.final(name, tables) for name in names]
     found = [scores for scores in found if len(scores)]
     if not found:
-        return panels.empty(params)
+        return panels.empty_figure(params)
     groups = [
         (group_label(place), rows) for scores in found for place, rows in scores.groupby(GROUP)
     ]
@@ -46,11 +46,11 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     most = max(int(rows.seed.nunique()) for _, rows in groups)
     few = most < final_scores.LEAST_SEEDS
     bars = "fewer than three seeds, so no intervals" if few else BARS
-    facts = panels.facts(tables, NOTE, bars=bars)
-    entries = panels.entries([variant for _, rows in groups for variant in rows.variant])
+    notes = panels.run_notes(tables, NOTE, bars=bars)
+    entries = panels.legend_entries([variant for _, rows in groups for variant in rows.variant])
     lines = -(-len(groups) // COLUMNS)
     heights = [1.15 * lines, 0.45 + 0.13 * len(pairs)]
-    figure, body = panels.new_figure(params, sum(heights), facts, entries)
+    figure, body = panels.new_figure(params, sum(heights), notes, entries)
     top, bottom = body.subfigures(2, 1, height_ratios=heights)
     grid = list(top.subplots(lines, COLUMNS, sharey=True, squeeze=False).flat)
     for axes, (place, rows) in zip(grid, groups, strict=False):
@@ -94,7 +94,7 @@ def _profile(axes: Axes, rows: pd.DataFrame) -> None:
     margin = 0.05 * (high - low) or 1.0
     thresholds = np.linspace(low - margin, high + margin, POINTS)
     for variant in style.in_order(list(rows.variant)):
-        look = style.look(variant)
+        look = style.agent_style(variant)
         scores = final_scores.matrix(rows[rows.variant == variant])
         share = statistics.performance_profile(scores, thresholds)
         axes.plot(
@@ -118,14 +118,14 @@ def _profile(axes: Axes, rows: pd.DataFrame) -> None:
 
 def _improvements(axes: Axes, pairs: list[Pair]) -> None:
     if not pairs:
-        panels.say(axes, "no two agents to compare")
+        panels.empty_panel(axes, "no two agents to compare")
         return
     for place, pair in enumerate(pairs):
-        look = style.look(pair.other)
+        look = style.agent_style(pair.other)
         if pair.interval is not None:
             axes.hlines(place, *pair.interval, color=look.colour, linewidth=1.1)
         axes.plot(pair.value, place, marker=look.marker, color=look.colour, markersize=3.2)
-    names = [f"{pair.place}: over {style.look(pair.other).label}" for pair in pairs]
+    names = [f"{pair.place}: over {style.agent_style(pair.other).label}" for pair in pairs]
     axes.set_yticks(range(len(pairs)), names, fontsize=6)
     axes.axvline(0.5, color=style.DARK, linewidth=0.7, linestyle=":", zorder=1)
     axes.set(xlim=(-0.03, 1.03), ylim=(len(pairs) - 0.4, -0.6))

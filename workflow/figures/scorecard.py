@@ -30,11 +30,11 @@ FAILED = "A CONTROL FAILED: no verdict on this page can be trusted."
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """A row per claim: where it holds, the published value, ours, and what follows."""
-    found = verdicts.findings(tables["claims"], tables, params.budget)
+    found = verdicts.judge_all(tables["claims"], tables, params.budget)
     failed = [FAILED] if verdicts.controls_failed(found) else []
-    facts = panels.facts(tables, *failed, bars=BARS)
+    notes = panels.run_notes(tables, *failed, bars=BARS)
     height = ROW * (len(found) + 1) + 0.35
-    figure, body = panels.new_figure(params, height, facts, _entries())
+    figure, body = panels.new_figure(params, height, notes, _entries())
     axes = body.subplots()
     ends = _ends(found)
     axes.set(xlim=ends, ylim=(len(found) - 0.4, -0.6))

@@ -24,7 +24,7 @@ def draw_curve(axes: Axes, curve: Curve, agent: str, small: bool = False, dash: 
 
     `small` panels get thinner lines, and fewer and smaller marks.
     """
-    look = style.look(agent)
+    look = style.agent_style(agent)
     axes.plot(
         curve.steps, curve.interval.value, color=look.colour, marker=look.marker,
         markevery=_every(len(curve.steps), small), markersize=2.6 if small else 3.5,
@@ -39,7 +39,7 @@ def draw_published(axes: Axes, rows: pd.DataFrame, agent: str, small: bool = Fal
     """A published curve: rows (timesteps, value, low, high), in grey with the agent's marker."""
     rows = rows.sort_values("timesteps")
     axes.plot(
-        rows.timesteps, rows.value, color=style.GREY, marker=style.look(agent).marker,
+        rows.timesteps, rows.value, color=style.GREY, marker=style.agent_style(agent).marker,
         markevery=_every(len(rows), small), markersize=2.2 if small else 3, linewidth=0.9, zorder=2,
     )  # fmt: skip
     if rows.low.notna().any():
@@ -91,7 +91,7 @@ def draw_bar(
     hatch: str = "",
 ) -> None:
     """An agent's bar at `x`, from the values of its seeds (S,), with a mark for each of them."""
-    look, interval = style.look(agent), statistics.mean_min_max(seeds)
+    look, interval = style.agent_style(agent), statistics.mean_min_max(seeds)
     axes.bar(
         x, interval.value, width, color=look.colour, alpha=alpha, hatch=hatch, edgecolor="white",
         linewidth=0,
@@ -109,7 +109,7 @@ def draw_published_bar(axes: Axes, x: float, value: float, width: float) -> None
     axes.plot(ends, [value] * 2, color="black", linewidth=1.1, zorder=4)
 
 
-def row_above(axes: Axes, x: float, text: str) -> None:
+def text_above(axes: Axes, x: float, text: str) -> None:
     """A short text above the panel at `x`: out of the way of everything drawn in it."""
     axes.annotate(
         text, (x, 1), (0, 1), xycoords=axes.get_xaxis_transform(), textcoords="offset points",
@@ -133,14 +133,14 @@ def draw_agents(
             draw_published(axes, own, series, small)
     for variant, own in groups(rows, "variant").items():
         draw_curve(axes, frames.curve(own), variant, small)
-    timesteps(axes, "")
-    fit(axes, float(rows.step.max()) if end is None else end)
+    timestep_axis(axes, "")
+    fit_axes(axes, float(rows.step.max()) if end is None else end)
 
 
-def entries(agents: Sequence[str], published: Sequence[str] = ()) -> list[Artist]:
+def legend_entries(agents: Sequence[str], published: Sequence[str] = ()) -> list[Artist]:
     """Legend entries: the agents in their order and, in grey, the published series."""
     ours = style.in_order(agents)
-    lines: list[Artist] = [_entry(agent, style.look(agent).colour) for agent in ours]
+    lines: list[Artist] = [_entry(agent, style.agent_style(agent).colour) for agent in ours]
     others = [series for series in style.in_order(published) if series not in ours]
     if len(others) < len(set(published)):
         lines.append(
@@ -150,7 +150,7 @@ def entries(agents: Sequence[str], published: Sequence[str] = ()) -> list[Artist
 
 
 def _entry(agent: str, colour: str, suffix: str = "") -> Line2D:
-    look = style.look(agent)
+    look = style.agent_style(agent)
     label = f"{look.label}{suffix}"
     return Line2D([], [], **style.STROKE, color=colour, marker=look.marker, label=label)
 
@@ -158,12 +158,12 @@ def _entry(agent: str, colour: str, suffix: str = "") -> Line2D:
 def new_figure(
     params: Params,
     height: float,
-    facts: Sequence[str] = (),
+    notes: Sequence[str] = (),
     entries: Sequence[Artist] = (),
 ) -> tuple[Figure, SubFigure]:
     """A figure with its title, badge, notes and legend, and the part of it for the panels."""
     badge = params.badge
-    texts = style.Face(params.spec.title, badge.text, facts, entries, badge.warning)
+    texts = style.FigureText(params.spec.title, badge.text, notes, entries, badge.warning)
     return style.new_figure(height, texts)
 
 
@@ -177,14 +177,14 @@ def change(
     return (f"{percent:+d}" if percent else "0") + unit
 
 
-def timesteps(axes: Axes, label: str = "environment steps") -> None:
+def timestep_axis(axes: Axes, label: str = "environment steps") -> None:
     """A horizontal axis of timesteps from zero."""
     axes.xaxis.set_major_formatter(style.short_number)
     axes.set_xlim(left=0)
     axes.set_xlabel(label)
 
 
-def fit(axes: Axes, end: float) -> None:
+def fit_axes(axes: Axes, end: float) -> None:
     """End the horizontal axis at `end`, and fit the vertical one to the data up to there."""
     lines = [np.asarray(line.get_xydata()) for line in axes.get_lines() if _is_data(axes, line)]
     points = [line for line in lines if line[:, 0].min() <= end]
@@ -198,7 +198,7 @@ def fit(axes: Axes, end: float) -> None:
     axes.set_ylim(low - margin, high + margin)
 
 
-def from_zero(axes: Axes, whole: bool = False) -> None:
+def axis_from_zero(axes: Axes, whole: bool = False) -> None:
     """A vertical axis from zero, for what cannot be less; counts have ticks at `whole` numbers."""
     top = axes.get_ylim()[1]
     axes.set_ylim(0, max(top, 1.06) if whole else top)
@@ -214,7 +214,7 @@ def not_negative(published: pd.DataFrame | None) -> pd.DataFrame | None:
     return published.assign(**{name: published[name].clip(lower=0) for name in columns})
 
 
-def seen(published: pd.DataFrame | None, end: float) -> list[str]:
+def series_before(published: pd.DataFrame | None, end: float) -> list[str]:
     """The series of published curves that begin before `end`: the others are not in the panel."""
     if published is None:
         return []
@@ -226,7 +226,7 @@ def _is_data(axes: Axes, line: Line2D) -> bool:
     return bool(line.get_transform() == axes.transData)
 
 
-def say(axes: Axes, sentence: str) -> None:
+def empty_panel(axes: Axes, sentence: str) -> None:
     """An empty frame with a sentence in it: there is nothing to draw."""
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
@@ -236,12 +236,12 @@ def say(axes: Axes, sentence: str) -> None:
     )  # fmt: skip
 
 
-def empty(params: Params, what: str | None = None) -> Figure:
+def empty_figure(params: Params, what: str | None = None) -> Figure:
     """The figure of experiments none of whose runs is there, or of which `what` is not."""
     figure, body = new_figure(params, 0.6)
     what = what or f"No finished run of {', '.join(params.spec.named)}"
     axes = body.subplots()
-    say(axes, f"{what}\nat budget {params.budget}.")
+    empty_panel(axes, f"{what}\nat budget {params.budget}.")
     axes.set_axis_off()
     return figure
 
@@ -249,9 +249,9 @@ def empty(params: Params, what: str | None = None) -> Figure:
 LINES = "line: mean, band: minimum and maximum over seeds"
 
 
-def facts(tables: frames.Tables, *notes: str, bars: str = LINES) -> list[str]:
+def run_notes(tables: frames.Tables, *notes: str, bars: str = LINES) -> list[str]:
     """What a reader must know of the runs: seeds, what the bars are, which runs are missing."""
-    runs = frames.every(tables, "runs")
+    runs = frames.of_kind(tables, "runs")
     finished = runs[runs.state == "finished"]
     seeds = finished.groupby(["benchmark", "variant", "cell"]).seed.nunique()
     few, many = (int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0)
@@ -304,5 +304,5 @@ def describe_missing(runs: pd.DataFrame) -> str:
         where = f"{benchmark}, " if several else ""
         which = "" if cell == "default" else f" ({cell})"
         seeds = ", ".join(str(seed) for seed in sorted(own.seed))
-        parts.append(f"{where}{style.look(variant).label}{which} seed {seeds}")
+        parts.append(f"{where}{style.agent_style(variant).label}{which} seed {seeds}")
     return f"Missing {len(missing)} of {total} runs: {'; '.join(parts)}."

@@ -27,7 +27,7 @@ WARNING = "#b00020"
 
 
 @dataclass(frozen=True)
-class Look:
+class AgentStyle:
     """Name, colour and marker of one agent, the same in every figure."""
 
     label: str
@@ -37,13 +37,13 @@ class Look:
 
 # Colours of Okabe and Ito, which people with any common colour blindness tell apart.
 AGENTS = {
-    "ind_actor_ind_critic": Look("Ind. actor / Ind. critic", "#0072b2", "o"),
-    "dep_actor_ind_critic": Look("Dep. actor / Ind. critic", "#e69f00", "s"),
-    "ind_actor_dep_critic": Look("Ind. actor / Dep. critic", "#009e73", "^"),
-    "dep_actor_dep_critic": Look("Dep. actor / Dep. critic", "#d55e00", "D"),
-    "dep_actor_dep_critic_clipped": Look("Dep. / Dep., clipped rewards", "#56b4e9", "P"),
-    "ppo_gru": Look("PPO-GRU", "#cc79a7", "v"),
-    "sac": Look("SAC (single task)", "#7a6a00", "p"),
+    "ind_actor_ind_critic": AgentStyle("Ind. actor / Ind. critic", "#0072b2", "o"),
+    "dep_actor_ind_critic": AgentStyle("Dep. actor / Ind. critic", "#e69f00", "s"),
+    "ind_actor_dep_critic": AgentStyle("Ind. actor / Dep. critic", "#009e73", "^"),
+    "dep_actor_dep_critic": AgentStyle("Dep. actor / Dep. critic", "#d55e00", "D"),
+    "dep_actor_dep_critic_clipped": AgentStyle("Dep. / Dep., clipped rewards", "#56b4e9", "P"),
+    "ppo_gru": AgentStyle("PPO-GRU", "#cc79a7", "v"),
+    "sac": AgentStyle("SAC (single task)", "#7a6a00", "p"),
 }
 
 # Given to what is made before its figure, and so before `SETTINGS` are in force.
@@ -86,9 +86,9 @@ _METADATA = {
 }
 
 
-def look(agent: str) -> Look:
-    """Look of an agent; one that is not in `AGENTS` is dark grey under its own name."""
-    return AGENTS.get(agent, Look(agent.replace("_", " "), DARK, "x"))
+def agent_style(agent: str) -> AgentStyle:
+    """AgentStyle of an agent; one that is not in `AGENTS` is dark grey under its own name."""
+    return AGENTS.get(agent, AgentStyle(agent.replace("_", " "), DARK, "x"))
 
 
 def in_order(agents: Sequence[str]) -> list[str]:
@@ -98,35 +98,35 @@ def in_order(agents: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Face:
-    """What a figure says about itself: title and badge above it, facts below, and its legend."""
+class FigureText:
+    """What a figure says about itself: title and badge above it, notes below, and its legend."""
 
     title: str
     badge: str
-    facts: Sequence[str] = ()
+    notes: Sequence[str] = ()
     entries: Sequence[Artist] = ()
     warn: bool = False
 
 
-def new_figure(height: float, face: Face) -> tuple[Figure, SubFigure]:
+def new_figure(height: float, texts: FigureText) -> tuple[Figure, SubFigure]:
     """A figure of text width, and the part of it, `height` inches high, that is for the panels.
 
     Text and panels have their own room, in inches, so that they can never lie on each other. It
     looks the same whatever the user's own matplotlib settings are.
     """
     _apply_settings()
-    titles = textwrap.wrap(face.title, 50)
-    notes = [line for fact in face.facts for line in _wrap(fact, 6.2)]
-    columns = _legend_columns([str(entry.get_label()) for entry in face.entries])
-    legend = LEGEND_LINE * -(-len(face.entries) // columns) + 0.07 if face.entries else 0.0
+    titles = textwrap.wrap(texts.title, 50)
+    notes = [line for note in texts.notes for line in _wrap(note, 6.2)]
+    columns = _legend_columns([str(entry.get_label()) for entry in texts.entries])
+    legend = LEGEND_LINE * -(-len(texts.entries) // columns) + 0.07 if texts.entries else 0.0
     rooms = [0.1 + TITLE_LINE * len(titles) + legend, height, 0.06 + LINE * len(notes)]
     figure = Figure(figsize=(WIDTH, sum(rooms)), layout="constrained")
     head, body, foot = figure.subfigures(3, 1, height_ratios=rooms)
     head.text(LEFT, 1 - 0.06 / rooms[0], "\n".join(titles), va="top", size=9, weight="bold")
     foot.text(LEFT, 1 - 0.02 / rooms[2], "\n".join(notes), va="top", size=6.2, color=MUTED)
-    _badge(head, face.badge, WARNING if face.warn else DARK, 1 - 0.07 / rooms[0])
-    if face.entries:
-        _legend(head, face.entries, columns, legend / rooms[0])
+    _badge(head, texts.badge, WARNING if texts.warn else DARK, 1 - 0.07 / rooms[0])
+    if texts.entries:
+        _legend(head, texts.entries, columns, legend / rooms[0])
     return figure, body
 
 

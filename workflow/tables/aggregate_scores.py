@@ -15,7 +15,7 @@ def build(tables: frames.Tables, _params: Params) -> pd.DataFrame:
 
 def display(frame: pd.DataFrame) -> pd.DataFrame:
     """Estimates with intervals in square brackets, and the range over seeds in round ones."""
-    labels = [style.look(variant).label for variant in frame.variant]
+    labels = [style.agent_style(variant).label for variant in frame.variant]
     shown = frame[GROUP].assign(variant=labels, seeds=frame.seeds, tasks=frame.tasks)
     for name, label in NAMES.items():
         ends = zip(frame[name], frame[f"{name}_low"], frame[f"{name}_high"], strict=True)

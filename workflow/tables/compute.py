@@ -35,7 +35,9 @@ def build(tables: Tables, _params: Params) -> pd.DataFrame:
 
     A run that several experiments share is counted once.
     """
-    runs = frames.every(tables, "compute").drop_duplicates(["benchmark", "variant", "seed", "run"])
+    runs = frames.of_kind(tables, "compute").drop_duplicates(
+        ["benchmark", "variant", "seed", "run"]
+    )
     runs = runs[runs.state == "finished"]
     if runs.empty:
         return pd.DataFrame(columns=list(_NAMES))
@@ -48,7 +50,9 @@ def build(tables: Tables, _params: Params) -> pd.DataFrame:
 
 def display(frame: pd.DataFrame) -> pd.DataFrame:
     """With names and units, times as 12 s or 1:59; columns in which no run has anything are out."""
-    names = [style.look(variant).label if variant else "" for variant in frame.variant.fillna("")]
+    names = [
+        style.agent_style(variant).label if variant else "" for variant in frame.variant.fillna("")
+    ]
     shown = frame.assign(variant=names).dropna(axis="columns", how="all")
     times = {
         name: shown[name].map(_clock)

@@ -15,8 +15,8 @@ _NAMES = {
 
 def build(tables: frames.Tables, _params: Params) -> pd.DataFrame:
     """A row per benchmark, and their sum; a run that several experiments share is counted once."""
-    listed = frames.every(tables, "runs").drop_duplicates(_RUN)
-    taken = frames.every(tables, "compute").drop_duplicates(_RUN)
+    listed = frames.of_kind(tables, "runs").drop_duplicates(_RUN)
+    taken = frames.of_kind(tables, "compute").drop_duplicates(_RUN)
     if listed.empty:
         return pd.DataFrame(columns=list(_NAMES))
     numbers = ["wall_s", "cpu_s", "resumptions"]

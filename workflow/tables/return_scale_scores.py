@@ -19,7 +19,7 @@ def build(tables: Tables, _params: Params) -> pd.DataFrame:
     over seeds.
     """
     described = benchmark("return_scale")
-    returns = frames.last(frames.scores(frames.every(tables, "evaluations")))
+    returns = frames.last_steps(frames.scores(frames.of_kind(tables, "evaluations")))
     scores = normalise(returns, described, tables)
     grouped = scores.groupby(_KEYS, as_index=False)
     table = grouped.agg(
@@ -38,7 +38,7 @@ def display(frame: pd.DataFrame) -> pd.DataFrame:
     Reward scales differ between cells, so that a column is a task's place, not its name.
     """
     ends = zip(frame.score_pct, frame.low, frame.high, frame.seeds, strict=True)
-    agents = [style.look(variant).label for variant in frame.variant]
+    agents = [style.agent_style(variant).label for variant in frame.variant]
     place = frame.groupby(["cell", "variant"]).cumcount() + 1
     long = frame.assign(variant=agents, shown=[_shown(*end) for end in ends], place=place)
     keys = ["cell", "variant", "seeds"]

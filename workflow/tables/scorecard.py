@@ -14,7 +14,7 @@ _COLUMNS = [
 
 def build(tables: frames.Tables, params: Params) -> pd.DataFrame:
     """A row per claim, in the order of `params/claims.yaml`, with its verdict."""
-    return verdicts.findings(tables["claims"], tables, params.budget)[_COLUMNS]
+    return verdicts.judge_all(tables["claims"], tables, params.budget)[_COLUMNS]
 
 
 def display(frame: pd.DataFrame) -> pd.DataFrame:

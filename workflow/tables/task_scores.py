@@ -17,7 +17,7 @@ def build(tables: Tables, _params: Params) -> pd.DataFrame:
     The value is the mean return of a whole rollout; low and high are minimum and maximum over
     seeds. A run that several experiments share is counted once.
     """
-    scores = frames.scores(frames.every(tables, "evaluations")).drop_duplicates()
+    scores = frames.scores(frames.of_kind(tables, "evaluations")).drop_duplicates()
     final = scores[scores.step == scores.groupby(_RUN)["step"].transform("max")]
     return final.groupby(_ROW, as_index=False).agg(
         step=("step", "max"), value=("value", "mean"), low=("value", "min"),
@@ -38,5 +38,5 @@ def display(frame: pd.DataFrame) -> pd.DataFrame:
     keys = ["benchmark", "cell", "split", "task"]
     wide = shown.pivot(index=keys, columns="variant", values="shown").fillna("–")
     order = style.in_order(list(wide.columns))
-    labels = {variant: style.look(variant).label for variant in order}
+    labels = {variant: style.agent_style(variant).label for variant in order}
     return wide[order].rename(columns=labels).rename_axis(columns=None).reset_index()

@@ -11,7 +11,7 @@ from workflow.benchmarks.registry import scale_files
 from workflow.config.catalog import REFERENCE, FigureSpec
 from workflow.config.experiments import Selection, matrices
 from workflow.config.parameters import Parameters
-from workflow.figures import compare, sweep
+from workflow.figures import settings_comparison, settings_sweep
 from workflow.render import draw as render
 
 II, DI, ID, DD = VARIANTS
@@ -102,8 +102,8 @@ def test_curves_by_attempt_cell_and_set_of_tasks_by_hand() -> None:
         ("tasks", {"trained": "old", "novel": "new"}, own, [[20, 25], [40, 45]]),
         ("cell", {"default": "without", "label": "with"}, rows, [[20, 25], [60, 65]]),
     ):
-        options = compare.Options(by=by, names=names)  # type: ignore[arg-type]
-        figure = draw(compare, options, *chosen)
+        options = settings_comparison.Options(by=by, names=names)  # type: ignore[arg-type]
+        figure = draw(settings_comparison, options, *chosen)
         drawn = lines(figure)
         assert [pytest.approx(line) for line in expected] == drawn
         dashes = [line.get_linestyle() for line in figure.axes[0].get_lines()]
@@ -119,11 +119,11 @@ def test_a_sweep_puts_each_cell_at_its_place() -> None:
         for step in (5, 10)
         for value in [base + seed + number if step == 10 else 0.0]
     ]
-    options = sweep.Options(
+    options = settings_sweep.Options(
         label="B", rows=("score", "gain"),
         series={"symlog": {"b16": "16", "b64": "64"}, "linear": {"l32": "32"}},
     )  # fmt: skip
-    figure = draw(sweep, options, *rows)
+    figure = draw(settings_sweep, options, *rows)
     top, bottom = figure.axes
     assert [list(line.get_xdata()) for line in top.get_lines()] == [[0, 1], [2]]
     assert lines(figure) == [[30, 70], [50]]  # mean of seeds and attempts, in % of 10
@@ -139,8 +139,8 @@ def test_a_benchmark_without_finished_runs_says_so() -> None:
     data["e.runs"] = pd.concat([data["e.runs"], missing])
     spec = FigureSpec(name="f", title="t", caption="c", module="m", experiments=("e",))
     for module, options in (
-        (compare, compare.Options(names={"default": "d"})),
-        (sweep, sweep.Options(label="B", series={"s": {"default": "1"}})),
+        (settings_comparison, settings_comparison.Options(names={"default": "d"})),
+        (settings_sweep, settings_sweep.Options(label="B", series={"s": {"default": "1"}})),
     ):
         figure = module.render(data, render.Params("mini", spec, options))  # type: ignore[arg-type]
         assert [text.get_text() for text in figure.axes[1].texts] == ["no finished run"]

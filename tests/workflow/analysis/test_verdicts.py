@@ -131,11 +131,13 @@ def test_every_claims_runs_are_among_those_of_its_experiment() -> None:
                 known.add((matrix.name, config.benchmark, config.variant, member.cell))
     known.add(("atari", "atari", "dep_actor_dep_critic_clipped", "default"))
     for name, claim in CLAIMS.items():
-        for arm in (*claim.plus, *claim.minus):
-            assert (arm.experiment, arm.benchmark, arm.variant, arm.cell) in known, name
-            assert arm.benchmark in with_scale()
+        for agent in (*claim.plus, *claim.minus):
+            assert (agent.experiment, agent.benchmark, agent.variant, agent.cell) in known, name
+            assert agent.benchmark in with_scale()
     drawn = catalog.table(ROOT / "params", "scorecard").experiments
-    assert {arm.experiment for c in CLAIMS.values() for arm in (*c.plus, *c.minus)} == set(drawn)
+    assert {agent.experiment for c in CLAIMS.values() for agent in (*c.plus, *c.minus)} == set(
+        drawn
+    )
     assert catalog.figure(ROOT / "params", "scorecard").experiments == drawn
 
 
@@ -207,12 +209,12 @@ def test_scores_are_those_of_the_figures(tmp_path: Path) -> None:
     assert mean("ml45", variant=II) == pytest.approx(100 * successes.value.mean())
     both = [mean("babyai", k, variant=II, split="test_tasks") for k in (0, 1)]
     assert mean("babyai", variant=II, split="test_tasks") == pytest.approx(sum(both) / 2)
-    easy = frames.last(frames.over_attempts(tables["procgen.evaluations"]))
+    easy = frames.last_steps(frames.attempt_sums(tables["procgen.evaluations"]))
     easy = easy[(easy.variant == DD) & (easy.cell == "rescaled")]
     per_attempt = easy.assign(value=easy.value / 2)
     percent = normalise(per_attempt, benchmark("procgen_easy"), tables).value.mean()
     assert mean("procgen", variant=DD, cell="rescaled") == pytest.approx(percent)
-    atari = frames.last(frames.over_attempts(tables["atari.evaluations"]))
+    atari = frames.last_steps(frames.attempt_sums(tables["atari.evaluations"]))
     clipped = normalise(atari[atari.cell == "clipped"], benchmark("atari"), tables)
     expected = clipped.value.mean()
     assert mean("atari", variant=f"{DD}_clipped") == pytest.approx(expected)

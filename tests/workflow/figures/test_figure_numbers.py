@@ -41,13 +41,13 @@ def test_scores_choose_metric_attempt_and_split() -> None:
 def test_a_rollout_that_was_cut_short_counts_with_the_attempts_it_had() -> None:
     # Four rollouts with 10 in the first attempt; the two that had a second one got 6 there.
     rows = [("attempt_return", 0, 10.0, 4), ("attempt_return", 1, 6.0, 2)]
-    total = frames.over_attempts(_evaluations(rows, "metric attempt value rollouts"))
+    total = frames.attempt_sums(_evaluations(rows, "metric attempt value rollouts"))
     assert total.value.tolist() == [(4 * 10 + 2 * 6) / 4]
 
 
 def test_last_is_each_runs_own_last_step() -> None:
     frame = _evaluations([(0, 5, 1.0), (0, 9, 2.0), (1, 5, 3.0)], "seed step value")
-    assert frames.last(frame).value.tolist() == [2, 3]
+    assert frames.last_steps(frame).value.tolist() == [2, 3]
 
 
 def test_fig04_counts_tasks_with_two_of_three_successes() -> None:
@@ -165,15 +165,15 @@ def test_a_missing_run_is_named_with_its_benchmark_if_there_are_several() -> Non
 def test_counts_begin_at_zero_and_have_whole_ticks() -> None:
     axes = Figure().subplots()
     axes.plot([0, 1], [0.1, 0.3])
-    panels.from_zero(axes, whole=True)
+    panels.axis_from_zero(axes, whole=True)
     assert axes.get_ylim() == (0, 1.06)
     assert all(tick == int(tick) for tick in axes.get_yticks())
 
 
 def test_only_published_curves_that_begin_in_the_panel_are_listed() -> None:
     table = pd.DataFrame({"series": ["a", "a", "b"], "timesteps": [5, 50, 20]})
-    assert panels.seen(table, 10) == ["a"]
-    assert panels.seen(None, 10) == []
+    assert panels.series_before(table, 10) == ["a"]
+    assert panels.series_before(None, 10) == []
 
 
 def test_settings_that_all_runs_share_are_told() -> None:

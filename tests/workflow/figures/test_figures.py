@@ -206,7 +206,7 @@ def test_fit_looks_at_what_is_seen_only() -> None:
     axes = Figure().subplots()
     axes.plot([0, 1, 100], [0.0, 1.0, 1000.0])
     axes.axhline(-50)
-    panels.fit(axes, 1)
+    panels.fit_axes(axes, 1)
     assert axes.get_ylim() == pytest.approx((-0.06, 1.06))
 
 
@@ -333,7 +333,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
 
 def test_random_draws_are_not_global() -> None:
     state = np.random.get_state()[1].tolist()  # noqa: NPY002
-    style.look("ppo_gru")
+    style.agent_style("ppo_gru")
     assert np.random.get_state()[1].tolist() == state  # noqa: NPY002
 
 
@@ -350,7 +350,7 @@ def test_curves_by_cell_have_one_stroke_a_label(results: Path) -> None:
     ]
     spec = catalog.figure(ROOT / "params", "fig15").model_copy(
         update={
-            "module": "cells",
+            "module": "settings_curves",
             "reads": ("evaluations",),
             "options": {"panels": panels_, "columns": 3},
         }

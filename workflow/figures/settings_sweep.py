@@ -37,19 +37,19 @@ class Options(Section):
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Rows of panels: what is measured; in each, a line per agent and series."""
     options: Options = params.options
-    if frames.every(tables, "evaluations").empty:
-        return panels.empty(params)
+    if frames.of_kind(tables, "evaluations").empty:
+        return panels.empty_figure(params)
     benchmarks = scores.listed_benchmarks(tables)
-    facts = panels.facts(tables, scores.explanation(benchmarks), bars=BARS)
-    agents = list(frames.every(tables, "evaluations").variant)
-    entries = [*panels.entries(agents), *_entries(options)]
+    notes = panels.run_notes(tables, scores.explanation(benchmarks), bars=BARS)
+    agents = list(frames.of_kind(tables, "evaluations").variant)
+    entries = [*panels.legend_entries(agents), *_entries(options)]
     height = 0.2 + options.height * len(options.rows)
-    figure, body = panels.new_figure(params, height, facts, entries)
+    figure, body = panels.new_figure(params, height, notes, entries)
     grid = body.subplots(len(options.rows), len(benchmarks), squeeze=False, sharex=True)
     for line, row in zip(grid, options.rows, strict=True):
         statistic, label = ROWS[row]
         line[0].set_ylabel(label)
-        final = frames.last(scores.of_training_tasks(statistic(tables)))
+        final = frames.last_steps(scores.of_training_tasks(statistic(tables)))
         for axes, name in zip(line, benchmarks, strict=True):
             _panel(axes, final[final.benchmark == name], options.series)
     for axes, name in zip(grid[0], benchmarks, strict=True):
@@ -60,7 +60,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
 
 def _panel(axes: Axes, rows: pd.DataFrame, series: dict[str, dict[str, str]]) -> None:
     if rows.empty:
-        panels.say(axes, "no finished run")
+        panels.empty_panel(axes, "no finished run")
         return
     places = list(dict.fromkeys(place for cells in series.values() for place in cells.values()))
     keys = ["variant", "cell", "seed"]
@@ -87,7 +87,7 @@ def _draw(axes: Axes, drawn: dict[int, statistics.Interval], look: dict[str, Any
 
 def _look(agent: str, series: int) -> dict[str, Any]:
     """The agent's colour and marker; the second series is dashed, its marks are empty."""
-    look = style.look(agent)
+    look = style.agent_style(agent)
     base = {"color": look.colour, "marker": look.marker}
     return base | ({"linestyle": "--", "markerfacecolor": "white"} if series else {})
 

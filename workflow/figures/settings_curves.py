@@ -45,10 +45,10 @@ class Options(Section):
 def render(tables: frames.Tables, params: Params) -> Figure:
     """One panel each, with a line per cell; the same label has one colour in all panels."""
     options: Options = params.options
-    evaluations = frames.every(tables, "evaluations")
+    evaluations = frames.of_kind(tables, "evaluations")
     scores = frames.scores(evaluations, options.metric, options.attempt, options.split)
     if scores.empty:
-        return panels.empty(params)
+        return panels.empty_figure(params)
     labels = list(dict.fromkeys(name for panel in options.panels for name in panel.cells.values()))
     strokes = dict(zip(labels, _strokes(len(labels)), strict=True))
     columns = min(options.columns, len(options.panels))
@@ -58,7 +58,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
         Line2D([], [], label=name, **strokes[name]) for name in labels if name in drawn
     ]
     height = options.height * rows
-    figure, body = panels.new_figure(params, height, panels.facts(tables), entries)
+    figure, body = panels.new_figure(params, height, panels.run_notes(tables), entries)
     grid = list(body.subplots(rows, columns, squeeze=False).flat)
     for axes, panel in zip(grid, options.panels, strict=False):
         axes.set_title(panel.title)
@@ -80,7 +80,7 @@ def _panel(
     axes: Axes, scores: pd.DataFrame, panel: Panel, strokes: dict[str, dict[str, Any]]
 ) -> None:
     if scores.empty:
-        panels.say(axes, "no finished run")
+        panels.empty_panel(axes, "no finished run")
         return
     means = frames.task_means(scores)
     for cell, rows in frames.groups(means, "cell").items():
@@ -90,8 +90,8 @@ def _panel(
         if curve.seeds > 1:
             ends = curve.interval.low, curve.interval.high
             axes.fill_between(curve.steps, *ends, color=stroke["color"], alpha=0.15, linewidth=0)
-    panels.timesteps(axes, "")
-    panels.fit(axes, float(means.step.max()))
+    panels.timestep_axis(axes, "")
+    panels.fit_axes(axes, float(means.step.max()))
 
 
 def _strokes(count: int) -> list[dict[str, Any]]:

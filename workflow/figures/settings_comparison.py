@@ -33,15 +33,15 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     options: Options = params.options
     rows = scores.of_every_experiment(tables)
     if rows.empty:
-        return panels.empty(params)
+        return panels.empty_figure(params)
     lines = {name: _line(tables, rows, options.by, name) for name in options.names}
     lines = {name: own for name, own in lines.items() if len(own)}
     benchmarks = scores.listed_benchmarks(tables)
-    facts = panels.facts(tables, scores.explanation(benchmarks))
-    entries = [*panels.entries(list(rows.variant)), *_entries(options, list(lines))]
+    notes = panels.run_notes(tables, scores.explanation(benchmarks))
+    entries = [*panels.legend_entries(list(rows.variant)), *_entries(options, list(lines))]
     columns = min(2, len(benchmarks))
     height = options.height * -(-len(benchmarks) // columns)
-    figure, body = panels.new_figure(params, height, facts, entries)
+    figure, body = panels.new_figure(params, height, notes, entries)
     grid = list(body.subplots(-(-len(benchmarks) // columns), columns, squeeze=False).flat)
     for axes, name in zip(grid, benchmarks, strict=False):
         axes.set_title(benchmark(name).title)
@@ -71,14 +71,14 @@ _RUN = ["benchmark", "variant", "cell", "seed", "step"]
 def _panel(axes: Axes, lines: dict[str, pd.DataFrame], names: list[str]) -> None:
     end = max((float(rows.step.max()) for rows in lines.values() if len(rows)), default=0.0)
     if not end:
-        panels.say(axes, "no finished run")
+        panels.empty_panel(axes, "no finished run")
         return
     for name, rows in lines.items():
         for variant, own in frames.groups(rows, "variant").items():
             dash = DASHES[names.index(name)]
             panels.draw_curve(axes, frames.curve(own), variant, small=True, dash=dash)
-    panels.timesteps(axes, "")
-    panels.fit(axes, end)
+    panels.timestep_axis(axes, "")
+    panels.fit_axes(axes, end)
 
 
 def _entries(options: Options, drawn: list[str]) -> list[Artist]:
