@@ -28,7 +28,7 @@ from amago2.training.checkpoint import make_agent
 from amago2.training.learner import Learner
 from tests.amago2.toy import Toy, small
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "ind_ind": {"actor": "filtered_imitation", "critic": "two_hot", "filter": "exponential"},
     "ind_dep": {"actor": "filtered_imitation", "critic": "popart"},
     "dep_ind": {"actor": "policy_gradient", "critic": "two_hot"},

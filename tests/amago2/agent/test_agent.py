@@ -1,6 +1,6 @@
 import copy
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -47,6 +47,10 @@ def batch(spec: ActionSpec, seed: int = 0, size: int = 6, length: int = 5) -> Ba
         torch.arange(length + 1).expand(shape),
         torch.ones(shape, dtype=torch.bool),
     )
+
+
+def _last_layer(a: Agent) -> torch.nn.Linear:
+    return cast(torch.nn.Linear, a.actor.net[-1])
 
 
 def rng() -> torch.Generator:
@@ -116,7 +120,7 @@ def test_the_policy_gradient_reaches_the_trunk_through_the_policy_only() -> None
     a = agent(actor="policy_gradient", critic="popart")
     a.config = a.config.model_copy(update={"critic_loss_weight": 0.0})
     with torch.no_grad():
-        a.actor.net[-1].weight.zero_()
+        _last_layer(a).weight.zero_()
     _, grads = gradients(a, batch(DISCRETE))
     assert all(grads[name].abs().max() == 0 for name in grads if name.startswith("trunk"))
     assert grads["actor.net.4.bias"].abs().max() > 0
@@ -153,7 +157,7 @@ def test_imitation_follows_the_filter() -> None:
     a = agent(actor="filtered_imitation", critic="two_hot")
     states = torch.randn(300, 16, generator=rng())
     with torch.no_grad():
-        a.actor.net[-1].bias.view(2, 3)[:, 0] = -30.0  # it never draws the action taken
+        _last_layer(a).bias.view(2, 3)[:, 0] = -30.0  # it never draws the action taken
     taken = torch.tensor([1.0, 0.0, 0.0]).expand(300, 1, 3)
     q = torch.where(torch.arange(300) % 2 == 0, 1e6, -1e6)[:, None].expand(4, 300, 2)
     policy, base = a.actor(states), a.critic.of_states(states).detach()
@@ -168,13 +172,13 @@ def test_ind_losses_carry_no_scale_of_returns() -> None:
     base = batch(DISCRETE)
     larger = dataclasses.replace(base, reward=base.reward * 1000)
 
-    def norms(**settings: str) -> float:
+    def norms(**settings: Any) -> float:
         sizes = []
         for data in (base, larger):
             a = agent(**settings, reward_input="symlog", reward_multiplier=10)
             with torch.no_grad():
                 a.popart.square.fill_(1.0)  # statistics that know neither scale
-                a.popart.update = lambda _: None  # type: ignore[method-assign]
+                a.popart.update = lambda targets: None  # type: ignore[method-assign]
             _, grads = gradients(a, data)
             sizes.append(torch.cat([g.flatten() for g in grads.values()]).norm().item())
         return sizes[1] / sizes[0]
@@ -245,8 +249,10 @@ def test_the_exact_expectation_is_the_sum_over_all_actions() -> None:
         )
         one, other = ((x if asked is None else x.gather(0, asked)).sum() for x in (found, plain))
         assert torch.allclose(one, other, rtol=1e-5)
-        gradients = (torch.autograd.grad(x, outputs, retain_graph=True)[0] for x in (one, other))
-        assert torch.allclose(*gradients, rtol=1e-4, atol=1e-5 * float(every.abs().max()))
+        first, second = (
+            torch.autograd.grad(x, outputs, retain_graph=True)[0] for x in (one, other)
+        )
+        assert torch.allclose(first, second, rtol=1e-4, atol=1e-5 * float(every.abs().max()))
 
 
 @torch.no_grad()
@@ -263,7 +269,7 @@ def test_an_action_that_the_policy_always_takes_has_no_advantage() -> None:
         config = small(agent={"filter_threshold": 0.0}, learner={"precision": precision})
         a = make_agent(config, BOXES, DISCRETE).train()
         with torch.no_grad():
-            a.actor.net[-1].bias.view(2, 3)[:, 1] = 30.0
+            _last_layer(a).bias.view(2, 3)[:, 1] = 30.0
         data = batch(DISCRETE, size=50)
         data.action[...] = torch.tensor([0.0, 1.0, 0.0])
         _, metrics = a.loss(data, rng())
@@ -355,7 +361,8 @@ def test_acting_with_packed_weights_differs_by_rounding_only(
         for t in range(9):
             observation = {"o": data.observation["o"][:, t]}
             encoded = a.encoder(observation, data.reward[:, t], data.action[:, t])
-            found.append(a.actor(a.trunk.step(encoded, memory)).probabilities)
+            states = a.trunk.step(encoded, memory)  # type: ignore[arg-type]  # its own memory
+            found.append(a.actor(states).probabilities)
         return torch.stack(found)
 
     plain = policies(None, 10**9)

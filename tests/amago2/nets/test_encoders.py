@@ -16,8 +16,8 @@ from amago2.training.checkpoint import make_agent
 from tests.amago2.toy import small
 
 SPEC = ActionSpec("discrete", 3)
-IMAGE = {"image": gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)}
-GRID = {
+IMAGE: dict[str, gym.spaces.Box] = {"image": gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)}
+GRID: dict[str, gym.spaces.Box] = {
     "extra": gym.spaces.Box(0, 1, (5,), np.float32),
     "image": gym.spaces.Box(0, 255, (7, 7, 3), np.uint8),
     "mission": gym.spaces.Box(0, 30, (9,), np.int32),
@@ -110,7 +110,7 @@ def test_bfloat16_holds_bytes_and_changes_residuals_by_rounding_only() -> None:
         assert x.grad is not None
         grads = [x.grad, *(p.grad for p in unit.parameters() if p.grad is not None)]
         found.append(torch.cat([out.float().flatten(), *(g.flatten() for g in grads)]))
-    assert F.cosine_similarity(*found, dim=0) > 0.999
+    assert F.cosine_similarity(found[0], found[1], dim=0) > 0.999
 
 
 @pytest.mark.parametrize(

@@ -33,14 +33,16 @@ def test_fixed_products_are_the_plain_ones(
     fixed = plain.fixed(half)
     x = torch.randn(*rows, shape[1], generator=torch.Generator().manual_seed(1))
     rounded = half and shape == BIG
-    factors = [y.bfloat16().float() if rounded else y for y in (x, plain.weight)]
-    expected = F.linear(*factors, plain.bias)
+    left, right = (y.bfloat16().float() if rounded else y for y in (x, plain.weight))
+    expected = F.linear(left, right, plain.bias)
     found = fixed.of(x)
     assert found.dtype == torch.float32
     tolerance = 2**-6 if rounded else 1e-5  # of sums of some 16
-    close = {"rtol": tolerance, "atol": 16 * tolerance}
-    assert torch.allclose(found, expected, **close)
-    assert torch.allclose(fixed.activated(x).float(), F.leaky_relu(expected), **close)
+    for one, other in (
+        (found, expected),
+        (fixed.activated(x).float(), F.leaky_relu(expected)),
+    ):
+        assert torch.allclose(one, other, rtol=tolerance, atol=16 * tolerance)
 
 
 def test_only_large_weights_are_packed_and_rounded() -> None:

@@ -1,7 +1,7 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def make(context: int = 12) -> Transformer:
         return Transformer(6, config).eval()
 
 
-TRUNKS = {
+TRUNKS: dict[str, TransformerConfig | GruConfig | FeedForwardConfig] = {
     "transformer": TransformerConfig(
         context_length=12, width=16, layers=2, heads=4, feedforward_size=32, dropout=0.1
     ),
@@ -61,7 +61,7 @@ def test_steps_equal_the_whole_sequence(kind: str, lengths: list[int], seed: int
     history: list[list[torch.Tensor]] = [[] for _ in range(rows)]
     for _ in range(32):  # the cache has room for 28, and moves then
         tokens = torch.randn(rows, 6, generator=rng)
-        states = net.step(tokens, memory)
+        states = net.step(tokens, memory)  # type: ignore[arg-type]  # its own memory
         for row in range(rows):
             history[row].append(tokens[row])
             sequence = torch.stack(history[row]).unsqueeze(0)
@@ -169,10 +169,11 @@ class Told(torch.autograd.Function):
 
 def test_only_attention_is_strictly_deterministic_where_a_run_is_only_mostly() -> None:
     strict: dict[str, list[bool]] = {"before": [], "attention": [], "after": []}
+    told: Callable[..., torch.Tensor] = cast(Any, Told).apply
     x = torch.ones(3, requires_grad=True)
     with deterministic(warn_only=True):
-        y = Told.apply(x, strict["before"])
-        y = Told.apply(_repeatable(Told.apply(y, strict["attention"])), strict["after"])
+        y = told(x, strict["before"])
+        y = told(_repeatable(told(y, strict["attention"])), strict["after"])
         y.sum().backward()
         assert torch.is_deterministic_algorithms_warn_only_enabled()
     assert strict == {"before": [False], "attention": [True], "after": [False]}

@@ -65,7 +65,7 @@ def test_what_computing_changes_is_as_before_afterwards() -> None:
         return (
             torch.get_num_threads(),
             torch.are_deterministic_algorithms_enabled(),
-            torch.utils.deterministic.fill_uninitialized_memory,
+            torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
             torch.backends.cuda.matmul.allow_tf32,
             torch.backends.cudnn.allow_tf32,
         )

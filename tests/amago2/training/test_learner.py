@@ -9,6 +9,7 @@ from amago2.agent.agent import Agent
 from amago2.agent.batch import Batch
 from amago2.env.spaces import Array
 from amago2.replay.batches import shuffle_rewards
+from amago2.rollout.collector import Collector
 from amago2.training.agent_trainer import AgentRun
 from amago2.training.learner import restore_optimizer
 from tests.amago2.toy import small
@@ -48,6 +49,7 @@ def learned_from(monkeypatch: pytest.MonkeyPatch, folder: Path, **over: Any) -> 
         patch.setattr(Agent, "loss", watched)
         folder.mkdir()
         run = AgentRun(small(**over), folder)
+        assert isinstance(run.collector, Collector)
         run.collector.reset()
         run.collector.collect(0)
         run.learner.learn(2)

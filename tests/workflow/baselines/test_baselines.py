@@ -76,7 +76,8 @@ def test_advantages_are_the_sums_that_define_them() -> None:
     reward, value, value_n = rng.standard_normal((3, steps, actors))
     ended = rng.random((steps, actors)) < 0.3
     value_n[ended & (rng.random((steps, actors)) < 0.5)] = 0
-    found = ppo.advantages(*map(torch.from_numpy, (reward, value, value_n, ended)), discount, trace)
+    tensors = [torch.from_numpy(array) for array in (reward, value, value_n, ended)]
+    found = ppo.advantages(tensors[0], tensors[1], tensors[2], tensors[3], discount, trace)
     for n in range(actors):
         for t in range(steps):
             total, weight = 0.0, 1.0

@@ -1,6 +1,7 @@
 """The table of benchmarks: both sides play the same, what is missing is said, the rest is kept."""
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from amago2.env.make import make_env
 from amago2.env.spaces import ActionSpec
 from amago2.errors import ConfigError, RunError
+from envs.contract import MultiTaskEnv
 from workflow.bench import benchmark_speed
 from workflow.bench.benchmark_speed import RolloutSchedule, Speed, main, measure
 from workflow.bench.raw_simulators import PLAYERS
@@ -22,7 +24,7 @@ PAGE = "# Title\n\n<!-- measured: from here to the next mark by `make x` -->\nol
 def test_the_simulator_alone_plays_our_rollouts(name: str) -> None:
     """Their lengths, which tasks, variants, actions and resets decide, are the same."""
     config = Parameters(ROOT / "params").resolve(name, "ind_actor_ind_critic", "paper").env
-    env = make_env(config)
+    env = cast(MultiTaskEnv, make_env(config))
     schedule = RolloutSchedule(
         config,
         env.tasks[:5],
