@@ -21,7 +21,7 @@ from amago2.files import write_atomically
 from workflow.baselines.config import TRAINERS
 from workflow.config.budgets import Budget
 from workflow.config.catalog import FigureSpec, TableSpec
-from workflow.config.claims import Arm, Claim
+from workflow.config.claims import Claim, ScoreOf
 from workflow.config.experiments import Experiment, Grid, Share
 from workflow.estimate.hardware import Hardware
 
@@ -64,8 +64,8 @@ def schemas() -> dict[str, Schema]:
     experiment.set_property(Share, "set", by_name)
 
     claims = _Definitions(Claim)
-    claims.of(Arm).pop("required")
-    common = {"$ref": f"#/$defs/{Arm.__name__}", "description": "What all its agents share."}
+    claims.of(ScoreOf).pop("required")
+    common = {"$ref": f"#/$defs/{ScoreOf.__name__}", "description": "What all its agents share."}
     claims.of(Claim)["properties"]["of"] = common
     every_claim = {"type": "object", "additionalProperties": {"$ref": f"#/$defs/{Claim.__name__}"}}
 
