@@ -26,7 +26,7 @@ RANKS = small(learner={"processes": 2}, collector={"epochs": 20})
 def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Tensor]]:
     """What `two_ranks.py` came to."""
     out = tmp_path_factory.mktemp("two_ranks")
-    command = [sys.executable, Path(__file__).with_name("two_ranks.py"), out]
+    command: list[str | Path] = [sys.executable, Path(__file__).with_name("two_ranks.py"), out]
     subprocess.run(command, env=HERE, check=True, timeout=120)
     return {name: load_file(out / name) for name in ("alone", "rank0", "rank1")}
 
@@ -101,7 +101,7 @@ def test_a_run_loses_a_rank_says_so_and_goes_on_to_the_same_bits(tmp_path: Path)
 def test_the_number_of_ranks_is_part_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert small(learner={"processes": None}).hash == small().hash
     assert small(learner={"processes": 2}).hash != small().hash
-    with pytest.raises(ConfigError, match="batch 8 must be divisible by ranks 3"):
+    with pytest.raises(ConfigError, match="batch_size 8 must be divisible by processes 3"):
         small(learner={"processes": 3})
     monkeypatch.setenv("WORLD_SIZE", "4")
     for ranks, said in ((None, "not set"), (2, "2")):

@@ -26,7 +26,8 @@ class Toy(gym.Env[Observation, Any]):
         nan_reward_after: int | None = None,
         length: int = LENGTH,
     ) -> None:
-        self.observation_space = gym.spaces.Dict({"o": gym.spaces.Box(-9, 9, (3,), np.float32)})
+        space = gym.spaces.Box(-9, 9, (3,), np.float32)
+        self.observation_space: gym.Space[Any] = gym.spaces.Dict({"o": space})
         self.action_space = (
             gym.spaces.Box(-2, 2, (2,), np.float32) if continuous else gym.spaces.Discrete(3)
         )

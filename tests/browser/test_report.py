@@ -6,6 +6,7 @@ Checks a made-up report, and that of every budget that is there.
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
 
 
 @pytest.fixture(params=SIZES)
-def page(request: pytest.FixtureRequest, browser, report: Path):
+def page(request: pytest.FixtureRequest, browser: Any, report: Path) -> Any:
     """The report, open in a window of one of the sizes."""
     width, height = SIZES[request.param]
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1,
@@ -64,13 +65,13 @@ def page(request: pytest.FixtureRequest, browser, report: Path):
     return browser
 
 
-def test_no_error_and_nothing_from_elsewhere(page) -> None:
+def test_no_error_and_nothing_from_elsewhere(page: Any) -> None:
     assert page.get_log("browser") == []
     loaded = page.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
     assert [name for name in loaded if not name.startswith("data:")] == []
 
 
-def test_every_image_is_shown(page) -> None:
+def test_every_image_is_shown(page: Any) -> None:
     shown = page.execute_script(
         "return [...document.images].map(i => [i.complete, i.naturalWidth, i.clientWidth])"
     )
@@ -78,16 +79,19 @@ def test_every_image_is_shown(page) -> None:
     assert all(complete and natural > 500 and width > 200 for complete, natural, width in shown)
 
 
-def test_nothing_scrolls_sideways_with_all_details_open(page, request) -> None:
+def test_nothing_scrolls_sideways_with_all_details_open(
+    page: Any, request: pytest.FixtureRequest
+) -> None:
     # Not against `innerWidth`: a phone's grows with what is too wide.
     widest = page.execute_script(
         "document.querySelectorAll('details').forEach(d => d.open = true);"
         "return document.documentElement.scrollWidth"
     )
-    assert widest <= SIZES[request.node.callspec.params["page"]][0]
+    size: str = request.node.callspec.params["page"]
+    assert widest <= SIZES[size][0]
 
 
-def test_links_lead_somewhere(page, report: Path) -> None:
+def test_links_lead_somewhere(page: Any, report: Path) -> None:
     links = page.execute_script(
         "return [...document.querySelectorAll('a')].map(a => a.getAttribute('href'))"
     )

@@ -10,6 +10,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.utils.seeding import np_random
 
+from amago2.env.spaces import Array
 from envs.atari import _IDLE, GAMES, HUMAN_SCORES, ROMS, MultiGameAtari, StickyActions
 from envs.contract import SimulatorMissing
 from tests.envs.contract_checks import (
@@ -39,12 +40,14 @@ def bare_simulator(game: str, seed: int) -> Any:
     ale = ale_py.ALEInterface()
     ale.setFloat("repeat_action_probability", 0.25)
     ale.setInt("random_seed", seed)
-    ale.loadROM(roms.get_rom_path(ROMS[game]))
+    rom = roms.get_rom_path(ROMS[game])
+    assert rom is not None
+    ale.loadROM(rom)
     ale.reset_game()
     return ale
 
 
-def shrunk(screen: np.ndarray) -> np.ndarray:
+def shrunk(screen: Array) -> Array:
     return cv2.resize(screen, (84, 84), interpolation=cv2.INTER_AREA)
 
 

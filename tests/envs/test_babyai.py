@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from amago2.env.spaces import Array
 from envs.babyai import (
     SEEDS,
     TASK_SETS,
@@ -36,7 +37,7 @@ EXCLUDED = (
 )  # fmt: skip
 
 
-def words(tokens: np.ndarray) -> list[str]:
+def words(tokens: Array) -> list[str]:
     return [VOCABULARY[token - 2] for token in tokens if token > UNKNOWN]
 
 

@@ -163,7 +163,8 @@ def test_bad_arguments_are_one_sentence() -> None:
         choose_tasks(["autoencode"], ["Autoencode", "RepeatFirst"])
     with pytest.raises(ValueError, match="listed twice"):
         choose_tasks(["a", "a"], ["a", "b"])
-    for empty in ([], "a"):
+    no_lists: tuple[list[str] | str, ...] = ([], "a")
+    for empty in no_lists:
         with pytest.raises(ValueError, match="expected a list"):
             choose_tasks(empty, ["a", "b"])
     with pytest.raises(ValueError, match="attempts: expected a whole number of at least 1, not 0"):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from amago2.env.spaces import Array
 from envs.contract import SimulatorMissing
 from envs.procgen import (
     EASY_GAMES,
@@ -34,7 +35,7 @@ from tests.envs.contract_checks import (
 pytest.importorskip("procgen")
 
 
-def is_marked(image: np.ndarray) -> bool:
+def is_marked(image: Array) -> bool:
     return not image[1:5, 1:5].any()
 
 

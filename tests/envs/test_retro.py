@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from amago2.env.spaces import Array
 from envs import retro_roms
 from envs.contract import MultiTaskEnv, SimulatorMissing
 from envs.retro import (
@@ -141,7 +142,7 @@ def bare_simulator(game: str, state: Any) -> Any:
     return stable_retro.RetroEnv(installed_name(game), state, render_mode="rgb_array")
 
 
-def framed(screen: np.ndarray, kind: str) -> np.ndarray:
+def framed(screen: Array, kind: str) -> Array:
     image = np.empty((84, 84, 3), np.uint8)
     image[:] = COLOURS[kind]
     shrunk = cv2.resize(screen, (84, 84), interpolation=cv2.INTER_AREA)
@@ -149,7 +150,7 @@ def framed(screen: np.ndarray, kind: str) -> np.ndarray:
     return image
 
 
-def bare_rollout(env: Any, kind: str, actions: np.ndarray) -> list[tuple[bytes, float, bool]]:
+def bare_rollout(env: Any, kind: str, actions: Array) -> list[tuple[bytes, float, bool]]:
     """(image, reward, over) at the reset and after each action, of eight frames of a bare game."""
     screen, _ = env.reset()
     steps, over = [(framed(screen, kind).tobytes(), 0.0, False)], False
@@ -166,9 +167,7 @@ def bare_rollout(env: Any, kind: str, actions: np.ndarray) -> list[tuple[bytes, 
     return steps
 
 
-def our_rollout(
-    env: MultiTaskEnv, task: str, actions: np.ndarray
-) -> list[tuple[bytes, float, bool]]:
+def our_rollout(env: MultiTaskEnv, task: str, actions: Array) -> list[tuple[bytes, float, bool]]:
     observation, _ = env.reset(seed=0, options={"task": task})
     steps = [(observation["image"].tobytes(), 0.0, False)]
     for action in actions:

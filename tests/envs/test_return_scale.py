@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,9 @@ from tests.envs.contract_checks import (
 )
 
 
-def play_right(env: ReturnScale, task: str, wrong: int = 0, seed: int = 0) -> tuple[float, dict]:
+def play_right(
+    env: ReturnScale, task: str, wrong: int = 0, seed: int = 0
+) -> tuple[float, dict[str, Any]]:
     """Return and last info of a player who knows the task and sees the cue."""
     observation, _ = env.reset(seed=seed, options={"task": task})
     cue = int(np.argmax(observation["observation"][:4]))

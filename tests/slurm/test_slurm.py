@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -75,7 +76,7 @@ def adjust(folder: Path, **settings: object) -> None:
 
 
 def start(folder: Path, *options: str, **variables: str) -> subprocess.Popen[str]:
-    command = [project.sys.executable, "-m", "workflow.execute.reproduce", *options]
+    command = [sys.executable, "-m", "workflow.execute.reproduce", *options]
     command += [] if options[-1] == "here" else ["--profile", "slurm"]
     return subprocess.Popen(
         [word for word in command if word != "here"],

@@ -5,9 +5,12 @@ import pytest
 
 from amago2.env.spaces import ActionSpec, Array
 
-KINDS = {
+KINDS: dict[str, tuple[Array, Array]] = {
     "discrete": (np.array([2, 0], np.int16), np.array([[0, 0, 1], [1, 0, 0]], np.float32)),
-    "continuous": (np.array([[0.5, -1, 0]], np.float32),) * 2,
+    "continuous": (
+        np.array([[0.5, -1, 0]], np.float32),
+        np.array([[0.5, -1, 0]], np.float32),
+    ),
     "multibinary": (np.array([[1, 0, 1]], np.uint8), np.array([[1, 0, 1]], np.float32)),
 }
 

@@ -42,7 +42,7 @@ def test_the_fit_is_the_minimum_of_its_objective() -> None:
     y = torch.tensor([0, 0, 1, 1])
     found = {}
     for penalty in (0.01, 1.0):
-        weights = []
+        weights: list[torch.Tensor] = []
         original = torch.optim.LBFGS.step
 
         def step(self: torch.optim.LBFGS, closure, original=original, weights=weights):  # type: ignore[no-untyped-def]

@@ -1,5 +1,6 @@
 """Scores in percent, and the figures that compare settings by them."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -82,7 +83,7 @@ def draw(module: object, options: object, *rows: Row) -> Figure:
 
 
 def lines(figure: Figure, panel: int = 0) -> list[list[float]]:
-    return [list(line.get_ydata()) for line in figure.axes[panel].get_lines()]  # type: ignore[arg-type]
+    return [np.asarray(line.get_ydata()).tolist() for line in figure.axes[panel].get_lines()]
 
 
 def test_curves_by_attempt_cell_and_set_of_tasks_by_hand() -> None:
@@ -102,7 +103,7 @@ def test_curves_by_attempt_cell_and_set_of_tasks_by_hand() -> None:
         ("tasks", {"trained": "old", "novel": "new"}, own, [[20, 25], [40, 45]]),
         ("cell", {"default": "without", "label": "with"}, rows, [[20, 25], [60, 65]]),
     ):
-        options = settings_comparison.Options(by=by, names=names)  # type: ignore[arg-type]
+        options = settings_comparison.Options(by=by, names=names)
         figure = draw(settings_comparison, options, *chosen)
         drawn = lines(figure)
         assert [pytest.approx(line) for line in expected] == drawn
@@ -125,11 +126,11 @@ def test_a_sweep_puts_each_cell_at_its_place() -> None:
     )  # fmt: skip
     figure = draw(settings_sweep, options, *rows)
     top, bottom = figure.axes
-    assert [list(line.get_xdata()) for line in top.get_lines()] == [[0, 1], [2]]
+    assert [np.asarray(line.get_xdata()).tolist() for line in top.get_lines()] == [[0, 1], [2]]
     assert lines(figure) == [[30, 70], [50]]  # mean of seeds and attempts, in % of 10
     assert lines(figure, 1) == [[10, 10], [10]]
     whiskers = top.collections[0].get_paths()
-    assert [path.vertices[:, 1].tolist() for path in whiskers] == [[25, 35], [65, 75]]
+    assert [np.asarray(path.vertices)[:, 1].tolist() for path in whiskers] == [[25, 35], [65, 75]]
     assert [label.get_text() for label in bottom.get_xticklabels()] == ["16", "64", "32"]
 
 
@@ -142,7 +143,7 @@ def test_a_benchmark_without_finished_runs_says_so() -> None:
         (settings_comparison, settings_comparison.Options(names={"default": "d"})),
         (settings_sweep, settings_sweep.Options(label="B", series={"s": {"default": "1"}})),
     ):
-        figure = module.render(data, render.Params("mini", spec, options))  # type: ignore[arg-type]
+        figure = module.render(data, render.Params("mini", spec, options))
         assert [text.get_text() for text in figure.axes[1].texts] == ["no finished run"]
 
 

@@ -114,7 +114,7 @@ def test_the_fused_optimiser_steps_as_the_plain_one() -> None:
         for _ in range(3):
             update()
         after.append(torch.cat([p.detach().flatten() for p in agent.parameters()]))
-    assert torch.allclose(*after, rtol=1e-5, atol=1e-7)
+    assert torch.allclose(after[0], after[1], rtol=1e-5, atol=1e-7)
 
 
 @torch.no_grad()
@@ -133,7 +133,7 @@ def test_cached_steps_are_those_of_the_whole_sequence() -> None:
                 if t == 2:
                     held.reset(1)
             states.append(torch.stack(found))
-    assert torch.allclose(*states, rtol=1e-5, atol=1e-5)
+    assert torch.allclose(states[0], states[1], rtol=1e-5, atol=1e-5)
 
 
 def test_the_account_of_tensors_agrees_with_the_allocator() -> None:

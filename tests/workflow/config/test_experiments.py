@@ -61,7 +61,12 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Mat
 
 
 def configs(matrix: Matrix) -> dict[tuple[str, str, str], AmagoConfig]:
-    return {(m.config.benchmark, m.config.variant, m.cell): m.config for m in matrix.members}
+    found = {}
+    for member in matrix.members:
+        config = member.config
+        assert isinstance(config, AmagoConfig)
+        found[config.benchmark, config.variant, member.cell] = config
+    return found
 
 
 def test_a_grid_of_several_benchmarks_is_a_grid_of_each(plan: Callable[[str], Matrix]) -> None:

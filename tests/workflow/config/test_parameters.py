@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from amago2.config.layers import Layer
-from amago2.config.schema import load
+from amago2.config.schema import AmagoConfig, TransformerConfig, load
 from amago2.errors import ConfigError
 from tests.workflow import project
 from workflow.config import parameters as resolve
@@ -47,7 +47,9 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parameters:
 def test_later_layers_win_key_by_key(params: Parameters) -> None:
     over = [Layer("cell", {"trajectory_encoder": {"context_length": 8}})]
     config = params.resolve("b", "v", "small", 3, over)
+    assert isinstance(config, AmagoConfig)
     t = config.trajectory_encoder
+    assert isinstance(t, TransformerConfig)
     assert (t.context_length, t.width, t.layers, t.heads) == (8, 20, 2, 4)
     assert (config.benchmark, config.variant, config.budget, config.seed) == ("b", "v", "small", 3)
 

@@ -1,5 +1,8 @@
 """What the figures compute from tidy tables, against values worked out by hand."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,8 +19,8 @@ from workflow.render import panels
 II, ID = "ind_actor_ind_critic", "ind_actor_dep_critic"
 
 
-def _evaluations(rows: list[tuple[object, ...]], columns: str) -> pd.DataFrame:
-    defaults = {
+def _evaluations(rows: Sequence[tuple[object, ...]], columns: str) -> pd.DataFrame:
+    defaults: dict[str, Any] = {
         "benchmark": "b", "variant": II, "cell": "default", "seed": 0, "split": "train",
         "task": "t", "attempt": -1, "step": 10, "metric": "return", "rollouts": 1,
     }  # fmt: skip
@@ -111,7 +114,7 @@ def test_fig15_takes_the_nearest_record_of_each_stage() -> None:
     steps = [10, 20, 30, 40]
     rows = [(step, game, step / 100) for step in steps for game in ("coinrun", "climber")]
     shares = fig15.shares(_evaluations(rows, "step key value"))
-    assert shares.loc["coinrun"].tolist() == pytest.approx([10, 10, 20, 40])
+    assert list(shares.loc["coinrun"]) == pytest.approx([10, 10, 20, 40])
 
 
 def test_relative_gain_leaves_out_what_cannot_be_compared() -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from tests.workflow.fake_results import POPGYM, ROOT, VARIANTS, compute_data, write_results
@@ -48,7 +50,7 @@ def _draw(name: str, results: Path, budget: str, **changes: object) -> Figure:
 
 
 def _texts(figure: Figure) -> list[Text]:
-    FigureCanvasAgg(figure).draw()
+    FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
     undrawn = _undrawn(figure)
     texts = [text for text in figure.findobj(Text) if text.get_text().strip()]
     return [text for text in texts if text.get_visible() and text not in undrawn]
@@ -331,10 +333,17 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "f.pdf").read_bytes() == b"old"
 
 
-def test_random_draws_are_not_global() -> None:
-    state = np.random.get_state()[1].tolist()  # noqa: NPY002
-    style.agent_style("ppo_gru")
-    assert np.random.get_state()[1].tolist() == state  # noqa: NPY002
+@pytest.mark.parametrize("name", ["aggregate_scores", "performance_profiles"])
+def test_bootstraps_neither_read_nor_change_global_random_states(results: Path, name: str) -> None:
+    drawn = []
+    for seed in (0, 1):
+        np.random.seed(seed)  # noqa: NPY002
+        random.seed(seed)
+        before = repr(np.random.get_state()), random.getstate()  # noqa: NPY002
+        figure = _draw(name, results, "mini")
+        assert (repr(np.random.get_state()), random.getstate()) == before  # noqa: NPY002
+        drawn.append([np.asarray(line.get_xydata()).tolist() for line in figure.findobj(Line2D)])
+    assert repr(drawn[0]) == repr(drawn[1])
 
 
 def test_curves_by_cell_have_one_stroke_a_label(results: Path) -> None:

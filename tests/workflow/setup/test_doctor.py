@@ -93,7 +93,7 @@ def test_packages_that_differ_from_the_locks_are_named() -> None:
 def test_a_gpu_that_cannot_be_used_comes_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, has_driver: bool, cuda: str | None, remedy: str
 ) -> None:
-    answer = {"version": "2.13.0", "cuda": cuda, "gpus": []}
+    answer: dict[str, object] = {"version": "2.13.0", "cuda": cuda, "gpus": []}
     python_says(monkeypatch, True, json.dumps(answer))
     build, gpu = doctor.torch_build(has_driver)
     assert (build.mark, gpu.mark) == ("ok", "absent")

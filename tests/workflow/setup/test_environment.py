@@ -59,7 +59,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     monkeypatch.setattr(environment, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(environment, "PYTHON", tmp_path / ".venv" / "bin" / "python")
     monkeypatch.setattr(environment, "STAMP", tmp_path / ".venv" / "installed")
-    monkeypatch.setattr(environment.subprocess, "run", checkout.subprocess_run)
+    monkeypatch.setattr(subprocess, "run", checkout.subprocess_run)
     environment.pip_configuration.cache_clear()
     return checkout
 
@@ -150,7 +150,7 @@ def test_pips_configuration_is_passed_on(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_another_python_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment.sys, "version_info", (3, 9, 2))
+    monkeypatch.setattr(sys, "version_info", (3, 9, 2))
     with pytest.raises(SystemExit, match=r"this is Python 3\.9\.2.*Python 3\.11.*PYTHON="):
         environment.main(["install"])
 
