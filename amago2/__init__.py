@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from amago2.config.schema import load as load_config
     from amago2.inference.player import load
-    from amago2.training.agent_trainer import train
+    from amago2.training.amago_trainer import train
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load", "load_config", "train"]
@@ -24,7 +24,7 @@ __all__ = ["__version__", "load", "load_config", "train"]
 _EXPORTS = {
     "load": ("amago2.inference.player", "load"),
     "load_config": ("amago2.config.schema", "load"),
-    "train": ("amago2.training.agent_trainer", "train"),
+    "train": ("amago2.training.amago_trainer", "train"),
 }
 """Module and name of what is imported when it is first used."""
 

@@ -77,31 +77,31 @@ def train(
     provenance: Annotated[
         Path | None, typer.Option(help="JSON file to add to the run's record.")
     ] = None,
-    origin: Annotated[
+    continue_from: Annotated[
         Path | None,
-        typer.Option("--from", metavar="RUN", help="Begin where this finished run ended."),
+        typer.Option("--from", metavar="RUN", help="Continue this finished run for more epochs."),
     ] = None,
 ) -> None:
     """Train a run, or resume it if it is unfinished."""
-    if os.environ.get("RANK", "0") != "0":  # torchrun started us beside the one that trains
-        from amago2.distributed import Ranks
-        from amago2.training.agent_trainer import assist
+    if os.environ.get("RANK", "0") != "0":  # started by torchrun, not as the run itself
+        from amago2.distributed import ProcessGroup
+        from amago2.training.worker import work
 
-        return assist(Ranks())
+        return work(ProcessGroup())
     layers = [Layer(str(path), read_yaml(path)) for path in configs]
     layers += [parse_override(text) for text in overrides or []]
     config = build(layers)
     if (ranks := int(os.environ.get("WORLD_SIZE", "1"))) > 1 and config.learner.processes is None:
         config = build([*layers, Layer("torchrun", {"learner": {"processes": ranks}})])
     extra = json.loads(provenance.read_text()) if provenance else {}
-    from amago2.training.agent_trainer import (
+    from amago2.training.amago_trainer import (
         train as run,  # loads PyTorch: only once the parameters are right
     )
 
     if (out / "record.json").exists():
         print(f"{out} is finished; nothing to do")
     try:
-        run(config, out, scratch, extra, origin)
+        run(config, out, scratch, extra, continue_from)
     except KeyboardInterrupt:
         print("\nstopped; the same command resumes from the last checkpoint", file=sys.stderr)
         raise typer.Exit(130) from None

@@ -1,10 +1,11 @@
-"""Learning with several processes: each has a share of every batch.
+"""Learning with several processes, each of which has a share of every batch.
 
-Rank 0 is the whole run: environments, replay, checkpoints, evaluation. The others are told the
-configuration and the weights once; then each update deals them rows of the batch, and sums make
-losses, statistics and gradients those of the whole batch, so that all step to the same weights.
-Gradients are summed in one piece rather than by `DistributedDataParallel`, whose buckets are laid
-out anew after a start: with three ranks or more, a resumed run's sums would round otherwise.
+Rank 0 is the whole run: environments, replay, checkpoints, evaluation. It broadcasts the
+configuration and the weights to the other ranks once. Each update then scatters the rows of a
+batch, and all-reduce makes losses, statistics and gradients those of the whole batch, so that every
+rank steps to the same weights. Gradients are all-reduced as one flat vector rather than by
+`DistributedDataParallel`, which lays out its buckets anew after a start: with three ranks or more,
+the sums of a resumed run would be rounded differently.
 """
 
 import ctypes
@@ -30,158 +31,165 @@ from amago2.errors import ConfigError, RunError
 
 Array = NDArray[Any]
 Metrics = Mapping[str, Tensor]
-BETWEEN = timedelta(days=7)
-"""For the other ranks to wait while rank 0 collects and evaluates; its death they see at once."""
-WITHIN = timedelta(minutes=5)
-"""For the ranks to find each other, and to wait for each other in an update."""
+IDLE_TIMEOUT = timedelta(days=7)
+"""For other ranks to wait while rank 0 collects and evaluates; they notice at once if it dies."""
+UPDATE_TIMEOUT = timedelta(minutes=5)
+"""For ranks to find each other, and to wait for each other in an update."""
 TORCHRUN = "TORCHELASTIC_RUN_ID"
-"""A variable that `torchrun` sets."""
+"""An environment variable that `torchrun` sets."""
 PR_SET_PDEATHSIG = 1  # of sys/prctl.h
-LOST = (
-    "the processes that learn together have lost each other: one has ended, or does not answer; "
-    "the same command goes on from the last checkpoint"
+LOST_RANK = (
+    "lost contact with another process of this run: it has ended or does not answer; the same "
+    "command continues from the last checkpoint"
 )
 
 
-class Alone:
-    """A process that learns alone: its share of a batch is the batch."""
+class SingleProcess:
+    """A process that learns alone: its share of a batch is the whole batch."""
 
     share = 1.0
-    """Of the batch's valid transitions."""
-    counters: tuple[int, ...] = ()
-    """What a rank's noise is drawn from, beside the seed and the update."""
+    """Share of the batch's valid transitions."""
+    rng_counters: tuple[int, ...] = ()
+    """What a rank's random streams depend on, besides the seed and the update."""
 
     def mean(self, x: Tensor) -> Tensor:
-        """Mean (...) of the whole batch's x (M, ...), of which this is the own share."""
+        """Mean (...) over the whole batch of x (M, ...), of which this process has a share."""
         return x.mean(0)
 
     def std(self, x: Tensor, correction: int = 1) -> Tensor:
-        """Standard deviation () of all entries of the whole batch's x."""
+        """Standard deviation () over all entries of the whole batch's x."""
         return x.std(correction=correction)
 
-    def compute_on(self, device: str) -> None:
-        """Make ready to learn on each rank's own `device`."""
+    def use_device(self, device: str) -> None:
+        """Prepare to learn on each rank's own `device`, `cpu` or `cuda`."""
 
-    def tell(self, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Before the first update: JSON values and tensors that the other ranks begin with."""
+    def broadcast_state(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Send the other ranks what they start with, before the first update: JSON and tensors."""
 
-    def deal(self, records: Array, lengths: Array) -> tuple[Array, Array]:
-        """Own rows of records (B, L) and their valid lengths (B,); rank 0 gives all of them."""
+    def scatter_batch(self, records: Array, lengths: Array) -> tuple[Array, Array]:
+        """This rank's rows of records (B, L) and valid lengths (B,), of which rank 0 gives all."""
         return records, lengths
 
-    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
+    def all_reduce_gradients(self, parameters: Sequence[Tensor]) -> None:
         """Sum the gradients of all ranks, in place."""
 
-    def of_whole(self, metrics: Metrics) -> dict[str, Tensor]:
-        """Means over the own transitions -> means over the whole batch's."""
+    def all_reduce_metrics(self, metrics: Metrics) -> dict[str, Tensor]:
+        """Means over this rank's transitions -> means over those of the whole batch."""
         return dict(metrics)
 
     def close(self) -> None:
-        """Tell the other ranks that it is over."""
+        """Tell the other ranks that training has ended."""
 
 
-class Ranks(Alone):
-    """One of several processes that learn together. Its methods raise `RunError` if one is gone."""
+class ProcessGroup(SingleProcess):
+    """One of several processes that learn together.
 
-    def __init__(self, rank: int = -1, size: int = -1, meeting: str = "env://") -> None:
-        """Find the others: as `torchrun`'s variables say, or being `rank` of `size` at a file."""
+    Its methods raise `RunError` if another rank is lost.
+    """
+
+    def __init__(self, rank: int = -1, size: int = -1, rendezvous: str = "env://") -> None:
+        """Join the group: by `torchrun`'s variables, or as `rank` of `size` at a `file://` URL."""
         end_with_parent()
         if os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE"):
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # one machine: for nobody else
+            # All on one machine: do not listen to any other.
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
             os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
-        with _together():
-            where: dict[str, Any] = {"init_method": meeting, "rank": rank, "world_size": size}
-            dist.init_process_group("gloo", timeout=WITHIN, **where)
-            self._between = dist.new_group(backend="gloo", timeout=BETWEEN)
+        with _collective():
+            where: dict[str, Any] = {"init_method": rendezvous, "rank": rank, "world_size": size}
+            dist.init_process_group("gloo", timeout=UPDATE_TIMEOUT, **where)
+            self._idle_group = dist.new_group(backend="gloo", timeout=IDLE_TIMEOUT)
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
-        self.counters = (self.rank,)
-        self._sums: Any = None  # the group that adds up: all processes, if not their GPUs
-        self._in_step = False
+        self.rng_counters = (self.rank,)
+        self._reduce_group: Any = None  # all processes by gloo, unless their GPUs by NCCL
+        self._in_update = False
         if self.rank:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for rank 0, which tells us
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for rank 0, which ends us
         elif TORCHRUN in os.environ:
-            signal.signal(signal.SIGTERM, _told_to_end)
+            signal.signal(signal.SIGTERM, _raise_terminated)
 
-    def compute_on(self, device: str) -> None:
-        """See `Alone.compute_on`; GPUs are joined by NCCL, processes by gloo."""
+    def use_device(self, device: str) -> None:
+        """See `SingleProcess.use_device`; GPUs are joined by NCCL, processes by gloo."""
         if device == "cuda":
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", self.rank)))
-            with _together():
-                self._sums = dist.new_group(backend="nccl", timeout=WITHIN)
+            with _collective():
+                self._reduce_group = dist.new_group(backend="nccl", timeout=UPDATE_TIMEOUT)
 
     # --- statistics of the whole batch ----------------------------------------------------------
 
     def mean(self, x: Tensor) -> Tensor:
-        """See `Alone.mean`."""
+        """See `SingleProcess.mean`."""
         total, count = self._sum(x.sum(0), len(x))
         return total / count
 
     def std(self, x: Tensor, correction: int = 1) -> Tensor:
-        """See `Alone.std`."""
+        """See `SingleProcess.std`."""
         square, count = self._sum(((x - self.mean(x.flatten())) ** 2).sum(), x.numel())
         return (square / (count - correction)).sqrt()
 
     def _sum(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Of x (...) and of a count, over all ranks."""
+        """Sums of x (...) and of a count over all ranks."""
         both = torch.cat([x.flatten(), x.new_tensor([count])])
-        self._add(both)
+        self._all_reduce(both)
         return both[:-1].view(x.shape), both[-1]
 
-    def _add(self, x: Tensor) -> None:
-        with _together():
-            dist.all_reduce(x, group=self._sums)
+    def _all_reduce(self, x: Tensor) -> None:
+        with _collective():
+            dist.all_reduce(x, group=self._reduce_group)
 
-    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """See `Alone.add_gradients`."""
+    def all_reduce_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """See `SingleProcess.all_reduce_gradients`."""
         gradients = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        self._add(flat)
+        self._all_reduce(flat)
         parts = flat.split([gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
 
-    def of_whole(self, metrics: Metrics) -> dict[str, Tensor]:
-        """See `Alone.of_whole`; the last exchange of an update."""
+    def all_reduce_metrics(self, metrics: Metrics) -> dict[str, Tensor]:
+        """See `SingleProcess.all_reduce_metrics`; the last exchange of an update."""
         flat = torch.cat([value.flatten() * self.share for value in metrics.values()])
-        self._add(flat)
-        self._in_step = False
+        self._all_reduce(flat)
+        self._in_update = False
         parts = flat.split([value.numel() for value in metrics.values()])
         return {
             name: part.view_as(value)
             for (name, value), part in zip(metrics.items(), parts, strict=True)
         }
 
-    # --- between the updates --------------------------------------------------------------------
+    # --- from rank 0 to the others --------------------------------------------------------------
 
-    def tell(self, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """See `Alone.tell`."""
+    def broadcast_state(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """See `SingleProcess.broadcast_state`."""
         copied = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
-        for message in (json.dumps(about).encode(), safetensors.save(copied)):
-            self._announce(len(message))
+        for message in (json.dumps(values).encode(), safetensors.save(copied)):
+            self._broadcast_size(len(message))
             self._broadcast(torch.frombuffer(bytearray(message), dtype=torch.uint8))
 
-    def told(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-        """What rank 0 told; None if all is over before it began."""
-        about = self._told()
-        return (json.loads(about), safetensors.load(self._told())) if about else None
+    def receive_state(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """What `broadcast_state` of rank 0 sends; None if training ends before it begins."""
+        values = self._receive()
+        return (json.loads(values), safetensors.load(self._receive())) if values else None
 
-    def _told(self) -> bytes:
-        length = self._announce()
+    def _receive(self) -> bytes:
+        length = self._broadcast_size()
         content = torch.empty(length, dtype=torch.uint8)
         return self._broadcast(content).numpy().tobytes() if length else b""
 
-    def deal(self, records: Array, lengths: Array) -> tuple[Array, Array]:
-        """See `Alone.deal`."""
-        self._in_step = True
-        self._announce(len(lengths))
+    def scatter_batch(self, records: Array, lengths: Array) -> tuple[Array, Array]:
+        """See `SingleProcess.scatter_batch`."""
+        self._in_update = True
+        self._broadcast_size(len(lengths))
         self._broadcast(torch.from_numpy(lengths.astype(np.int64)))
         rows = torch.from_numpy(records.view(np.uint8).reshape(self.size, -1))
         self._scatter(torch.empty_like(rows[0]), list(rows))
-        return self._own(records), self._own_lengths(lengths)
+        return self._own_rows(records), self._own_lengths(lengths)
 
-    def dealt(self, length: int, record: np.dtype[Any]) -> tuple[Array, Array] | None:
-        """What `deal` gives this rank, of records (B, `length`); None once all is over."""
-        batch = self._announce()
+    def receive_batch(self, length: int, record: np.dtype[Any]) -> tuple[Array, Array] | None:
+        """What `scatter_batch` of rank 0 gives this rank, of records (B, `length`).
+
+        None once training has ended.
+        """
+        batch = self._broadcast_size()
         if batch == 0:
             return None
         lengths = self._broadcast(torch.empty(batch, dtype=torch.int64)).numpy()
@@ -190,38 +198,38 @@ class Ranks(Alone):
         self._scatter(content, None)
         return content.numpy().view(record).reshape(shape), self._own_lengths(lengths)
 
-    def _own(self, rows: Array) -> Array:
+    def _own_rows(self, rows: Array) -> Array:
         share = len(rows) // self.size
         return rows[self.rank * share : (self.rank + 1) * share]
 
     def _own_lengths(self, lengths: Array) -> Array:
-        own = self._own(lengths)
+        own = self._own_rows(lengths)
         self.share = float((own - 1).sum() / (lengths - 1).sum())
         return own
 
-    def _announce(self, size: int = 0) -> int:
+    def _broadcast_size(self, size: int = 0) -> int:
         """Size of what rank 0 sends next, however long it takes to come; 0 for the end."""
-        said = torch.tensor(size)
-        with _together():
-            dist.broadcast(said, src=0, group=self._between)
-        return int(said)
+        sent = torch.tensor(size)
+        with _collective():
+            dist.broadcast(sent, src=0, group=self._idle_group)
+        return int(sent)
 
     def _broadcast(self, x: Tensor) -> Tensor:
-        with _together():
+        with _collective():
             dist.broadcast(x, src=0)
         return x
 
     def _scatter(self, own: Tensor, rows: list[Tensor] | None) -> None:
-        with _together():
+        with _collective():
             dist.scatter(own, rows, src=0)
 
     def close(self) -> None:
-        """See `Alone.close`; in the middle of an update they see it by themselves."""
-        if self._in_step:
+        """See `SingleProcess.close`; in the middle of an update the others notice by themselves."""
+        if self._in_update:
             return
         with suppress(RunError):
             if self.rank == 0:
-                self._announce(0)
+                self._broadcast_size(0)
             dist.destroy_process_group()
 
 
@@ -231,32 +239,33 @@ def end_with_parent() -> None:
 
 
 @contextmanager
-def _together() -> Iterator[None]:
-    """Collectives, which fail where another rank is gone."""
+def _collective() -> Iterator[None]:
+    """Turn the failure of a collective operation, for want of another rank, into `RunError`."""
     try:
         yield
     except RunError:
         raise
     except RuntimeError:
-        if TORCHRUN in os.environ:  # which ends us: what is to be said is being said
+        if TORCHRUN in os.environ:  # it ends us soon, and the message is on its way
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise RunError(LOST) from None
+        raise RunError(LOST_RANK) from None
 
 
-def _told_to_end(*_: object) -> None:
+def _raise_terminated(*_: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise RunError(
-        "torchrun ended this run: another of its processes has ended, or it was told to stop; "
-        "the same command goes on from the last checkpoint"
+        "torchrun ended this run: another of its processes has ended, or it was told to stop; the "
+        "same command continues from the last checkpoint"
     )
 
 
 @contextmanager
-def together(ranks: int | None, assist: Callable[[Ranks], None]) -> Iterator[Alone]:
-    """Alone, or the first of `ranks` processes; the others `assist`, till the end of the context.
+def launch(ranks: int | None, work: Callable[[ProcessGroup], None]) -> Iterator[SingleProcess]:
+    """Start `ranks` processes and yield rank 0's group; a single process if `ranks` is None.
 
-    `assist` is a module's function. Raises `ConfigError` if `torchrun` started another number of
-    processes, `RunError` if they do not find each other.
+    The others run `work`, a module's function, until the context ends. Under `torchrun` they are
+    there already. Raises `ConfigError` if `torchrun` started another number of processes,
+    `RunError` if they do not find each other.
     """
     started = os.environ.get("WORLD_SIZE", "1")
     if started not in ("1", str(ranks)):
@@ -265,22 +274,22 @@ def together(ranks: int | None, assist: Callable[[Ranks], None]) -> Iterator[Alo
             "give both the same number"
         )
     if ranks is None:
-        yield Alone()
+        yield SingleProcess()
     elif started != "1":
-        with closing(Ranks()) as own:
-            yield own
+        with closing(ProcessGroup()) as group:
+            yield group
     else:
         with TemporaryDirectory() as folder:
-            meeting = f"file://{folder}/meeting"
+            rendezvous = f"file://{folder}/rendezvous"
             start = multiprocessing.get_context("spawn").Process
             for rank in range(1, ranks):
-                start(target=_assist, args=(assist, rank, ranks, meeting), daemon=True).start()
-            with closing(Ranks(0, ranks, meeting)) as own:
-                yield own
+                start(target=_join, args=(work, rank, ranks, rendezvous), daemon=True).start()
+            with closing(ProcessGroup(0, ranks, rendezvous)) as group:
+                yield group
 
 
-def _assist(assist: Callable[[Ranks], None], rank: int, size: int, meeting: str) -> None:
+def _join(work: Callable[[ProcessGroup], None], rank: int, size: int, rendezvous: str) -> None:
     try:
-        assist(Ranks(rank, size, meeting))
+        work(ProcessGroup(rank, size, rendezvous))
     except RunError:
-        sys.exit(1)  # rank 0 says why
+        sys.exit(1)  # rank 0 reports why

@@ -1,4 +1,4 @@
-"""The agent: networks and objectives put together. Four variants, two choices, one class."""
+"""The agent: networks and objectives put together. Two choices make its four variants."""
 
 import copy
 from collections.abc import Mapping
@@ -10,65 +10,72 @@ from torch import Tensor, nn
 from amago2.agent import objectives
 from amago2.agent.batch import Batch
 from amago2.config.schema import AmagoConfig
-from amago2.distributed import Alone
+from amago2.distributed import SingleProcess
 from amago2.env.spaces import ActionSpec
+from amago2.errors import ConfigError
 from amago2.nets import action_values
-from amago2.nets.action_values import values, values_where
-from amago2.nets.critic import Critic, ScalarCritic, TwoHotCritic
-from amago2.nets.distributions import Categorical, Policy
-from amago2.nets.heads import Actor
-from amago2.nets.moments import Moments
+from amago2.nets.actor import Actor
+from amago2.nets.critics import Critic, PopArtCritic, TwoHotCritic
+from amago2.nets.distributions import ActionDistribution, Categorical
+from amago2.nets.inference_weights import WithInferenceWeights
+from amago2.nets.normalisation import RunningMoments
 from amago2.nets.popart import PopArt
-from amago2.nets.precision import Fixing
-from amago2.nets.timestep_encoders import make_encoder
-from amago2.nets.trajectory_encoders import Memory, make_trunk
-from amago2.nets.value_bins import ValueBins
+from amago2.nets.timestep_encoders import make_timestep_encoder
+from amago2.nets.trajectory_encoders import Memory, make_trajectory_encoder
+from amago2.nets.two_hot import ValueBins
+from amago2.seeding import seeded_init
 
 Metrics = dict[str, Tensor]
 
 
 class Agent(nn.Module):
-    """Encoder, Transformer, an actor and critics per discount, and slow copies of the heads."""
+    """Timestep and trajectory encoder, an actor and critics per discount, and target networks."""
 
     discounts: Tensor  # (G,)
 
     def __init__(
         self, config: AmagoConfig, observations: Mapping[str, gym.spaces.Box], actions: ActionSpec
     ) -> None:
-        """Build for the given spaces. Raises `ValueError` for pairs that are not defined."""
+        """Build for the given spaces.
+
+        Raises `ValueError` if an encoder or a policy is not defined for them.
+        """
         super().__init__()
         a = self.config = config.agent
         self.actions = actions
-        self.ranks = Alone()
-        self.half_products = config.learner.precision == "bfloat16"
+        self.group = SingleProcess()
+        self.use_bfloat16 = config.learner.precision == "bfloat16"
         if a.actor == "policy_gradient" and self.actions.kind == "multibinary":
             raise ValueError(
                 "agent.actor is policy_gradient, which is not defined for MultiBinary actions; "
                 "use filtered_imitation"
             )
-        self.encoder = make_encoder(
+        self.timestep_encoder = make_timestep_encoder(
             config.timestep_encoder,
             observations,
             actions,
             symlog_reward=a.reward_input == "symlog",
         )
-        self.trunk = make_trunk(self.encoder.output, config.trajectory_encoder)
+        self.trajectory_encoder = make_trajectory_encoder(
+            self.timestep_encoder.output, config.trajectory_encoder
+        )
         self.register_buffer("discounts", torch.tensor(a.discounts), persistent=False)
         self.popart = PopArt(len(a.discounts), a.popart_rate)
-        self.actor = Actor(self.trunk.output, a.head_hidden_sizes, len(a.discounts), self.actions)
-        self.critic = self._make_critic()
+        width = self.trajectory_encoder.output
+        self.actor = Actor(width, a.head_hidden_sizes, len(a.discounts), self.actions)
+        self.critic = self._make_critic(width)
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
-        self.target_critic = self._make_critic().requires_grad_(False)
+        self.target_critic = self._make_critic(width).requires_grad_(False)
         self.target_critic.load_state_dict(self.critic.state_dict())
         for module in self.modules():
-            if isinstance(module, Fixing):
-                module.rounded = self.half_products
+            if isinstance(module, WithInferenceWeights):
+                module.bfloat16_inference = self.use_bfloat16
 
-    def _make_critic(self) -> Critic:
-        a, width = self.config, self.trunk.output
+    def _make_critic(self, width: int) -> Critic:
+        a = self.config
         common = (a.num_critics, width, a.head_hidden_sizes, self.discounts, self.actions)
         if a.critic == "popart":
-            return ScalarCritic(*common, self.popart)
+            return PopArtCritic(*common, self.popart)
         return TwoHotCritic(*common, ValueBins(a.value_limit, a.bins, a.symlog))
 
     # --- acting ---------------------------------------------------------------------------------
@@ -80,7 +87,7 @@ class Agent(nn.Module):
 
     def initial_memory(self, rows: int) -> Memory:
         """Empty memory of `rows` rollouts."""
-        return self.trunk.initial_memory(rows, self.device)
+        return self.trajectory_encoder.initial_memory(rows, self.device)
 
     @torch.inference_mode()
     def act(
@@ -95,26 +102,26 @@ class Agent(nn.Module):
 
         Advances `memory` in place by one timestep.
         """
-        encoded = self.encoder(observation, reward, action)
-        states = self.trunk.step(encoded, memory)  # type: ignore[arg-type]  # its own memory
-        policy: Policy = self.actor(states, acting=True)
+        encoded = self.timestep_encoder(observation, reward, action)
+        states = self.trajectory_encoder.step(encoded, memory)  # type: ignore[arg-type]  # its own
+        policy: ActionDistribution = self.actor(states, acting=True)
         return policy.sample(rng)
 
     # --- learning -------------------------------------------------------------------------------
 
-    def share_batches(self, ranks: Alone) -> None:
-        """Take statistics over whole batches, of which this process may have a share."""
-        self.ranks = ranks
+    def set_process_group(self, group: SingleProcess) -> None:
+        """Take statistics over whole batches, of which each process of `group` has a share."""
+        self.group = group
         for module in self.modules():
-            if isinstance(module, Moments):
-                module.ranks = ranks
+            if isinstance(module, RunningMoments):
+                module.group = group
 
     def loss(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Metrics]:
-        """Actor loss plus weighted critic loss of a batch, and what is worth logging.
+        """Actor loss plus weighted critic loss () of a batch, and metrics for the log.
 
-        Both losses train the encoder and the Transformer; the actor's leaves the critics alone.
+        Both losses train the encoders; the actor's sends no gradient to the critics.
         """
-        with torch.autocast(batch.reward.device.type, torch.bfloat16, enabled=self.half_products):
+        with torch.autocast(batch.reward.device.type, torch.bfloat16, enabled=self.use_bfloat16):
             return self._loss(batch, rng)
 
     def _loss(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Metrics]:
@@ -127,12 +134,12 @@ class Agent(nn.Module):
             self.config.n_step,
         )
         state_t = states.index_select(0, transitions.index_t)  # (M, D)
-        taken = batch.action[:, 1:][batch.valid[:, 1:]][:, None, None]  # (M, 1, 1, A)
+        action_t = batch.action[:, 1:][batch.valid[:, 1:]][:, None, None]  # (M, 1, 1, A)
         target = self._td_target(states.detach(), transitions, rng)
         self.popart.update(target)
 
-        base = self.critic.of_states(state_t)
-        outputs = self.critic.outputs(base, taken).squeeze(3)  # (C, M, G) or (C, M, G, N)
+        embedded = self.critic.embed_states(state_t)
+        outputs = self.critic.outputs(embedded, action_t).squeeze(3)  # (C, M, G) or (C, M, G, N)
         if isinstance(self.critic, TwoHotCritic):
             critic_loss = objectives.two_hot_loss(self.critic.bins, outputs, target)
         else:
@@ -140,36 +147,44 @@ class Agent(nn.Module):
         with torch.no_grad():
             q = self.critic.values(outputs.detach().unsqueeze(3)).squeeze(3)  # (C, M, G)
         policy = self.actor(state_t)
-        actor_loss, metrics = self._actor_loss(policy, base.detach(), taken.squeeze(2), q, rng)
+        actor_loss, metrics = self._actor_loss(
+            policy, embedded.detach(), action_t.squeeze(2), q, rng
+        )
         metrics |= self._value_metrics(outputs, q.mean(0), target)
         metrics |= {"loss_actor": actor_loss.detach(), "loss_critic": critic_loss.detach()}
         return actor_loss + self.config.critic_loss_weight * critic_loss, metrics
 
     def _states(self, batch: Batch, rng: torch.Generator) -> Tensor:
-        encoded = self.encoder(batch.observation, batch.reward, batch.action, batch.valid, rng)
-        return self.trunk(encoded, batch.time, rng)
+        """States (B, L, D) of a batch."""
+        encoded = self.timestep_encoder(
+            batch.observation, batch.reward, batch.action, batch.valid, rng
+        )
+        return self.trajectory_encoder(encoded, batch.time, rng)
 
     @torch.no_grad()
     def _td_target(
         self, states: Tensor, transitions: objectives.Transitions, rng: torch.Generator
     ) -> Tensor:
-        """TD targets (M, G) by the target networks; a pessimistic pair if the actor ascends Q."""
+        """TD targets (M, G) of the target networks, from states (B * L, D).
+
+        Pessimistic, by the minimum of a sampled pair of critics, if the actor ascends Q.
+        """
         state_n = states.index_select(0, transitions.index_n)
         policy = self.target_actor(state_n)
         sizes = self.config.num_critics, self.config.num_target_critics
-        members = objectives.subset(*sizes, transitions.returns, rng)
-        base = self.target_critic.of_states(state_n)
-        each = self._policy_value(self.target_critic, base, policy, 1, rng, members=members)
-        drawn = each.gather(0, members)
+        members = objectives.sample_members(*sizes, transitions.returns, rng)
+        embedded = self.target_critic.embed_states(state_n)
+        values = self._policy_value(self.target_critic, embedded, policy, 1, rng, members=members)
+        sampled = values.gather(0, members)
         ascends = self.config.actor == "policy_gradient"
-        value_n = drawn.amin(0) if ascends else drawn.mean(0)
+        value_n = sampled.amin(0) if ascends else sampled.mean(0)
         return objectives.td_target(transitions, value_n)
 
     def _policy_value(
         self,
         critic: Critic,
-        base: Tensor,
-        policy: Policy,
+        embedded: Tensor,
+        policy: ActionDistribution,
         samples: int,
         rng: torch.Generator,
         *,
@@ -177,90 +192,101 @@ class Agent(nn.Module):
         members: Tensor | None = None,
         known: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """E_a~pi Q(s, a) by each member: (C, M, G) for a policy (M, G).
+        """E_a~pi Q(s, a) by each member of the critic: (C, M, G) for a policy (M, G).
 
-        `base` is what the critic makes of the M states. Exact for discrete actions where the
-        critic allows it or `expectation` asks for it, else the mean over samples. Gradients never
-        reach the critic's parameters, only the policy. `members` (S, M, G) says whose values are
-        needed; the others may be anything. `known` are actions (M, 1, A) and their values
-        (C, M, G), which need not be computed again. A discrete action drawn twice is valued once.
+        `embedded` is what the critic's `embed_states` gives for the M states. The expectation is
+        exact for discrete actions if the critic allows it or the configured `expectation` asks for
+        it, else the mean over samples. Gradients reach the policy only, never the critic.
+
+        To save work, `members` (S, M, G) says whose values are needed; the others may be anything.
+        `known` gives actions (M, 1, A) and their values (C, M, G), so that they are not computed
+        again. A discrete action that is drawn twice is valued once.
         """
-        if isinstance(critic, ScalarCritic):
+        if isinstance(critic, PopArtCritic):
             if isinstance(policy, Categorical):
                 actions = policy.probabilities.unsqueeze(-2)  # (M, G, 1, A)
             else:
-                actions = self._draws(policy, samples, rng, differentiable)
-            return values(critic, base, actions).mean(-1)
+                actions = self._sample_actions(policy, samples, rng, differentiable)
+            return action_values.compute(critic, embedded, actions).mean(-1)
         if isinstance(policy, Categorical) and self.config.expectation == "exact":
             share = policy.probabilities  # (M, G, A)
         else:
-            actions = self._draws(policy, samples, rng, differentiable)
-            if differentiable or action_values.at_once(base):
-                return values(critic, base, actions).mean(-1)
+            actions = self._sample_actions(policy, samples, rng, differentiable)
+            if differentiable or action_values.in_one_pass(embedded):
+                return action_values.compute(critic, embedded, actions).mean(-1)
             discrete = isinstance(policy, Categorical)
             share = actions.mean(-2) if discrete else torch.ones_like(actions[..., 0]) / samples
         if isinstance(policy, Categorical):
-            actions = torch.eye(self.actions.size, device=base.device)[None, None]
-        each = self._values_of(critic, base, actions, share > 0, members, known)
-        return (each * share).sum(-1)
+            actions = torch.eye(self.actions.size, device=embedded.device)[None, None]
+        values = self._needed_values(critic, embedded, actions, share > 0, members, known)
+        return (values * share).sum(-1)
 
     @staticmethod
-    def _draws(policy: Policy, samples: int, rng: torch.Generator, differentiable: bool) -> Tensor:
+    def _sample_actions(
+        policy: ActionDistribution, samples: int, rng: torch.Generator, differentiable: bool
+    ) -> Tensor:
         """Actions (M, G, K, A) of a policy (M, G)."""
         draw = policy.rsample if differentiable else policy.sample
         return torch.stack([draw(rng) for _ in range(samples)], dim=-2)
 
     @torch.no_grad()
-    def _values_of(
+    def _needed_values(
         self,
         critic: TwoHotCritic,
-        base: Tensor,
+        embedded: Tensor,
         actions: Tensor,
-        wanted: Tensor,
+        mask: Tensor,
         members: Tensor | None,
         known: tuple[Tensor, Tensor] | None,
     ) -> Tensor:
-        """Values (C, M, G, K) of `actions` (M or 1, G or 1, K, A) where `wanted` (M, G, K).
+        """Values (C, M, G, K) of `actions` (M or 1, G or 1, K, A) where `mask` (M, G, K) is true.
 
-        Elsewhere, and for members that nobody asks for, they may be anything: only what is needed
-        is computed, and a discrete action whose value is known not again. See `_policy_value`.
+        Elsewhere, and for members that are not needed, they may be anything: only what is needed is
+        computed, and not again if it is known. See `_policy_value` for the arguments.
         """
-        if action_values.at_once(base):
-            return values(critic, base, actions)
-        wanted = wanted.expand(self.config.num_critics, *wanted.shape)
+        if action_values.in_one_pass(embedded):
+            return action_values.compute(critic, embedded, actions)
+        mask = mask.expand(self.config.num_critics, *mask.shape)
         if members is not None:
-            asked = torch.zeros(wanted.shape[:-1], dtype=torch.bool, device=base.device)
-            wanted = wanted & asked.scatter_(0, members, True).unsqueeze(-1)
+            needed = torch.zeros(mask.shape[:-1], dtype=torch.bool, device=embedded.device)
+            mask = mask & needed.scatter_(0, members, True).unsqueeze(-1)
         if known is None or self.actions.kind != "discrete":
-            return values_where(critic, base, actions, wanted)
-        taken, q = known
-        rest = values_where(critic, base, actions, wanted & (taken == 0))
-        return rest + taken * q.unsqueeze(-1)
+            return action_values.compute_masked(critic, embedded, actions, mask)
+        action_t, q = known
+        rest = action_values.compute_masked(critic, embedded, actions, mask & (action_t == 0))
+        return rest + action_t * q.unsqueeze(-1)
 
     def _actor_loss(
-        self, policy: Policy, base: Tensor, taken: Tensor, q: Tensor, rng: torch.Generator
+        self,
+        policy: ActionDistribution,
+        embedded: Tensor,
+        action_t: Tensor,
+        q: Tensor,
+        rng: torch.Generator,
     ) -> tuple[Tensor, Metrics]:
-        """Loss of policy (M, G); taken (M, 1, A) have the values q (C, M, G).
+        """Loss () and metrics of a policy (M, G); actions `action_t` (M, 1, A) have values `q`.
 
-        `base` is what the critic makes of the M states.
+        `q` is (C, M, G); `embedded` is what the critic's `embed_states` gives for the M states.
         """
+        known = action_t, q
         if self.config.actor == "policy_gradient":
-            each = self._policy_value(
-                self.critic, base, policy, 1, rng, differentiable=True, known=(taken, q)
+            values = self._policy_value(
+                self.critic, embedded, policy, 1, rng, differentiable=True, known=known
             )
-            normalised = self.popart.normalise(each.amin(0))
-            advantage = (q - each.detach()).mean(0).sign()
+            normalised = self.popart.normalise(values.amin(0))
+            advantage = (q - values.detach()).mean(0).sign()
             loss = objectives.policy_gradient_loss(normalised)
         else:
             with torch.no_grad():
-                each = self._policy_value(
-                    self.critic, base, policy, self.config.value_samples, rng, known=(taken, q)
+                samples = self.config.value_samples
+                values = self._policy_value(
+                    self.critic, embedded, policy, samples, rng, known=known
                 )
-                advantage = (q - each).mean(0)  # exactly 0 if all samples are the action taken
+                advantage = (q - values).mean(0)  # exactly 0 if all samples are the action taken
                 weight = objectives.advantage_filter(
-                    advantage, self.config.filter, self.config.filter_threshold, self.ranks.std
+                    advantage, self.config.filter, self.config.filter_threshold, self.group.std
                 )
-            loss = objectives.filtered_imitation_loss(policy.log_prob(taken), weight)
+            loss = objectives.filtered_imitation_loss(policy.log_prob(action_t), weight)
         positive = (advantage > 0).float()
         return loss, {
             "filter_share": positive.mean(),
@@ -269,12 +295,15 @@ class Agent(nn.Module):
 
     @torch.no_grad()
     def _value_metrics(self, outputs: Tensor, q: Tensor, target: Tensor) -> Metrics:
-        """Of the acting discount: mean value, TD targets, and the most likely bins' histogram."""
+        """Metrics of the acting discount: values, TD targets, histogram of the most likely bins.
+
+        outputs (C, M, G) or (C, M, G, N), q (M, G), target (M, G).
+        """
         acting = target[:, -1]
         metrics = {
             "q_mean": q[:, -1].mean(),
             "td_target_mean": acting.mean(),
-            "td_target_std": self.ranks.std(acting, correction=0),
+            "td_target_std": self.group.std(acting, correction=0),
         }
         if isinstance(self.critic, TwoHotCritic):
             top = outputs[:, :, -1].argmax(-1).flatten()  # (C * M,)
@@ -284,8 +313,22 @@ class Agent(nn.Module):
 
     @torch.no_grad()
     def update_targets(self) -> None:
-        """Move the target heads a step of `target_rate` towards the online ones."""
-        for slow, fast in ((self.target_actor, self.actor), (self.target_critic, self.critic)):
+        """Move the target networks by `target_rate` towards the online ones."""
+        for target, online in ((self.target_actor, self.actor), (self.target_critic, self.critic)):
             torch._foreach_lerp_(
-                list(slow.parameters()), list(fast.parameters()), self.config.target_rate
+                list(target.parameters()), list(online.parameters()), self.config.target_rate
             )
+
+
+def make_agent(
+    config: AmagoConfig, observations: Mapping[str, gym.spaces.Box], actions: ActionSpec
+) -> Agent:
+    """A fresh agent on the configured device, whose weights depend on the seed alone.
+
+    Raises `ConfigError` if the configuration does not suit the spaces.
+    """
+    try:
+        with seeded_init(config.seed):
+            return Agent(config, observations, actions).to(torch.device(config.device))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None

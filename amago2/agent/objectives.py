@@ -1,7 +1,7 @@
 """Section 3 of the paper on one page: TD target, two critic losses, two actor losses, the filter.
 
-Pure functions of flat transitions. M transitions, G discounts, C critics, N bins. `_t` is the time
-of the action, `_n` the time bootstrapped from.
+Pure functions of flat transitions: M transitions, G discounts, C critics, N bins. The suffix `_t`
+means the timestep of the action, `_n` the one that is bootstrapped from.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from amago2.nets.popart import PopArt
-from amago2.nets.value_bins import ValueBins
+from amago2.nets.two_hot import ValueBins
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,16 @@ class Transitions:
 def n_step_transitions(
     rewards: Tensor, terminated: Tensor, valid: Tensor, discounts: Tensor, n: int
 ) -> Transitions:
-    """Transitions of rewards, terminated, valid (B, T) between tokens t and t + 1, L = T + 1.
+    """n-step transitions from rewards, terminated, valid (B, T), each of token t to t + 1.
 
-    A sum stops at termination and bootstraps early where the valid part of the sequence ends.
+    Discounts are (G,). A return stops at termination, and bootstraps early where the valid part of
+    the sequence ends. Indices count tokens, of which a sequence has L = T + 1.
     """
     batch, length = rewards.shape
     start = torch.arange(length, device=rewards.device).expand(batch, length)
     returns = torch.zeros(batch, length, len(discounts), device=rewards.device)
     running = torch.ones_like(returns)
-    reached = start.clone()
+    bootstrap = start.clone()
     alive = valid.clone()
     for k in range(n):
         step = start + k
@@ -45,24 +46,27 @@ def n_step_transitions(
         alive = alive & inside & valid.gather(1, at)
         returns = returns + alive.unsqueeze(-1) * running * rewards.gather(1, at).unsqueeze(-1)
         running = torch.where(alive.unsqueeze(-1), running * discounts, running)
-        reached = torch.where(alive, step + 1, reached)
+        bootstrap = torch.where(alive, step + 1, bootstrap)
         ended = alive & terminated.gather(1, at)
         running = torch.where(ended.unsqueeze(-1), 0.0, running)
         alive = alive & ~ended
     offset = torch.arange(batch, device=rewards.device).unsqueeze(1) * (length + 1)
     return Transitions(
-        (start + offset)[valid], (reached + offset)[valid], returns[valid], running[valid]
+        (start + offset)[valid], (bootstrap + offset)[valid], returns[valid], running[valid]
     )
 
 
-def subset(members: int, size: int, like: Tensor, rng: torch.Generator) -> Tensor:
-    """Which `size` members (size, M, G) int64 count for each of `like` (M, G), with replacement."""
+def sample_members(members: int, size: int, like: Tensor, rng: torch.Generator) -> Tensor:
+    """Draw `size` of the ensemble's members, with replacement, for each entry of `like` (M, G).
+
+    Returns indices (size, M, G) int64.
+    """
     index = torch.randint(members, (size, *like.shape), generator=rng, device=rng.device)
     return index.to(like.device)
 
 
 def td_target(transitions: Transitions, value_n: Tensor) -> Tensor:
-    """y = R + gamma^n (1 - d) Qbar(s_n, a'), (M, G), for value_n (M, G)."""
+    """y = R + gamma^n (1 - d) Qbar(s_n, a'), (M, G); value_n (M, G) is Qbar(s_n, a')."""
     return transitions.returns + transitions.discounts * value_n
 
 
@@ -73,7 +77,7 @@ def two_hot_loss(bins: ValueBins, logits: Tensor, target: Tensor) -> Tensor:
 
 def popart_loss(popart: PopArt, outputs: Tensor, target: Tensor) -> Tensor:
     """Squared TD error in normalised units: outputs (C, M, G), target (M, G)."""
-    return ((popart.normalised(outputs) - popart.normalise(target)) ** 2).mean()
+    return ((popart.normalised_outputs(outputs) - popart.normalise(target)) ** 2).mean()
 
 
 def advantage_filter(
@@ -82,12 +86,12 @@ def advantage_filter(
     threshold: float,
     std: Callable[[Tensor], Tensor] = torch.std,
 ) -> Tensor:
-    """Weight of imitating each replayed action, of advantage (...): paper, Eq. 6.
+    """Weight (...) of imitating each replayed action, for its advantage (...): paper, Eq. 6.
 
     binary: 1 where the advantage exceeds the threshold.
-    exponential: min(exp(A / sigma), 20), sigma the standard deviation `std` of all advantages:
-    AWAC's weights (Nair et al. 2020) with the bound of CRR's (Wang et al. 2020), whose temperature
-    is a constant where sigma follows the scale of the batch's returns.
+    exponential: min(exp(A / sigma), 20), where sigma is the standard deviation `std` of all
+    advantages. These are AWAC's weights (Nair et al. 2020) with the bound of CRR's (Wang et al.
+    2020); CRR's temperature is a constant, while sigma follows the scale of the batch's returns.
     none: 1, plain imitation.
     """
     if kind == "binary":

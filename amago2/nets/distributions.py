@@ -1,7 +1,7 @@
-"""Policies: categorical, tanh-normal and Bernoulli (algorithm of the paper, Section 3 and App. A).
+"""Action distributions: categorical, tanh-normal and Bernoulli (paper, Section 3 and App. A).
 
-Each has `sample` (no gradient), `rsample` (differentiable), `log_prob` and works on any leading
-shape (...); actions are representations (..., A), see `amago2.env.spaces`.
+Each has `sample` (no gradient), `rsample` (differentiable) and `log_prob`, for any leading shape
+(...). Actions are network representations (..., A), see `amago2.env.spaces`.
 """
 
 import math
@@ -15,58 +15,58 @@ from amago2.env.spaces import ActionSpec
 
 MIN_PROBABILITY = 1e-6
 LOG_STD_RANGE = (-5.0, 2.0)
-EDGE = 0.995
-"""Stored actions are pulled inside +-EDGE before atanh, which is infinite at 1."""
+MAX_ACTION = 0.995
+"""Stored actions are clamped to +-MAX_ACTION before atanh, which is infinite at 1."""
 
 
 def _uniform(like: Tensor, rng: torch.Generator) -> Tensor:
-    """Uniform noise in (0, 1) of the shape of `like`."""
+    """Uniform noise in (0, 1), shaped as `like`."""
     noise = torch.rand(like.shape, generator=rng, device=rng.device, dtype=like.dtype)
     return noise.to(like.device).clamp_(1e-7, 1 - 1e-7)
 
 
 @dataclass
 class Categorical:
-    """Discrete policy; probabilities (..., A) are kept in [1e-6, 1]."""
+    """Discrete actions; probabilities (..., A) are kept in [1e-6, 1]."""
 
     probabilities: Tensor
 
     @classmethod
-    def of(cls, logits: Tensor) -> "Categorical":
+    def from_outputs(cls, logits: Tensor) -> "Categorical":
         """From logits (..., A)."""
         probabilities = logits.float().softmax(-1).clamp(min=MIN_PROBABILITY)
         return cls(probabilities / probabilities.sum(-1, keepdim=True))
 
     def sample(self, rng: torch.Generator) -> Tensor:
         """Actions (..., A) without gradient."""
-        below = self.probabilities[..., :-1].cumsum(-1)  # chance of each action or one before
+        below = self.probabilities[..., :-1].cumsum(-1)  # probability of an action up to each
         draw = torch.rand((*below.shape[:-1], 1), generator=rng, device=rng.device)
         index = (below <= draw.to(below.device)).sum(-1, keepdim=True)
-        # Without the checks of F.one_hot, which take longer than all of this.
+        # Not F.one_hot, whose checks take longer than all of this.
         return torch.zeros_like(self.probabilities).scatter_(-1, index, 1.0)
 
     def rsample(self, rng: torch.Generator) -> Tensor:
-        """Straight-through Gumbel-softmax, temperature 0.5."""
+        """Actions (..., A) by straight-through Gumbel-softmax, temperature 0.5."""
         noise = -torch.log(-torch.log(_uniform(self.probabilities, rng)))
         soft = ((self.probabilities.log() + noise) / 0.5).softmax(-1)
         hard = F.one_hot(soft.argmax(-1), soft.shape[-1]).float()
         return hard + soft - soft.detach()
 
     def log_prob(self, action: Tensor) -> Tensor:
-        """Log-probability or density (...) of actions (..., A)."""
+        """Log-probability (...) of actions (..., A)."""
         return (self.probabilities.log() * action).sum(-1)
 
 
 @dataclass
 class TanhNormal:
-    """Continuous policy on [-1, 1]: tanh of a normal with mean and log_std (..., A)."""
+    """Continuous actions in [-1, 1]: tanh of a normal with mean and log_std (..., A)."""
 
     mean: Tensor
     log_std: Tensor
 
     @classmethod
-    def of(cls, outputs: Tensor) -> "TanhNormal":
-        """From outputs (..., 2 A): means, then raw log standard deviations."""
+    def from_outputs(cls, outputs: Tensor) -> "TanhNormal":
+        """From network outputs (..., 2 A): means, then raw log standard deviations."""
         mean, raw = outputs.float().chunk(2, -1)
         low, high = LOG_STD_RANGE
         return cls(mean, low + 0.5 * (high - low) * (torch.tanh(raw) + 1))
@@ -81,8 +81,8 @@ class TanhNormal:
         return self.rsample(rng).detach()
 
     def log_prob(self, action: Tensor) -> Tensor:
-        """Log-probability or density (...) of actions (..., A)."""
-        x = torch.atanh(action.clamp(-EDGE, EDGE))
+        """Log-density (...) of actions (..., A)."""
+        x = torch.atanh(action.clamp(-MAX_ACTION, MAX_ACTION))
         normal = (
             -0.5 * ((x - self.mean) / self.log_std.exp()) ** 2
             - self.log_std
@@ -94,12 +94,12 @@ class TanhNormal:
 
 @dataclass
 class Bernoulli:
-    """MultiBinary policy: independent buttons with logits (..., A). Not reparameterisable."""
+    """MultiBinary actions: independent buttons with logits (..., A). Not reparametrisable."""
 
     logits: Tensor
 
     @classmethod
-    def of(cls, logits: Tensor) -> "Bernoulli":
+    def from_outputs(cls, logits: Tensor) -> "Bernoulli":
         """From logits (..., A)."""
         return cls(logits.float())
 
@@ -108,26 +108,26 @@ class Bernoulli:
         return (_uniform(self.logits, rng) < self.logits.detach().sigmoid()).float()
 
     def rsample(self, rng: torch.Generator) -> Tensor:
-        """Raise `ValueError`."""
+        """Raise `ValueError`: there is no such gradient."""
         raise ValueError("a policy gradient through MultiBinary actions is not defined")
 
     def log_prob(self, action: Tensor) -> Tensor:
-        """Mean over buttons, as published."""
+        """Mean log-probability (...) of the buttons (..., A), as in the published code."""
         return -F.binary_cross_entropy_with_logits(
             self.logits, action.expand_as(self.logits), reduction="none"
         ).mean(-1)
 
 
-Policy = Categorical | TanhNormal | Bernoulli
+ActionDistribution = Categorical | TanhNormal | Bernoulli
 
 
-def policy_outputs(actions: ActionSpec) -> int:
-    """Network outputs that parametrise one policy."""
+def parameter_count(actions: ActionSpec) -> int:
+    """Network outputs that parametrise one distribution."""
     return 2 * actions.size if actions.kind == "continuous" else actions.size
 
 
-def make_policy(actions: ActionSpec, outputs: Tensor) -> Policy:
-    """The policy parametrised by `outputs` (..., `policy_outputs(actions)`)."""
+def make_distribution(actions: ActionSpec, outputs: Tensor) -> ActionDistribution:
+    """The distribution parametrised by `outputs` (..., `parameter_count(actions)`)."""
     kinds = {"discrete": Categorical, "continuous": TanhNormal, "multibinary": Bernoulli}
-    policy: Policy = kinds[actions.kind].of(outputs)  # type: ignore[attr-defined]
-    return policy
+    made: ActionDistribution = kinds[actions.kind].from_outputs(outputs)  # type: ignore[attr-defined]
+    return made

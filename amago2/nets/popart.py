@@ -1,17 +1,17 @@
 """PopArt: running normalisation of values that preserves the unnormalised outputs.
 
-One instance for all tasks, separate statistics per discount, as the paper uses it for its
-scale-dependent losses. The affine (weight, bias) is not trained; it only undoes each change of the
-statistics (van Hasselt et al. 2016, here as a frozen layer behind the network).
+One instance serves all tasks, with separate statistics per discount, as in the paper's
+scale-dependent losses. The linear layer (weight, bias) behind the network is not trained: it only
+undoes each change of the statistics (van Hasselt et al. 2016, here as a frozen layer).
 """
 
 import torch
 from torch import Tensor
 
-from amago2.nets.moments import Moments
+from amago2.nets.normalisation import RunningMoments
 
 
-class PopArt(Moments):
+class PopArt(RunningMoments):
     """Statistics per discount (G,). Values have any leading shape (..., G)."""
 
     weight: Tensor
@@ -24,12 +24,12 @@ class PopArt(Moments):
 
     @property
     def std(self) -> Tensor:
-        """(G,), kept within [1e-4, 1e6]; the variance is clamped before the root."""
+        """Standard deviation (G,), within [1e-4, 1e6]; the variance is clamped before the root."""
         return (self.square - self.mean**2).clamp(1e-4, 1e8).sqrt().clamp(1e-4, 1e6)
 
     @torch.no_grad()
     def update(self, targets: Tensor) -> None:
-        """Learn from TD targets (M, G), adjusting the affine so that outputs stay the same."""
+        """Learn from TD targets (M, G) and adjust weight and bias so that values stay the same."""
         if not len(targets):
             return
         old_mean, old_std = self.mean.clone(), self.std
@@ -38,14 +38,14 @@ class PopArt(Moments):
         self.weight.mul_(old_std / new_std)
         self.bias.copy_((old_std * self.bias + old_mean - self.mean) / new_std)
 
-    def normalised(self, outputs: Tensor) -> Tensor:
-        """Network outputs (..., G) in the units of the current statistics."""
+    def normalised_outputs(self, outputs: Tensor) -> Tensor:
+        """Network outputs (..., G) in normalised units, those of the present statistics."""
         return outputs * self.weight + self.bias
 
     def values(self, outputs: Tensor) -> Tensor:
         """Network outputs (..., G) as returns."""
-        return self.normalised(outputs) * self.std + self.mean
+        return self.normalised_outputs(outputs) * self.std + self.mean
 
     def normalise(self, values: Tensor) -> Tensor:
-        """Returns (..., G) in the units of the current statistics."""
+        """Returns (..., G) in normalised units."""
         return (values - self.mean) / self.std

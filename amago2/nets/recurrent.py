@@ -1,19 +1,17 @@
-"""Other trajectory encoders: a GRU, and none at all (feed-forward, without memory)."""
+"""A GRU as trajectory encoder, and the memory of encoders that keep one state per rollout."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from amago2.config.schema import FeedForwardConfig, GruConfig
-from amago2.nets.precision import unrolled
-from amago2.nets.transformer import dropout
+from amago2.config.schema import GruConfig
+from amago2.nets.precision import run_rnn
 
 
 @dataclass
 class HiddenState:
-    """State of N rollouts: hidden (layers, N, D); steps (N,) timesteps since the reset."""
+    """Memory of N rollouts: hidden (layers, N, D); steps (N,) timesteps since the reset."""
 
     hidden: Tensor
     steps: Tensor
@@ -23,8 +21,8 @@ class HiddenState:
         self.steps[row] = 0
         self.hidden[:, row] = 0
 
-    def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """Tensors for a checkpoint; to load them, copy into these."""
         return {"hidden": self.hidden, "steps": self.steps}
 
 
@@ -40,12 +38,12 @@ class Gru(nn.Module):
         self.norm = nn.LayerNorm(config.width)
 
     def forward(self, tokens: Tensor, time: Tensor, rng: torch.Generator | None) -> Tensor:
-        """Encode tokens (B, L, D_in); the hidden state starts empty, `time` is not used."""
+        """Encode tokens (B, L, D_in) from an empty hidden state; `time` is not used."""
         return self.unroll(tokens, None)
 
     def unroll(self, tokens: Tensor, hidden: Tensor | None) -> Tensor:
-        """Encode tokens (B, L, D_in), going on from hidden (layers, B, D) if there is one."""
-        states: Tensor = self.norm(self.project(unrolled(self.gru, tokens, hidden)[0]))
+        """Encode tokens (B, L, D_in) from the hidden state (layers, B, D), or from an empty one."""
+        states: Tensor = self.norm(self.project(run_rnn(self.gru, tokens, hidden)[0]))
         return states
 
     def initial_memory(self, rows: int, device: torch.device) -> HiddenState:
@@ -57,45 +55,8 @@ class Gru(nn.Module):
 
     def step(self, tokens: Tensor, memory: HiddenState) -> Tensor:
         """States (N, D) of the next timestep's tokens (N, D_in); advances `memory` in place."""
-        out, hidden = unrolled(self.gru, tokens.unsqueeze(1), memory.hidden)
+        out, hidden = run_rnn(self.gru, tokens.unsqueeze(1), memory.hidden)
         memory.hidden.copy_(hidden)
         memory.steps += 1
         states: Tensor = self.norm(self.project(out.squeeze(1)))
-        return states
-
-
-class MemoryFree(nn.Module):
-    """Residual feed-forward blocks on each timestep alone: what the agent is without memory."""
-
-    def __init__(self, inputs: int, config: FeedForwardConfig) -> None:
-        super().__init__()
-        self.output, self.rate = config.width, config.dropout
-        self.input = nn.Linear(inputs, config.width)
-        self.inner = nn.ModuleList(
-            nn.Linear(config.width, config.feedforward_size) for _ in range(config.layers)
-        )
-        self.outer = nn.ModuleList(
-            nn.Linear(config.feedforward_size, config.width) for _ in range(config.layers)
-        )
-        self.project = nn.Linear(config.width, config.width)
-        self.norm = nn.LayerNorm(config.width)
-
-    def forward(self, tokens: Tensor, time: Tensor, rng: torch.Generator | None) -> Tensor:
-        """Encode tokens (..., D_in) one by one; `time` is not used."""
-        x = F.leaky_relu(self.input(tokens))
-        for inner, outer in zip(self.inner, self.outer, strict=True):
-            hidden = dropout(F.leaky_relu(inner(x)), self.rate, rng)
-            x = x + dropout(F.leaky_relu(outer(hidden)), self.rate, rng)
-        states: Tensor = self.norm(self.project(x))
-        return states
-
-    def initial_memory(self, rows: int, device: torch.device) -> HiddenState:
-        """A memory that only counts."""
-        steps = torch.zeros(rows, dtype=torch.int64, device=device)
-        return HiddenState(torch.zeros(0, rows, 0, device=device), steps)
-
-    def step(self, tokens: Tensor, memory: HiddenState) -> Tensor:
-        """States (N, D) of the next timestep's tokens (N, D_in)."""
-        states = self(tokens, memory.steps, None)
-        memory.steps += 1
         return states

@@ -1,7 +1,6 @@
-"""Timestep encoders: observation, previous action and reward -> one vector, no temporal mixing."""
+"""Timestep encoders: observation, previous action and reward -> one vector, each timestep alone."""
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping
 
 import gymnasium as gym
 import numpy as np
@@ -15,67 +14,18 @@ from amago2.config.schema import (
     ImageEncoderConfig,
 )
 from amago2.env.spaces import ActionSpec
-from amago2.nets import images
-from amago2.nets.moments import Moments
-from amago2.nets.precision import Affine, Fixing, unrolled
-from amago2.nets.value_bins import symlog
+from amago2.nets import convnets
+from amago2.nets.augmentation import random_shift
+from amago2.nets.mlp import Mlp
+from amago2.nets.normalisation import InputNorm
+from amago2.nets.precision import run_rnn
+from amago2.nets.two_hot import symlog
 
 Observation = Mapping[str, Tensor]
 
 
-class Mlp(Fixing, nn.Sequential):
-    """Linear layers of the given sizes, leaky ReLU between them: (..., first) -> (..., last)."""
-
-    def __init__(self, sizes: Sequence[int]) -> None:
-        layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(sizes):
-            layers += [nn.Linear(inputs, outputs), nn.LeakyReLU()]
-        super().__init__(*layers[:-1])
-
-    def _affines(self) -> list[Affine]:
-        return [Affine(x.weight, x.bias) for x in self if isinstance(x, nn.Linear)]
-
-    def fixed(self) -> list[Affine]:
-        """Weights and biases."""
-        return [affine.fixed(self.rounded) for affine in self._affines()]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class. No module is called on the way, for the sake of short steps."""
-        *hidden, last = self._fixed or self._affines()
-        for affine in hidden:
-            x = affine.activated(x)
-        return last.of(x)
-
-
-class InputNorm(Fixing, Moments):
-    """Running standardisation of a vector (..., D), updated on valid timesteps while training."""
-
-    RATE = 1e-4
-
-    def __init__(self, size: int) -> None:
-        super().__init__(size, self.RATE, square=1.0)
-
-    def forward(self, x: Tensor, learning: bool = False) -> Tensor:
-        """Standardise x (..., D); first learn from it, if it holds valid timesteps (M, D) only."""
-        if learning:
-            self._fixed = None
-            self.update(x)
-        return ((x - self.mean) / self._scale()).clamp(-1e4, 1e4)
-
-    def _scale(self) -> Tensor:
-        """What inputs (D,) are divided by; in evaluation mode, as when that was entered."""
-        scale: Tensor = self.fixed() if self._fixed is None else self._fixed
-        return scale
-
-    def fixed(self) -> Tensor:
-        """The present scale (D,)."""
-        std = (self.square - self.mean**2).clamp(min=0).add(1e-5).sqrt().clamp(1e-3, 1e6)
-        # A constant input has no scale to divide by.
-        return torch.where(std > 0.01, std, 1.0)
-
-
-class Encoder(nn.Module):
-    """What all encoders share: reward and action as one vector, and padding left out."""
+class TimestepEncoder(nn.Module):
+    """Base of the timestep encoders: brings inputs into shape and leaves padding out."""
 
     def __init__(self, output: int, symlog_reward: bool) -> None:
         super().__init__()
@@ -92,8 +42,9 @@ class Encoder(nn.Module):
     ) -> Tensor:
         """Encode observation[k] (..., d_k), reward (...), action (..., A) -> (..., D).
 
-        While learning, the leading shape is (B, L). `valid` (B, L) selects the timesteps that are
-        encoded and that the normaliser learns from; the others are zero. `rng` drives augmentation.
+        In training, the leading shape is (B, L) and `valid` (B, L) selects the timesteps that are
+        encoded and that update the input normalisation; the others become zeros. `rng` drives
+        augmentation.
         """
         reward = (symlog(reward) if self.symlog_reward else reward).unsqueeze(-1)
         if valid is None:
@@ -113,15 +64,16 @@ class Encoder(nn.Module):
         batch: tuple[Tensor, int] | None,
         rng: torch.Generator | None,
     ) -> Tensor:
-        """Encode valid timesteps (M, ...), after the `previous` reward (M, 1) and action (M, A).
+        """Encode valid timesteps (M, ...) after the `previous` reward (M, 1) and action (M, A).
 
-        `batch`: the sub-sequence of each timestep (M,), and how many there are.
+        `batch` is given in training: the sub-sequence (M,) of each timestep, and how many there
+        are.
         """
         raise NotImplementedError
 
 
-class FeedForward(Encoder):
-    """Vectors, reward and action joined -> normalised -> MLP -> LayerNorm."""
+class VectorEncoder(TimestepEncoder):
+    """Vectors, reward and action joined -> standardised -> MLP -> LayerNorm."""
 
     def __init__(
         self,
@@ -151,14 +103,14 @@ class FeedForward(Encoder):
         batch: tuple[Tensor, int] | None,
         rng: torch.Generator | None,
     ) -> Tensor:
-        """See `Encoder.encode`."""
+        """See `TimestepEncoder.encode`."""
         joined = torch.cat([*(observation[key].float() for key in self.keys), *previous], -1)
-        encoded: Tensor = self.out_norm(self.net(self.norm(joined, batch is not None)))
+        encoded: Tensor = self.out_norm(self.net(self.norm(joined, update=batch is not None)))
         return encoded
 
 
-def _vectors(observations: Mapping[str, gym.spaces.Box]) -> dict[str, int]:
-    """Sizes of the real vectors among the observations, by key."""
+def _vector_sizes(observations: Mapping[str, gym.spaces.Box]) -> dict[str, int]:
+    """Sizes of the real-valued vectors among the observations, by key."""
     return {
         key: box.shape[0]
         for key, box in observations.items()
@@ -166,8 +118,8 @@ def _vectors(observations: Mapping[str, gym.spaces.Box]) -> dict[str, int]:
     }
 
 
-class Convolutional(Encoder):
-    """One image through a trunk; its features, layer-normalised, join reward, action, vectors."""
+class ImageEncoder(TimestepEncoder):
+    """One image through a CNN; its features, layer-normalised, join reward, action and vectors."""
 
     PREVIOUS = 12
     """Features of reward, action and, if there are any, vectors."""
@@ -179,13 +131,13 @@ class Convolutional(Encoder):
         actions: ActionSpec,
     ) -> None:
         """Raises `ValueError` unless the observation is one image of bytes, and vectors at most."""
-        vectors = _vectors(observations)
+        vectors = _vector_sizes(observations)
         keys = [key for key in observations if key not in vectors]
         if len(keys) != 1 or len(observations[keys[0]].shape) != 3:
-            shapes = ", ".join(f"{key} {box.shape}" for key, box in observations.items())
+            found = ", ".join(f"{key} {box.shape}" for key, box in observations.items())
             raise ValueError(
                 "timestep_encoder.kind is 'cnn', which reads one image (height, width, channels), "
-                f"but the observation has {shapes}"
+                f"but the observation has {found}"
             )
         super().__init__(config.output_size, symlog_reward=True)
         self.key, self.augment = keys[0], config.augment
@@ -195,12 +147,12 @@ class Convolutional(Encoder):
         self.recompute_frames = config.recompute_frames
         shape = observations[self.key].shape
         channels = shape[2]
-        self.trunk: nn.Module = (
-            images.nature(channels)
+        self.cnn: nn.Module = (
+            convnets.nature_cnn(channels)
             if config.architecture == "nature"
-            else images.impala(channels, config.channels)
+            else convnets.impala_cnn(channels, config.channels)
         )
-        self.project = nn.Linear(images.features(self.trunk, shape), config.features)
+        self.project = nn.Linear(convnets.output_size(self.cnn, shape), config.features)
         self.image_norm = nn.LayerNorm(config.features)
         self.previous = nn.Linear(inputs, self.PREVIOUS)
         self.merge = nn.Linear(config.features + self.PREVIOUS, config.output_size)
@@ -213,35 +165,35 @@ class Convolutional(Encoder):
         batch: tuple[Tensor, int] | None,
         rng: torch.Generator | None,
     ) -> Tensor:
-        """See `Encoder.encode`."""
+        """See `TimestepEncoder.encode`."""
         frames = observation[self.key]
         if self.augment and batch is not None and rng is not None:
-            frames = images.augment(frames, *batch, rng)
-        seen = self.image_norm(self.project(self._features(frames)))
-        beside = torch.cat([*previous, *(observation[key].float() for key in self.vectors)], -1)
-        before = self.previous(self.norm(beside, batch is not None))
-        encoded: Tensor = self.out_norm(self.merge(torch.cat([seen, before], -1)))
+            frames = random_shift(frames, *batch, rng)
+        image = self.image_norm(self.project(self._image_features(frames)))
+        joined = torch.cat([*previous, *(observation[key].float() for key in self.vectors)], -1)
+        rest = self.previous(self.norm(joined, update=batch is not None))
+        encoded: Tensor = self.out_norm(self.merge(torch.cat([image, rest], -1)))
         return encoded
 
-    def _features(self, frames: Tensor) -> Tensor:
-        """The trunk's outputs (F, features) for frames (F, H, W, C)."""
+    def _image_features(self, frames: Tensor) -> Tensor:
+        """Outputs (F, features) of the CNN for frames (F, H, W, C)."""
         if self.recompute_frames is None or not torch.is_grad_enabled():
-            features: Tensor = self.trunk(images.scaled(frames))
+            features: Tensor = self.cnn(convnets.scale_pixels(frames))
             return features
-        parts = [
+        chunks = [
             checkpoint(
-                lambda part: self.trunk(images.scaled(part)),
-                part,
+                lambda chunk: self.cnn(convnets.scale_pixels(chunk)),
+                chunk,
                 use_reentrant=False,
                 preserve_rng_state=False,
             )
-            for part in frames.split(self.recompute_frames)
+            for chunk in frames.split(self.recompute_frames)
         ]
-        return torch.cat(parts)
+        return torch.cat(chunks)
 
 
-class GridLanguage(Encoder):
-    """A grid's convolutions, a sentence's recurrent summary and vectors, joined (BabyAI)."""
+class GridLanguageEncoder(TimestepEncoder):
+    """A grid's CNN, a sentence's recurrent summary and vectors, joined (BabyAI)."""
 
     def __init__(
         self,
@@ -249,7 +201,7 @@ class GridLanguage(Encoder):
         observations: Mapping[str, gym.spaces.Box],
         actions: ActionSpec,
     ) -> None:
-        """Raises `ValueError` if a key is missing."""
+        """Raises `ValueError` if an observation is missing."""
         missing = {config.image_key, config.tokens_key, config.vector_key} - set(observations)
         if missing:
             raise ValueError(
@@ -258,20 +210,20 @@ class GridLanguage(Encoder):
             )
         super().__init__(config.output_size, symlog_reward=True)
         self.keys = config.image_key, config.tokens_key
-        vectors = {
+        sizes = {
             config.vector_key: observations[config.vector_key].shape[0],
-            **_vectors(observations),
+            **_vector_sizes(observations),
         }
-        self.vectors = list(vectors)
-        vector = sum(vectors.values()) + 1 + actions.size
+        self.vectors = list(sizes)
+        vector = sum(sizes.values()) + 1 + actions.size
         shape = observations[config.image_key].shape
-        self.grid = images.grid(shape[2])
+        self.grid = convnets.grid_cnn(shape[2])
         self.embedding = nn.Embedding(config.vocabulary_size, config.embedding_size)
         self.recurrent = nn.RNN(config.embedding_size, config.rnn_size, batch_first=True)
         self.language = nn.Linear(config.rnn_size, config.sentence_size)
         self.language_norm = nn.LayerNorm(config.sentence_size)
         self.vector = nn.Sequential(Mlp([vector, 32, 16]), nn.LeakyReLU())
-        joined = images.features(self.grid, shape) + config.sentence_size + 16
+        joined = convnets.output_size(self.grid, shape) + config.sentence_size + 16
         self.merge = nn.Linear(joined, config.output_size)
         self.out_norm = nn.LayerNorm(config.output_size)
 
@@ -282,26 +234,26 @@ class GridLanguage(Encoder):
         batch: tuple[Tensor, int] | None,
         rng: torch.Generator | None,
     ) -> Tensor:
-        """See `Encoder.encode`."""
+        """See `TimestepEncoder.encode`."""
         image, tokens = (observation[key] for key in self.keys)
-        seen = self.grid(images.scaled(image))
-        _, heard = unrolled(self.recurrent, self.embedding(tokens.long()))
-        sentence = self.language_norm(self.language(heard[0]))
+        grid = self.grid(convnets.scale_pixels(image))
+        _, hidden = run_rnn(self.recurrent, self.embedding(tokens.long()))
+        sentence = self.language_norm(self.language(hidden[0]))
         vectors = [observation[key].float() for key in self.vectors]
         rest = self.vector(torch.cat([*previous, *vectors], -1))
-        encoded: Tensor = self.out_norm(self.merge(torch.cat([seen, sentence, rest], -1)))
+        encoded: Tensor = self.out_norm(self.merge(torch.cat([grid, sentence, rest], -1)))
         return encoded
 
 
-def make_encoder(
+def make_timestep_encoder(
     config: FeedForwardEncoderConfig | ImageEncoderConfig | GridLanguageEncoderConfig,
     observations: Mapping[str, gym.spaces.Box],
     actions: ActionSpec,
     symlog_reward: bool,
-) -> Encoder:
-    """The configured encoder. Raises `ValueError` if the observation does not suit it."""
+) -> TimestepEncoder:
+    """The configured encoder. Raises `ValueError` if it does not suit the observation."""
     if isinstance(config, ImageEncoderConfig):
-        return Convolutional(config, observations, actions)
+        return ImageEncoder(config, observations, actions)
     if isinstance(config, GridLanguageEncoderConfig):
-        return GridLanguage(config, observations, actions)
-    return FeedForward(config, observations, actions, symlog_reward)
+        return GridLanguageEncoder(config, observations, actions)
+    return VectorEncoder(config, observations, actions, symlog_reward)

@@ -168,7 +168,7 @@ class Collector:
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What a resumed run needs: tensors, and JSON values."""
-        tensors = {f"memory.{k}": v for k, v in self.memory.tensors().items()}
+        tensors = {f"memory.{k}": v for k, v in self.memory.state_dict().items()}
         for row, history in enumerate(self.history):
             if history:
                 tensors[f"history.{row}"] = torch.from_numpy(np.stack(history))
@@ -189,7 +189,7 @@ class Collector:
                 self.history[row].append(action)
                 if self.time[row] == start:
                     self._start_chunk(row)
-        for name, tensor in self.memory.tensors().items():
+        for name, tensor in self.memory.state_dict().items():
             tensor.copy_(tensors[f"memory.{name}"])
 
 

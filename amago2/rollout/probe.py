@@ -49,7 +49,7 @@ def probe(
     seed: int,
     counter: int,
 ) -> list[ProbeRow]:
-    """Probe an agent that has an `encoder` and an `actor`, in `rollouts` rollouts of each task.
+    """Probe an agent with a `timestep_encoder` and an `actor`, in `rollouts` rollouts of a task.
 
     Timesteps that rollouts of fewer than two tasks reach are left out. For `penalty` see
     `fit_predict`; `counter` numbers the evaluations of a run.
@@ -89,7 +89,9 @@ def _record_hidden_states(
         agent.get_submodule("actor").register_forward_pre_hook(
             lambda _, x: last.update(memory=x[0])
         ),
-        agent.get_submodule("encoder").register_forward_hook(lambda _, x, y: last.update(input=y)),
+        agent.get_submodule("timestep_encoder").register_forward_hook(
+            lambda _, x, y: last.update(input=y)
+        ),
     ]
     try:
         evaluate(agent, envs, split, rollouts, seed, counter, record)  # type: ignore[arg-type]

@@ -1,1 +1,1 @@
-"""The training loop: collector, learner, checkpoints, logs, resumption, several processes."""
+"""Training: the loop, the learner, checkpoints, what a run writes, several processes."""

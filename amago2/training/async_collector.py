@@ -1,13 +1,14 @@
-"""Collecting beside learning: a process of its own has the actors and a copy of the policy.
+"""Collecting while learning: another process has the actors and a copy of the policy.
 
-In an epoch it acts with the weights as they were when the epoch began, while the updates sample
-what earlier epochs collected; its trajectories enter replay when both are done. So no result
-depends on how fast either is, and between epochs there is nothing more to keep than without it.
+In an epoch it acts with the weights of the epoch's beginning, while the updates sample what earlier
+epochs collected; its trajectories enter replay when both are done. So no result depends on how fast
+either is, and between epochs there is nothing more to checkpoint than without it.
 """
 
 import multiprocessing
 import signal
 import time
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from amago2.agent.agent import Agent
+from amago2.agent.agent import Agent, make_agent
 from amago2.config.schema import AmagoConfig
 from amago2.distributed import end_with_parent
 from amago2.env.make import make_vector_env
@@ -25,27 +26,30 @@ from amago2.env.subprocess_env import SHUTDOWN_TIMEOUT_S
 from amago2.errors import RunError
 from amago2.replay.buffer import Replay
 from amago2.rollout.collector import Collector, FinishedRollout
-from amago2.training.checkpoint import make_agent, split_state
-from amago2.training.resources import computing
+from amago2.training.checkpoint import split_state
+from amago2.training.torch_settings import torch_settings
 
 
-class Collected(NamedTuple):
-    """What an epoch's collecting gave."""
+class CollectedEpoch(NamedTuple):
+    """What an epoch of collecting gave."""
 
     trajectories: list[tuple[Array, str]]
-    """Records (T + 1) and task of each, for replay."""
+    """Records (T + 1,) and task of each, for replay."""
     finished: list[FinishedRollout]
     seconds: float
 
 
-class Beside:
-    """A `Collector` in another process, which computes while this one does something else."""
+class AsyncCollector:
+    """A `Collector` in another process, which works while this one does something else.
+
+    Its methods raise `RunError` if an environment fails there, or the process dies.
+    """
 
     def __init__(self, config: AmagoConfig) -> None:
-        """Start it. Raises `RunError`, as all its methods do, if an environment fails there."""
+        """Start the process."""
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, config))
+        self._process = context.Process(target=_run_worker, args=(theirs, config))
         self._process.start()
         theirs.close()
         try:
@@ -56,35 +60,35 @@ class Beside:
 
     def reset(self) -> None:
         """See `Collector.reset`."""
-        self._ask("reset")
+        self._send("reset")
         self._receive()
 
-    def collect(self, epoch: int, agent: Agent) -> None:
-        """Let it collect an epoch's steps, with the weights that `agent` has now."""
-        self._ask("collect", epoch, _packed(split_state(agent)[0]))
+    def collect_async(self, epoch: int, agent: Agent) -> None:
+        """Start collecting an epoch's steps with the present weights of `agent`."""
+        self._send("collect", epoch, _packed(split_state(agent)[0]))
 
-    def collected(self, replay: Replay) -> Collected:
-        """Wait for what `collect` gives, and let its trajectories into replay."""
-        found = Collected(*self._receive())
+    def collect_wait(self, replay: Replay) -> CollectedEpoch:
+        """Wait for what `collect_async` started, and add its trajectories to `replay`."""
+        found = CollectedEpoch(*self._receive())
         for tokens, task in found.trajectories:
             replay.add(tokens, task)
         return found
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """See `Collector.state_dict`."""
-        self._ask("state_dict")
+        self._send("state_dict")
         tensors, values = self._receive()
         return load(tensors), values
 
-    def load_state_dict(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    def load_state_dict(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """See `Collector.load_state_dict`."""
         own = {k: v for k, v in tensors.items() if k.startswith(("memory.", "history."))}
-        self._ask("load_state_dict", _packed(own), values)
+        self._send("load_state_dict", _packed(own), dict(values))
         self._receive()
 
-    def _ask(self, name: str, *arguments: Any) -> None:
-        with suppress(OSError):  # it is gone: `_receive` says how
-            self._pipe.send((name, arguments))
+    def _send(self, method: str, *arguments: Any) -> None:
+        with suppress(OSError):  # the process is gone: `_receive` reports how it ended
+            self._pipe.send((method, arguments))
 
     def _receive(self) -> Any:
         try:
@@ -92,15 +96,15 @@ class Beside:
         except (EOFError, OSError):
             self._process.join(SHUTDOWN_TIMEOUT_S)
             raise RunError(
-                f"the collector's process died with exit code {self._process.exitcode}; out of "
-                "memory, or a crash of a simulator"
+                f"the collector's process died with exit code {self._process.exitcode}: out of "
+                "memory, or a simulator crashed"
             ) from None
         if error:
             raise RunError(error)
         return answer
 
     def close(self) -> None:
-        """End it, whatever it is doing."""
+        """End the process, whatever it is doing."""
         self._pipe.close()
         self._process.join(SHUTDOWN_TIMEOUT_S)
         if self._process.is_alive():
@@ -108,15 +112,15 @@ class Beside:
             self._process.join()
 
 
-def _packed(tensors: dict[str, Tensor]) -> bytes:
+def _packed(tensors: Mapping[str, Tensor]) -> bytes:
     return save({name: x.detach().cpu().contiguous() for name, x in tensors.items()})
 
 
 # --- in the other process -------------------------------------------------------------------------
 
 
-class _Waiting:
-    """In replay's place: trajectories that wait to enter it."""
+class _TrajectoryList:
+    """In replay's place: the trajectories of an epoch, until they can enter it."""
 
     def __init__(self) -> None:
         self.trajectories: list[tuple[Array, str]] = []
@@ -127,18 +131,18 @@ class _Waiting:
 
 
 class _Worker:
-    """What `Beside` asks for, by name."""
+    """The methods that `AsyncCollector` calls by name."""
 
-    def __init__(self, collector: Collector, agent: Agent, waiting: _Waiting) -> None:
-        self.collector, self.agent, self.waiting = collector, agent, waiting
+    def __init__(self, collector: Collector, agent: Agent, collected: _TrajectoryList) -> None:
+        self.collector, self.agent, self.collected = collector, agent, collected
         self.reset = collector.reset
 
-    def collect(self, epoch: int, weights: bytes) -> Collected:
-        began = time.monotonic()
-        self.agent.load_state_dict(load(weights), strict=False)  # targets never act
+    def collect(self, epoch: int, weights: bytes) -> CollectedEpoch:
+        started = time.monotonic()
+        self.agent.load_state_dict(load(weights), strict=False)  # target networks never act
         finished = self.collector.collect(epoch)
-        trajectories, self.waiting.trajectories = self.waiting.trajectories, []
-        return Collected(trajectories, finished, time.monotonic() - began)
+        trajectories, self.collected.trajectories = self.collected.trajectories, []
+        return CollectedEpoch(trajectories, finished, time.monotonic() - started)
 
     def state_dict(self) -> tuple[bytes, dict[str, Any]]:
         tensors, values = self.collector.state_dict()
@@ -148,17 +152,17 @@ class _Worker:
         self.collector.load_state_dict(load(tensors), values)
 
 
-def _work(pipe: Connection, config: AmagoConfig) -> None:
-    """Answer until the pipe closes."""
+def _run_worker(pipe: Connection, config: AmagoConfig) -> None:
+    """Serve calls until the pipe closes."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer, which then closes us
     if config.device == "cuda":
-        torch.cuda.set_device(own_gpu(config, torch.cuda.device_count()))
-    gone = (EOFError, BrokenPipeError, ConnectionResetError)  # the trainer is
-    with suppress(*gone):
+        torch.cuda.set_device(collector_gpu(config, torch.cuda.device_count()))
+    disconnected = (EOFError, BrokenPipeError, ConnectionResetError)  # the trainer is gone
+    with suppress(*disconnected):
         try:
             _serve(pipe, config)
-        except gone:
+        except disconnected:
             raise
         except RunError as error:
             pipe.send((str(error), None))
@@ -167,16 +171,19 @@ def _work(pipe: Connection, config: AmagoConfig) -> None:
 
 
 def _serve(pipe: Connection, config: AmagoConfig) -> None:
-    with computing(config), closing(make_vector_env(config.env, config.collector.actors)) as envs:
-        agent, waiting = make_agent(config, envs.observations, envs.actions), _Waiting()
-        worker = _Worker(Collector(config, envs, agent, waiting), agent, waiting)
+    with (
+        torch_settings(config),
+        closing(make_vector_env(config.env, config.collector.actors)) as envs,
+    ):
+        agent, collected = make_agent(config, envs.observations, envs.actions), _TrajectoryList()
+        worker = _Worker(Collector(config, envs, agent, collected), agent, collected)
         pipe.send((None, None))
         while True:
-            name, arguments = pipe.recv()
-            pipe.send((None, getattr(worker, name)(*arguments)))
+            method, arguments = pipe.recv()
+            pipe.send((None, getattr(worker, method)(*arguments)))
 
 
-def own_gpu(config: AmagoConfig, visible: int) -> int:
-    """The device after those of the ranks, if there is one; else the first."""
-    ranks = config.learner.processes or 1
-    return ranks if visible > ranks else 0
+def collector_gpu(config: AmagoConfig, visible: int) -> int:
+    """Number of the GPU after those of the learner's processes, if there is one; else the first."""
+    learners = config.learner.processes or 1
+    return learners if visible > learners else 0

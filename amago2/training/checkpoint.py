@@ -1,8 +1,9 @@
 """Checkpoints: safetensors and JSON, whole or absent, with a SHA-256 of every file.
 
-A checkpoint folder holds `policy.safetensors` (what acting needs), `trainer.safetensors` (targets,
-optimiser, the actors' memory), `state.json`, `config.yaml` and, while a run is unfinished, the open
-replay shard. `manifest.json` is written last; a folder without it does not count.
+A checkpoint folder holds `policy.safetensors` (what acting needs), `trainer.safetensors` (target
+networks, optimiser, the actors' memory), `state.json`, `config.yaml` and, while a run is
+unfinished, the open replay shard. `manifest.json` is written last; a folder without it does not
+count as a checkpoint.
 """
 
 import json
@@ -15,31 +16,29 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from amago2.agent.agent import Agent
+from amago2.agent.agent import Agent, make_agent
 from amago2.config.schema import AmagoConfig, RunConfig, load_as
 from amago2.env.spaces import ActionSpec
 from amago2.errors import ConfigError, RunError
 from amago2.files import sha256, sync, write_atomically
-from amago2.seeding import seeded_init
 
-SCHEMA = 2
-"""Raised when files or keys change; a checkpoint of another schema is refused."""
+SCHEMA = 3
+"""Increased when files, keys or names of tensors change; other schemas are refused."""
 REQUIRED = {"policy.safetensors", "trainer.safetensors", "state.json", "config.yaml"}
 TARGETS = ("target_actor.", "target_critic.")
 
 
 class CheckpointError(RunError):
-    """A checkpoint is missing, damaged or of another make. Its text is a clear sentence."""
+    """A checkpoint is missing, damaged or of another schema. Its text is a clear sentence."""
 
 
 @dataclass
 class Checkpoint:
-    """All that a run needs to go on to the same bits."""
+    """All that a run needs to continue to the same bits."""
 
     config: RunConfig
     spaces: dict[str, Any]
@@ -51,7 +50,7 @@ class Checkpoint:
 def describe_spaces(
     observations: Mapping[str, gym.spaces.Box], actions: ActionSpec
 ) -> dict[str, Any]:
-    """JSON description of the spaces that an agent was made for."""
+    """JSON description of the spaces for which an agent was made."""
     bounds = [None if b is None else b.tolist() for b in (actions.low, actions.high)]
     return {
         "observations": {
@@ -68,7 +67,7 @@ def describe_spaces(
 
 
 def read_spaces(described: Mapping[str, Any]) -> tuple[dict[str, gym.spaces.Box], ActionSpec]:
-    """Inverse of `describe_spaces`; the Boxes' limits, which no network needs, are infinite."""
+    """Inverse of `describe_spaces`, but for the limits of Boxes, which no network needs."""
     boxes = {
         key: _box(tuple(box["shape"]), np.dtype(box["dtype"]))
         for key, box in described["observations"].items()
@@ -85,14 +84,14 @@ def _box(shape: tuple[int, ...], dtype: np.dtype[Any]) -> gym.spaces.Box:
 
 
 def split_state(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """An agent's tensors: those that acting and learning share, and the target networks'."""
+    """Split an agent's tensors into those that acting needs and those of the target networks."""
     state = agent.state_dict()
     targets = {key: value for key, value in state.items() if key.startswith(TARGETS)}
     return {key: value for key, value in state.items() if key not in targets}, targets
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write into `folder`, the manifest last, covering whatever else lies there too."""
+    """Write into `folder`, the manifest last; it covers whatever else is in the folder too."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, tensors in (("policy", checkpoint.policy), ("trainer", checkpoint.trainer)):
         copied = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
@@ -106,11 +105,11 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     write_atomically(folder / "manifest.json", json.dumps(sums, indent=1) + "\n")
 
 
-def publish(folder: Path, final: Path) -> None:
-    """Give a written file or folder its final name, replacing an older one of that name."""
+def move_into_place(path: Path, final: Path) -> None:
+    """Rename a written file or folder to its final path, replacing what is there."""
     if final.is_dir():
         shutil.rmtree(final)
-    os.replace(folder, final)
+    os.replace(path, final)
     sync(final.parent)
 
 
@@ -126,13 +125,13 @@ def verify(folder: Path) -> None:
 
 
 def _manifest(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file, by name."""
+    """SHA-256 of each file of a checkpoint, by name."""
     path = folder / "manifest.json"
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no checkpoint here")
     if not path.is_file():
         raise CheckpointError(f"{folder}: manifest.json is missing, so the checkpoint is not whole")
-    if (known := _recorded(folder)) and sha256(path) != known:
+    if (known := _recorded_digest(folder)) and sha256(path) != known:
         raise CheckpointError(
             f"{folder}: manifest.json is damaged (its SHA-256 is not the recorded one)"
         )
@@ -148,8 +147,8 @@ def _manifest(folder: Path) -> dict[str, str]:
     return content
 
 
-def _recorded(folder: Path) -> str | None:
-    """The manifest's own SHA-256, as the record of the run around it says."""
+def _recorded_digest(folder: Path) -> str | None:
+    """SHA-256 of the manifest itself by the record of the run around it, if there is one."""
     try:
         record = json.loads((folder.parent / "record.json").read_text())
         return str(record["checkpoint_sha256"]["manifest.json"])
@@ -158,16 +157,16 @@ def _recorded(folder: Path) -> str | None:
 
 
 def read(folder: Path, trainer: bool = True, config: type[RunConfig] = AmagoConfig) -> Checkpoint:
-    """Load a verified checkpoint, without the trainer's part if that is not wanted.
+    """Load a verified checkpoint; without `trainer`, only the tensors that acting needs.
 
-    `config` is the kind of its configuration.
+    `config` is the class of its configuration. Raises `CheckpointError`.
     """
     verify(folder)
     state = json.loads((folder / "state.json").read_text())
     if (schema := state.pop("schema", None)) != SCHEMA:
         raise CheckpointError(
-            f"{folder}: is of checkpoint schema {schema}, and this version reads schema {SCHEMA} "
-            "alone; use the version that made it (a run's record.json names the commit)"
+            f"{folder}: has checkpoint schema {schema}, but this version reads schema {SCHEMA} "
+            "only; use the version that wrote it (the run's record.json names the commit)"
         )
     try:
         configured = load_as(config, folder / "config.yaml")
@@ -178,24 +177,13 @@ def read(folder: Path, trainer: bool = True, config: type[RunConfig] = AmagoConf
     return Checkpoint(configured, state.pop("spaces"), policy, rest, state)
 
 
-def make_agent(
-    config: AmagoConfig, observations: Mapping[str, gym.spaces.Box], actions: ActionSpec
-) -> Agent:
-    """A fresh agent whose weights depend on the seed alone, on the configured device."""
-    try:
-        with seeded_init(config.seed):
-            return Agent(config, observations, actions).to(torch.device(config.device))
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
 def checkpoint_folder(run: Path) -> Path:
-    """The checkpoint of a run's folder; a checkpoint's own folder is returned as it is."""
+    """The checkpoint's folder in a run's folder; a checkpoint's own folder is returned as it is."""
     return run if (run / "manifest.json").exists() else run / "checkpoint"
 
 
 def load_policy(folder: Path | str, device: str = "cpu") -> Agent:
-    """The agent of a checkpoint folder (or of a run's folder), ready to act.
+    """The agent of a checkpoint's or a run's folder, ready to act.
 
     Raises `CheckpointError` if it is missing or damaged.
     """

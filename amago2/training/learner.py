@@ -1,4 +1,4 @@
-"""The learner: sample, compute the loss, clip, step, move the targets."""
+"""The learner: sample a batch, compute the loss, clip gradients, step, move the targets."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from amago2.agent.agent import Agent, Metrics
 from amago2.config.schema import AmagoConfig
-from amago2.distributed import Alone
+from amago2.distributed import SingleProcess
 from amago2.env.spaces import Array
 from amago2.errors import RunError
 from amago2.replay.batches import make_batch, shuffle_rewards
@@ -16,7 +16,7 @@ from amago2.replay.buffer import Replay
 from amago2.seeding import Stream, numpy_rng, torch_rng
 
 
-class NotFinite(RunError):
+class NonFiniteError(RunError):
     """A loss or weight became infinite or NaN."""
 
 
@@ -24,12 +24,16 @@ class Learner:
     """AdamW with linear warm-up over everything but the target networks."""
 
     def __init__(
-        self, config: AmagoConfig, agent: Agent, replay: Replay | None, ranks: Alone | None = None
+        self,
+        config: AmagoConfig,
+        agent: Agent,
+        replay: Replay | None,
+        group: SingleProcess | None = None,
     ) -> None:
-        """`replay` is rank 0's; the other ranks of `ranks` learn from what it deals them."""
+        """`replay` is rank 0's; the other ranks of `group` learn from what it scatters."""
         self.config, self.agent, self.replay = config, agent, replay
-        self.ranks = ranks or Alone()
-        agent.share_batches(self.ranks)
+        self.group = group or SingleProcess()
+        agent.set_process_group(self.group)
         self.parameters = [p for p in agent.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -40,7 +44,10 @@ class Learner:
         self.updates = 0
 
     def learn(self, updates: int) -> dict[str, Tensor]:
-        """Make updates and return the mean of each metric. Raises `NotFinite`."""
+        """Make updates and return the mean of each metric.
+
+        Raises `NonFiniteError` if a metric or a weight is not finite.
+        """
         self.agent.train()
         totals: Metrics = {}
         for _ in range(updates):
@@ -49,34 +56,37 @@ class Learner:
         means = {name: (total / updates).cpu() for name, total in totals.items()}
         for name, mean in means.items():
             if not bool(mean.isfinite().all()):
-                raise NotFinite(f"{name} is not finite by update {self.updates}")
+                raise NonFiniteError(f"{name} is not finite by update {self.updates}")
         if not all(bool(p.isfinite().all()) for p in self.parameters):
-            raise NotFinite(f"a weight is not finite by update {self.updates}")
+            raise NonFiniteError(f"a weight is not finite by update {self.updates}")
         return means
 
     def _update(self) -> Metrics:
         assert self.replay is not None
         c, seed = self.config, self.config.seed
-        drawing = numpy_rng(seed, Stream.REPLAY, self.updates)
+        rng = numpy_rng(seed, Stream.REPLAY, self.updates)
         records, lengths = self.replay.sample(
-            drawing, c.learner.batch_size, c.trajectory_encoder.context_length
+            rng, c.learner.batch_size, c.trajectory_encoder.context_length
         )
         if c.learner.shuffle_rewards:
             shuffle_rewards(records, lengths, numpy_rng(seed, Stream.SHUFFLE, self.updates))
-        return self.step(*self.ranks.deal(records, lengths))
+        return self.step(*self.group.scatter_batch(records, lengths))
 
     def step(self, records: Array, lengths: Array) -> Metrics:
-        """One update from a share of a batch: records (B, L), valid lengths (B,)."""
+        """Make one update from this rank's share of a batch: records (B, L), valid lengths (B,).
+
+        Returns metrics of the whole batch.
+        """
         device = self.agent.device
         batch = make_batch(records, lengths, self.agent.actions).to(device)
-        counters = (self.updates, *self.ranks.counters)
+        counters = (self.updates, *self.group.rng_counters)
         rng = torch_rng(self.config.seed, Stream.UPDATE, *counters, device=device)
         self._set_learning_rate()
         loss, metrics = self.agent.loss(batch, rng)
         self.optimizer.zero_grad(set_to_none=True)
-        (loss * self.ranks.share).backward()
-        self.ranks.add_gradients(self.parameters)
-        metrics = self.ranks.of_whole(metrics)
+        (loss * self.group.share).backward()
+        self.group.all_reduce_gradients(self.parameters)
+        metrics = self.group.all_reduce_metrics(metrics)
         clip = self.config.learner.gradient_clip
         metrics["grad_norm"] = clip_grad_norm_(self.parameters, clip).detach()
         self.optimizer.step()
@@ -86,24 +96,24 @@ class Learner:
 
     def _set_learning_rate(self) -> None:
         c = self.config.learner
-        warm = min(1.0, (self.updates + 1) / max(1, c.warmup_updates))
+        warmup = min(1.0, (self.updates + 1) / max(1, c.warmup_updates))
         for group in self.optimizer.param_groups:
-            group["lr"] = c.learning_rate * warm
+            group["lr"] = c.learning_rate * warmup
 
-    def state(self) -> dict[str, Tensor]:
-        """Optimiser moments by parameter position."""
-        return optimizer_state(self.optimizer, self.parameters)
+    def state_dict(self) -> dict[str, Tensor]:
+        """The optimiser's moments; see `optimizer_state_dict`."""
+        return optimizer_state_dict(self.optimizer, self.parameters)
 
-    def restore(self, tensors: dict[str, Tensor], updates: int) -> None:
-        """Take over what `state` gave after `updates` updates."""
+    def load_state_dict(self, tensors: Mapping[str, Tensor], updates: int) -> None:
+        """Load what `state_dict` gave after `updates` updates; other tensors are ignored."""
         self.updates = updates
-        restore_optimizer(self.optimizer, self.parameters, tensors)
+        load_optimizer_state_dict(self.optimizer, self.parameters, tensors)
 
 
-def optimizer_state(
+def optimizer_state_dict(
     optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]
 ) -> dict[str, Tensor]:
-    """Moments of each parameter, named by its position."""
+    """The optimiser's state as flat tensors: `optimizer.<position of the parameter>.<moment>`."""
     moments: dict[str, Tensor] = {}
     for i, parameter in enumerate(parameters):
         for name, value in optimizer.state.get(parameter, {}).items():
@@ -111,12 +121,12 @@ def optimizer_state(
     return moments
 
 
-def restore_optimizer(
+def load_optimizer_state_dict(
     optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Take over what `optimizer_state` gave.
+    """Load what `optimizer_state_dict` gave; other tensors are ignored.
 
-    Only a fused optimiser keeps its count of steps where the parameter is.
+    Only a fused optimiser keeps its count of steps on the parameter's device.
     """
     fused = bool(optimizer.defaults.get("fused"))
     for i, parameter in enumerate(parameters):

@@ -1,155 +1,92 @@
-"""The life of a run, whatever trains it: epochs, evaluations, checkpoints, the published folder.
+"""The training loop, whatever is trained: epochs, evaluations, logs, checkpoints.
 
-A trainer subclasses `Run`, saying what an epoch is and what a checkpoint must hold; `carry_out`
-takes such a run from its configuration to the finished folder.
+A trainer subclasses `Trainer` to say what an epoch is and what a checkpoint must hold;
+`amago2.training.run.run_trainer` takes it from its configuration to the published folder.
 """
 
-import fcntl
-import json
-import platform
 import shutil
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from amago2.config.schema import ProbeConfig, RunConfig, RunConfigT, load_as
+from amago2.config.schema import ProbeConfig, RunConfig
 from amago2.env.make import make_vector_env
 from amago2.env.vector_env import VectorEnv
-from amago2.errors import ConfigError, RunError
-from amago2.files import refuse_foreign, sums, write_atomically
 from amago2.rollout.acting import Policy
 from amago2.rollout.collector import FinishedRollout
 from amago2.rollout.evaluate import WHOLE_ROLLOUT, evaluate
 from amago2.rollout.probe import probe
 from amago2.training import checkpoint as ckpt
-from amago2.training import logs as telemetry
-from amago2.training.resources import computing, cpu_name
-
-
-def carry_out(
-    make: Callable[[RunConfigT, Path], "Run"],
-    config: RunConfigT,
-    out: Path,
-    scratch: Path | None = None,
-    provenance: Mapping[str, Any] | None = None,
-) -> Path:
-    """Carry a run out, or go on with an unfinished one, and publish it in the folder `out`.
-
-    Returns `out`. A finished run is left alone. `make` gives the run of a configuration in its
-    scratch folder, which lies on the same file system and keeps what an interrupted run needs to
-    go on; `provenance` is added to the record.
-
-    Raises `ConfigError` for parameters that cannot work, and `RunError` if another process trains
-    this run, the machine is too small, or a loss or weight is not finite (the last checkpoint
-    stays).
-    """
-    scratch = scratch or default_scratch(out)
-    if (out / "record.json").exists():
-        _require_same(config, out / "config.yaml")
-        shutil.rmtree(scratch, ignore_errors=True)
-        return out
-    refuse_foreign(out, PUBLISHED)
-    scratch.mkdir(parents=True, exist_ok=True)
-    with _locked(scratch):
-        begun = (scratch / "config.yaml").exists()
-        if begun:
-            _require_same(config, scratch / "config.yaml")
-        try:
-            with computing(config), closing(make(config, scratch)) as run:
-                write_atomically(scratch / "config.yaml", config.to_yaml())
-                begun = True
-                run.resume_or_begin()
-                run.loop()
-                run.publish(out, provenance or {})
-        finally:
-            if not begun:
-                shutil.rmtree(scratch)
-        shutil.rmtree(scratch)
-    return out
-
-
-def default_scratch(out: Path) -> Path:
-    """Where a run lives until it is published in `out`."""
-    return out.with_name(f".{out.name}.scratch")
-
-
-def _require_same(config: RunConfig, path: Path) -> None:
-    if load_as(type(config), path).hash != config.hash:
-        raise ConfigError(
-            f"{path.parent}: holds a run of another configuration (see {path}); "
-            "choose another folder or delete that one"
-        )
-
-
-@contextmanager
-def _locked(scratch: Path) -> Iterator[None]:
-    """Hold the run's lock, which any death of the process releases."""
-    with (scratch / "lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"{scratch}: another process is training this run") from None
-        yield
+from amago2.training import logs
+from amago2.training.hardware import GpuMonitor, rss_bytes
+from amago2.training.progress import Progress
 
 
 @dataclass(frozen=True)
-class Epoch:
+class EpochResult:
     """What an epoch gave: finished training rollouts, means of metrics, seconds spent."""
 
     finished: list[FinishedRollout]
     metrics: Mapping[str, Tensor]
-    """Scalars, or vectors whose index becomes the key."""
+    """Scalars (), or vectors (K,) whose index becomes the key."""
     collecting_s: float
     learning_s: float
-    """The same as `collecting_s` where the two are not apart."""
+    """The same as `collecting_s` where the two cannot be told apart."""
 
 
-class Run(ABC):
+class TrainerState(NamedTuple):
+    """What a checkpoint keeps of a trainer: tensors for acting, tensors for training, values."""
+
+    policy: dict[str, Tensor]
+    trainer: dict[str, Tensor]
+    values: dict[str, Any]
+
+
+class Trainer(ABC):
     """One run in its scratch folder."""
 
     agent: Policy
     """Acts in the evaluations."""
-    BULK: ClassVar[tuple[str, ...]] = ("checkpoint",)
-    """Published folders; their files' digests are in the record."""
+    ARTIFACTS: ClassVar[tuple[str, ...]] = ("checkpoint",)
+    """Published folders; the digests of their files are in the record."""
 
     def __init__(self, config: RunConfig, scratch: Path, actors: int | None = None) -> None:
+        """Make the environments of `actors` actors; by default, as many as are configured."""
         self.config, self.scratch = config, scratch
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
-        self.clock, self.cpu_clock = time.monotonic(), time.process_time()
-        self.cpu_before = 0.0
-        self.wall_before, self.resumptions = 0.0, -1
+        self._clock, self._cpu_clock = time.monotonic(), time.process_time()
+        self._wall_before, self._cpu_before = 0.0, 0.0  # seconds before this process
+        self.resumptions = -1
         self.epoch = 0
         self.envs = make_vector_env(config.env, actors or config.collector.actors)
         self.eval_envs: dict[str, VectorEnv] = {}
-        self.gpu = telemetry.Gpu(config.device == "cuda")
-        self.progress = telemetry.Progress(scratch / "progress.json", config.collector.epochs)
+        self.gpu = GpuMonitor(config.device == "cuda")
+        self.progress = Progress(scratch / "progress.json", config.collector.epochs)
         self.tables: dict[str, tuple[str, ...]] = {
-            "metrics": telemetry.METRICS,
-            "evaluations": telemetry.EVALUATIONS,
-            "compute": telemetry.COMPUTE,
+            "metrics": logs.METRICS,
+            "evaluations": logs.EVALUATIONS,
+            "compute": logs.COMPUTE,
         }
         if config.evaluation.probe is not None:
-            self.tables["probe"] = telemetry.PROBE
-        self.logs: dict[str, telemetry.Log] = {}
+            self.tables["probe"] = logs.PROBE
+        self.logs: dict[str, logs.CsvLog] = {}
 
     @cached_property
-    def board(self) -> telemetry.TensorBoard:
-        """Made when it is first used: a run that cannot start leaves no file of it."""
-        return telemetry.TensorBoard(self.scratch / "tensorboard")
+    def tensorboard(self) -> logs.TensorBoard:
+        """Made on first use, so that a run that cannot start leaves no file of it."""
+        return logs.TensorBoard(self.scratch / "tensorboard")
 
-    # --- what a trainer adds --------------------------------------------------------------------
+    # --- what a subclass defines ----------------------------------------------------------------
 
     @property
     @abstractmethod
@@ -159,29 +96,47 @@ class Run(ABC):
     @property
     @abstractmethod
     def parameters(self) -> Sequence[Tensor]:
-        """What is learned."""
+        """The learned parameters."""
 
     @abstractmethod
-    def begin(self) -> None:
+    def start(self) -> None:
         """Start every actor's first rollout."""
 
     @abstractmethod
-    def advance(self) -> Epoch:
+    def train_epoch(self) -> EpochResult:
         """Collect and learn for one epoch, number `self.epoch`."""
 
     @abstractmethod
-    def kept(self) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
-        """For a checkpoint: tensors that acting needs, those only training needs, plain values."""
+    def state_dict(self) -> TrainerState:
+        """What a checkpoint must keep so that the run continues to the same bits."""
 
     @abstractmethod
-    def restore(self, kept: ckpt.Checkpoint, folder: Path) -> None:
-        """Take over what `kept` gave; `folder` is the checkpoint's."""
+    def load_state_dict(self, checkpoint: ckpt.Checkpoint, folder: Path) -> None:
+        """Load what `state_dict` gave; `folder` is the checkpoint's."""
 
-    def close(self) -> None:
-        """Close environments and writers."""
-        self.board.close()
-        for envs in (self.envs, *self.eval_envs.values()):
-            envs.close()
+    def extra_metrics(self) -> list[tuple[int, str, str, float]]:
+        """Further rows of `metrics.csv`: step, name, key, value."""
+        return []
+
+    # --- the loop -------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        """Run epochs until the last, then the final evaluation and the probe."""
+        c = self.config
+        while self.epoch < c.collector.epochs:
+            env_steps, updates = self.env_steps, self.updates
+            result = self.train_epoch()
+            self.epoch += 1
+            self._log_metrics(result.finished, result.metrics)
+            self._log_compute(self.env_steps - env_steps, self.updates - updates, result)
+            last = self.epoch == c.collector.epochs
+            if self.epoch % c.evaluation.every == 0 or last:
+                self._evaluate(c.evaluation.final_rollouts if last else c.evaluation.rollouts)
+            if self.epoch % c.checkpoint.every == 0 and not last:
+                self.save_checkpoint()
+            self.report("collect")
+        if c.evaluation.probe is not None:
+            self._probe(c.evaluation.probe)
 
     @property
     def env_steps(self) -> int:
@@ -189,58 +144,55 @@ class Run(ABC):
         c = self.config.collector
         return self.epoch * c.steps_per_epoch * c.actors
 
-    # --- the loop -------------------------------------------------------------------------------
+    @property
+    def wall_s(self) -> float:
+        """Seconds that the run has taken so far, in all its processes one after the other."""
+        return self._wall_before + time.monotonic() - self._clock
 
-    def loop(self) -> None:
-        """Epochs until the last, then the final evaluation."""
-        c = self.config
-        while self.epoch < c.collector.epochs:
-            env_steps, updates = self.env_steps, self.updates
-            done = self.advance()
-            self.epoch += 1
-            self._log_metrics(done.finished, done.metrics)
-            self._log_compute(self.env_steps - env_steps, self.updates - updates, done)
-            last = self.epoch == c.collector.epochs
-            if self.epoch % c.evaluation.every == 0 or last:
-                self._evaluate(c.evaluation.final_rollouts if last else c.evaluation.rollouts)
-            if self.epoch % c.checkpoint.every == 0 and not last:
-                self.save()
-            self.report("collect")
-        if c.evaluation.probe is not None:
-            self._probe(c.evaluation.probe)
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds that the run has taken so far, likewise."""
+        return self._cpu_before + time.process_time() - self._cpu_clock
 
     def report(self, phase: str, within: float = 0.0) -> None:
-        """Tell whoever watches; `within` is how far the present epoch is, 0 to 1."""
+        """Report progress; `within` is the share of the present epoch that is done, 0 to 1."""
         self.progress.report(phase, self.epoch, self.env_steps, self.updates, within)
 
-    def last_good(self) -> str:
-        """Where to go on from after a failure."""
-        kept = self._checkpoints()
-        return f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
+    def close(self) -> None:
+        """Close environments and writers."""
+        self.tensorboard.close()
+        for envs in (self.envs, *self.eval_envs.values()):
+            envs.close()
+
+    # --- evaluation -----------------------------------------------------------------------------
 
     def _eval_sets(self, evaluation: int) -> Iterator[tuple[str, VectorEnv, int]]:
-        """Name and environments of each evaluation set, and the evaluation's own number."""
+        """Name, environments and counter for the random streams of each evaluation set."""
         for i, name in enumerate(self.config.env.eval_sets):
             if name not in self.eval_envs:
                 actors = self.config.evaluation.actors
                 self.eval_envs[name] = make_vector_env(self.config.env, actors, name)
             yield name, self.eval_envs[name], evaluation * len(self.config.env.eval_sets) + i
 
-    def _probe(self, settings: ProbeConfig) -> None:
-        if not isinstance(self.agent, torch.nn.Module):
-            return  # nothing that could be remembered: another library's policy
-        for name, envs, counter in self._eval_sets(self.epoch + 1):
-            seed, how = self.config.seed, (settings.rollouts, settings.l2_penalty)
-            for row in probe(self.agent, envs, name, *how, seed, counter):
-                values = {**asdict(row), "step": self.env_steps}
-                self.logs["probe"].append([tuple(values[key] for key in telemetry.PROBE)])
-
     def _evaluate(self, rollouts: int) -> None:
         for name, envs, counter in self._eval_sets(self.epoch):
             rows = evaluate(self.agent, envs, name, rollouts, self.config.seed, counter)
-            self.logs["evaluations"].append(telemetry.evaluation_rows(rows, self.env_steps))
+            self.logs["evaluations"].append(logs.evaluation_rows(rows, self.env_steps))
             returns = [row.value for row in rows if row.attempt == WHOLE_ROLLOUT]
-            self.board.scalars(self.env_steps, {f"evaluation/{name}": float(np.mean(returns))})
+            self.tensorboard.scalars(
+                self.env_steps, {f"evaluation/{name}": float(np.mean(returns))}
+            )
+
+    def _probe(self, config: ProbeConfig) -> None:
+        if not isinstance(self.agent, torch.nn.Module):
+            return  # another library's policy, which has no memory to probe
+        for name, envs, counter in self._eval_sets(self.epoch + 1):
+            seed, settings = self.config.seed, (config.rollouts, config.l2_penalty)
+            for row in probe(self.agent, envs, name, *settings, seed, counter):
+                values = {**asdict(row), "step": self.env_steps}
+                self.logs["probe"].append([tuple(values[key] for key in logs.PROBE)])
+
+    # --- logs -----------------------------------------------------------------------------------
 
     def _log_metrics(self, finished: list[FinishedRollout], metrics: Mapping[str, Tensor]) -> None:
         rows: list[tuple[Any, ...]] = [(self.env_steps, "updates", "", self.updates)]
@@ -251,153 +203,87 @@ class Run(ABC):
         for task in sorted({f.task for f in finished}):
             values = [f.value for f in finished if f.task == task]
             rows.append((self.env_steps, "train_return", task, float(np.mean(values))))
-        rows += self._more_metrics()
+        rows += self.extra_metrics()
         self.logs["metrics"].append(rows)
-        self.board.scalars(
+        self.tensorboard.scalars(
             self.env_steps,
             {f"{n}/{k}" if k != "" else n: v for _, n, k, v in rows if n != "bin_histogram"},
         )
 
-    def _more_metrics(self) -> list[tuple[int, str, str, float]]:
-        """Further rows of `metrics.csv`: step, name, key, value."""
-        return []
-
-    def _log_compute(self, steps: int, updates: int, epoch: Epoch) -> None:
+    def _log_compute(self, steps: int, updates: int, result: EpochResult) -> None:
         values = {
-            "steps_per_s": steps / max(epoch.collecting_s, 1e-9),
-            "updates_per_s": updates / max(epoch.learning_s, 1e-9),
-            "rss_bytes": float(telemetry.rss_bytes()),
+            "steps_per_s": steps / max(result.collecting_s, 1e-9),
+            "updates_per_s": updates / max(result.learning_s, 1e-9),
+            "rss_bytes": float(rss_bytes()),
             **self.gpu.sample(),
         }
-        now = self.wall_before + time.monotonic() - self.clock
+        now = round(self.wall_s, 3)
         self.logs["compute"].append(
-            (round(now, 3), self.env_steps, self.updates, name, value)
-            for name, value in values.items()
+            (now, self.env_steps, self.updates, name, value) for name, value in values.items()
         )
 
-    # --- keeping --------------------------------------------------------------------------------
+    # --- checkpoints ----------------------------------------------------------------------------
 
-    def resume_or_begin(self) -> None:
-        """Go on from the newest checkpoint that is whole, or start."""
-        for folder in reversed(self._checkpoints()):
+    def resume_or_start(self) -> None:
+        """Continue from the newest checkpoint that is whole, or start."""
+        for folder in reversed(self.checkpoints()):
             try:
-                self._restore(ckpt.read(folder, config=type(self.config)), folder)
-                print(f"going on from epoch {self.epoch} of {self.config.collector.epochs}")
+                self._resume(ckpt.read(folder, config=type(self.config)), folder)
+                print(f"continuing from epoch {self.epoch} of {self.config.collector.epochs}")
                 return
             except ckpt.CheckpointError as error:
-                print(f"{error}; trying the one before it", file=sys.stderr)
+                print(f"{error}; trying the checkpoint before it", file=sys.stderr)
         self.resumptions = 0
         self.logs = {
-            name: telemetry.Log(self.scratch / f"{name}.csv", columns)
+            name: logs.CsvLog(self.scratch / f"{name}.csv", columns)
             for name, columns in self.tables.items()
         }
-        self.begin()
+        self.start()
 
-    def _checkpoints(self) -> list[Path]:
+    def checkpoints(self) -> list[Path]:
+        """Folders of the run's checkpoints, oldest first."""
         return sorted((self.scratch / "checkpoints").glob("epoch-*"))
 
-    def _restore(self, kept: ckpt.Checkpoint, folder: Path) -> None:
-        state = kept.state
-        self.restore(kept, folder)
+    def describe_last_checkpoint(self) -> str:
+        """Where a run that failed will continue, for its error message."""
+        found = self.checkpoints()
+        return f"the last good checkpoint is {found[-1]}" if found else "there is no checkpoint yet"
+
+    def _resume(self, checkpoint: ckpt.Checkpoint, folder: Path) -> None:
+        state = checkpoint.state
+        self.load_state_dict(checkpoint, folder)
         self.epoch, self.started = state["epoch"], state["started"]
-        self.wall_before, self.cpu_before = state["wall_s"], state["cpu_s"]
+        self._wall_before, self._cpu_before = state["wall_s"], state["cpu_s"]
         self.resumptions = state["resumptions"] + 1
         self.progress.resume(self.epoch)
         self.logs = {
-            name: telemetry.Log(self.scratch / f"{name}.csv", columns, state["logs"][name])
+            name: logs.CsvLog(self.scratch / f"{name}.csv", columns, state["logs"][name])
             for name, columns in self.tables.items()
         }
 
-    def _write_checkpoint(self, folder: Path, unfinished: bool = True) -> None:
-        """Write to `folder`; a finished run's holds no clock: equal runs are equal bytes."""
-        policy, trainer, values = self.kept()
+    def write_checkpoint(self, folder: Path, finished: bool = False) -> None:
+        """Write to `folder`. A finished run's has no clock in it: equal runs are equal bytes."""
+        policy, trainer, values = self.state_dict()
         spaces = ckpt.describe_spaces(self.envs.observations, self.envs.actions)
         state = {"epoch": self.epoch, "updates": self.updates, **values}
-        if unfinished:
+        if not finished:
             state |= {
                 "started": self.started,
                 "resumptions": self.resumptions,
-                "wall_s": self.wall_before + time.monotonic() - self.clock,
-                "cpu_s": self.cpu_before + time.process_time() - self.cpu_clock,
+                "wall_s": self.wall_s,
+                "cpu_s": self.cpu_s,
                 "logs": {name: log.length for name, log in self.logs.items()},
             }
         ckpt.write(folder, ckpt.Checkpoint(self.config, spaces, policy, trainer, state))
 
-    def save(self) -> None:
-        """Checkpoint this epoch, then drop the oldest."""
+    def save_checkpoint(self) -> None:
+        """Write a checkpoint of this epoch, then drop the oldest."""
         temporary = self.scratch / "checkpoint.partial"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        self._write_checkpoint(temporary)
+        self.write_checkpoint(temporary)
         final = self.scratch / "checkpoints" / f"epoch-{self.epoch:08}"
         final.parent.mkdir(exist_ok=True)
-        ckpt.publish(temporary, final)
-        for old in self._checkpoints()[: -self.config.checkpoint.keep]:
+        ckpt.move_into_place(temporary, final)
+        for old in self.checkpoints()[: -self.config.checkpoint.keep]:
             shutil.rmtree(old)
-
-    def publish(self, out: Path, provenance: Mapping[str, Any]) -> None:
-        """Put the finished run into `out`, the record last.
-
-        The scratch folder stays complete until then.
-        """
-        self.board.close()
-        out.mkdir(parents=True, exist_ok=True)
-        staged = self.scratch / "publish"
-        shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir()
-        self._write_checkpoint(staged / "checkpoint", unfinished=False)
-        shutil.copytree(self.scratch / "tensorboard", staged / "tensorboard")
-        for name in ("config.yaml", *(f"{table}.csv" for table in self.tables)):
-            shutil.copyfile(self.scratch / name, staged / name)
-        for path in sorted(staged.iterdir()):
-            ckpt.publish(path, out / path.name)
-        write_atomically(
-            out / "record.json", json.dumps(self._record(out, provenance), indent=1) + "\n"
-        )
-
-    def _record(self, out: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
-        wall = self.wall_before + time.monotonic() - self.clock
-        gpu = {"name": self.gpu.name} if self.gpu.name else None
-        return {
-            "hash": self.config.hash,
-            "training_version": self.config.training_version,
-            **{key: provenance.get(key) for key in PROVENANCE},
-            "device": self.config.device,
-            "cpu": cpu_name(),
-            "threads": self.config.threads,
-            "versions": {
-                "python": platform.python_version(),
-                **{name: version(name) for name in ("torch", "numpy", "gymnasium")},
-            },
-            "started": self.started,
-            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-            "resumptions": self.resumptions,
-            "wall_s": round(wall, 3),
-            "cpu_s": round(self.cpu_before + time.process_time() - self.cpu_clock, 3),
-            "env_steps": self.env_steps,
-            "updates": self.updates,
-            "parameters": sum(p.numel() for p in self.parameters),
-            "peak_rss_bytes": telemetry.peak_rss_bytes(),
-            "gpu": gpu,
-            "continued_from": self._origin(),
-            **{f"{bulk}_sha256": sums(out / bulk) for bulk in self.BULK},
-        }
-
-    def _origin(self) -> Any:
-        """What `amago2.training.initialise` noted, if this run went on from a finished one."""
-        path = self.scratch / "origin.json"
-        return json.loads(path.read_text()) if path.exists() else None
-
-
-PUBLISHED = {"config.yaml", "checkpoint", "replay", "tensorboard", "checkpoint.dvc", "replay.dvc"}
-PUBLISHED |= {f"{table}.csv" for table in ("metrics", "evaluations", "compute", "probe")}
-"""What may lie in a run's folder before it is finished."""
-PROVENANCE = (
-    "git_commit",
-    "git_dirty",
-    "lock_sha256",
-    "container_digest",
-    "parameters_sha256",
-    "planned_s",
-)
-"""Keys of a record that the caller knows and the trainer does not."""

@@ -12,7 +12,7 @@ import pytest
 
 from amago2 import __version__
 from amago2.cli import main
-from amago2.training.agent_trainer import train
+from amago2.training.amago_trainer import train
 from amago2.training.checkpoint import read, write
 from tests.amago2.toy import small
 
@@ -174,7 +174,7 @@ def test_going_on_and_playing(config: Path, run: Path, tmp_path: Path) -> None:
         "train", config, "--out", tmp_path / "run", "--from", run, "--set", "collector.epochs=3"
     )
     assert done.returncode == 0, done.stderr
-    assert "going on from epoch 2 of 3" in done.stdout
+    assert "continuing from epoch 2 of 3" in done.stdout
     play = ("play", run / "checkpoint", "--video", tmp_path / "x.gif")
     assert "--allow-env tests.amago2.toy" in amago2(*play).stderr
     done = amago2(*play, "--allow-env", "tests.amago2.toy")

@@ -11,9 +11,9 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
-from amago2.distributed import together
+from amago2.distributed import launch
 from amago2.errors import ConfigError
-from amago2.training.agent_trainer import assist
+from amago2.training.worker import work
 from tests.amago2.toy import small
 from tests.amago2.training.test_train import content
 from tests.amago2.two_ranks import VARIANTS
@@ -28,7 +28,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Ten
     out = tmp_path_factory.mktemp("two_ranks")
     command: list[str | Path] = [sys.executable, Path(__file__).with_name("two_ranks.py"), out]
     subprocess.run(command, env=HERE, check=True, timeout=120)
-    return {name: load_file(out / name) for name in ("alone", "rank0", "rank1")}
+    return {name: load_file(out / name) for name in ("single", "rank0", "rank1")}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -36,10 +36,10 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Ten
 def test_two_ranks_learn_what_one_process_does(
     learned: dict[str, dict[str, Tensor]], variant: str, kind: str
 ) -> None:
-    names = [name for name in learned["alone"] if name.startswith(f"{variant}.{kind}.")]
+    names = [name for name in learned["single"] if name.startswith(f"{variant}.{kind}.")]
     assert len(names) > 10
     for name in names:
-        one, two = learned["alone"][name].double(), learned["rank0"][name].double()
+        one, two = learned["single"][name].double(), learned["rank0"][name].double()
         assert (two - one).norm() <= 1e-5 * one.norm() + 1e-7, name
 
 
@@ -74,15 +74,15 @@ def test_a_run_loses_a_rank_says_so_and_goes_on_to_the_same_bits(tmp_path: Path)
             assert time.monotonic() < end
             time.sleep(0.01)
         family = psutil.Process(run.pid).children(recursive=True)
-        [helper] = [each for each in family if "--multiprocessing-fork" in each.cmdline()]
-        helper.kill()
+        [worker] = [each for each in family if "--multiprocessing-fork" in each.cmdline()]
+        worker.kill()
         out, _ = run.communicate(timeout=60)
     finally:
         run.kill()
     assert run.returncode == 1
     assert out == (
-        "amago2: the processes that learn together have lost each other: one has ended, or does "
-        "not answer; the same command goes on from the last checkpoint\n"
+        "amago2: lost contact with another process of this run: it has ended or does not answer; "
+        "the same command continues from the last checkpoint\n"
     )
     assert not psutil.wait_procs(family, timeout=10)[1]
     assert not (tmp_path / "run").exists()
@@ -90,7 +90,7 @@ def test_a_run_loses_a_rank_says_so_and_goes_on_to_the_same_bits(tmp_path: Path)
     again = start(tmp_path / "config.yaml", tmp_path / "run")
     out, _ = again.communicate(timeout=120)
     assert again.returncode == 0, out
-    assert "going on from epoch" in out
+    assert "continuing from epoch" in out
 
     whole = start(tmp_path / "config.yaml", tmp_path / "whole", *TORCHRUN)
     out, _ = whole.communicate(timeout=120)
@@ -106,7 +106,9 @@ def test_the_number_of_ranks_is_part_of_the_run(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("WORLD_SIZE", "4")
     for ranks, said in ((None, "not set"), (2, "2")):
         with (
-            pytest.raises(ConfigError, match=f"ranks is {said}, but torchrun started 4 processes"),
-            together(ranks, assist),
+            pytest.raises(
+                ConfigError, match=f"processes is {said}, but torchrun started 4 processes"
+            ),
+            launch(ranks, work),
         ):
             pass

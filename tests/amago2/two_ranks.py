@@ -1,8 +1,10 @@
-"""Three updates of each variant, alone and as two ranks, from the same batches: `two_ranks.py OUT`.
+"""Three updates of each variant in one process and in two, from the same batches.
+
+Run as `two_ranks.py OUT`.
 
 No noise is drawn in them: no dropout, expectations are exact, and the first critics make the TD
-target. The processes are forked before PyTorch has computed anything. Each writes what it has come
-to: `alone`, `rank0`, `rank1`, with losses, gradients and weights of the variants.
+target. The processes are forked before PyTorch has computed anything. Each writes a file,
+`single`, `rank0` or `rank1`, with losses, gradients and weights of the variants.
 """
 
 import os
@@ -18,13 +20,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from amago2.agent import objectives
-from amago2.agent.agent import Metrics
+from amago2.agent.agent import Metrics, make_agent
 from amago2.config.schema import AmagoConfig
-from amago2.distributed import Alone, Ranks
+from amago2.distributed import ProcessGroup, SingleProcess
 from amago2.env.spaces import Array
 from amago2.env.vector_env import VectorEnv
 from amago2.replay.shards import record_type
-from amago2.training.checkpoint import make_agent
 from amago2.training.learner import Learner
 from tests.amago2.toy import Toy, small
 
@@ -59,14 +60,16 @@ def batch(record: np.dtype[Any], update: int) -> Array:
     return records
 
 
-def learn(ranks: Alone, step: Callable[[Learner, np.dtype[Any]], Metrics]) -> dict[str, Tensor]:
+def learn(
+    group: SingleProcess, step: Callable[[Learner, np.dtype[Any]], Metrics]
+) -> dict[str, Tensor]:
     """Everything worth comparing, by variant."""
     found: dict[str, Tensor] = {}
     envs = VectorEnv(lambda _: Toy(), 1)
     record = record_type(envs.observations, envs.actions)
     for variant in VARIANTS:
         agent = make_agent(config(variant), envs.observations, envs.actions)
-        learner = Learner(config(variant), agent, None, ranks)
+        learner = Learner(config(variant), agent, None, group)
         agent.train()
         for update in range(UPDATES):
             for name, value in step(learner, record).items():
@@ -79,32 +82,33 @@ def learn(ranks: Alone, step: Callable[[Learner, np.dtype[Any]], Metrics]) -> di
     return found
 
 
-def alone() -> dict[str, Tensor]:
+def single() -> dict[str, Tensor]:
     return learn(
-        Alone(), lambda learner, record: learner.step(batch(record, learner.updates), LENGTHS)
+        SingleProcess(),
+        lambda learner, record: learner.step(batch(record, learner.updates), LENGTHS),
     )
 
 
 def rank() -> dict[str, Tensor]:
-    ranks = Ranks()
-    ranks.compute_on("cpu")
+    group = ProcessGroup()
+    group.use_device("cpu")
 
     def step(learner: Learner, record: np.dtype[Any]) -> Metrics:
-        if ranks.rank == 0:
-            return learner.step(*ranks.deal(batch(record, learner.updates), LENGTHS))
-        dealt = ranks.dealt(LENGTHS.max(), record)
-        assert dealt is not None
-        return learner.step(*dealt)
+        if group.rank == 0:
+            return learner.step(*group.scatter_batch(batch(record, learner.updates), LENGTHS))
+        received = group.receive_batch(LENGTHS.max(), record)
+        assert received is not None
+        return learner.step(*received)
 
-    found = learn(ranks, step)
-    if ranks.rank:
-        assert ranks.told() is None  # the word that all is over
-    ranks.close()
+    found = learn(group, step)
+    if group.rank:
+        assert group.receive_state() is None  # the end
+    group.close()
     return found
 
 
 def main(out: Path) -> None:
-    objectives.subset = lambda members, size, like, rng: (
+    objectives.sample_members = lambda members, size, like, rng: (
         torch.arange(size).view(-1, 1, 1).expand(size, *like.shape)
     )
     torch.set_num_threads(1)
@@ -119,7 +123,7 @@ def main(out: Path) -> None:
             save_file(rank(), out / f"rank{number}")
             os._exit(0)
         children.append(pid)
-    save_file(alone(), out / "alone")
+    save_file(single(), out / "single")
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
     sys.exit(any(codes))
 

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from amago2.agent.agent import Agent
+from amago2.agent.agent import Agent, make_agent
 from amago2.env.spaces import ActionSpec
-from amago2.training.agent_trainer import train
-from amago2.training.checkpoint import make_agent
-from amago2.training.resources import tf32
+from amago2.training.amago_trainer import train
+from amago2.training.torch_settings import tf32
 from tests.amago2.agent.test_agent import BOXES, CONTINUOUS, DISCRETE, batch, gradients
 from tests.amago2.toy import small
 from tests.amago2.training.test_train import content, interrupted_at
@@ -73,13 +72,13 @@ def test_steps_with_a_cache_are_the_whole_sequence(precision: str | None) -> Non
     half = torch.autocast(DEVICE, torch.bfloat16, enabled=precision is not None)
     with torch.inference_mode():
         with half:
-            whole = made.trunk(
-                made.encoder(seen.observation, seen.reward, seen.action), seen.time, None
+            whole = made.trajectory_encoder(
+                made.timestep_encoder(seen.observation, seen.reward, seen.action), seen.time, None
             )
         for t in range(5):
             step = {key: x[:, t] for key, x in seen.observation.items()}
-            encoded = made.encoder(step, seen.reward[:, t], seen.action[:, t])
-            state = made.trunk.step(encoded, memory)  # type: ignore[arg-type]  # its own memory
+            encoded = made.timestep_encoder(step, seen.reward[:, t], seen.action[:, t])
+            state = made.trajectory_encoder.step(encoded, memory)  # type: ignore[arg-type]  # its own memory
             tolerance = 1e-4 if precision is None else 0.05
             assert torch.allclose(state, whole[:, t].float(), atol=tolerance, rtol=tolerance)
 

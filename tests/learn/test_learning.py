@@ -9,10 +9,10 @@ import pytest
 
 from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, build_as
-from amago2.training.agent_trainer import train
-from amago2.training.trainer import carry_out
+from amago2.training.amago_trainer import train
+from amago2.training.run import run_trainer
 from workflow.baselines.config import PpoGruConfig
-from workflow.baselines.ppo_gru import PpoRun
+from workflow.baselines.ppo_gru import PpoTrainer
 from workflow.bench.learning import cue_recall_config, learning, tiny_config
 
 pytestmark = pytest.mark.learn
@@ -74,7 +74,7 @@ def test_repeat_previous_with_ppo_gru(tmp_path: Path) -> None:
         "evaluation": {"every": 3, "rollouts": 20, "final_rollouts": 50},
     }  # fmt: skip
     config = build_as(PpoGruConfig, [Layer("test", settings)])
-    returns, seconds = results(carry_out(PpoRun, config, tmp_path / "run"))
+    returns, seconds = results(run_trainer(PpoTrainer, config, tmp_path / "run"))
     print({step: round(tasks["RepeatPreviousEasy"], 3) for step, tasks in returns.items()}, seconds)
     assert max(returns) <= 150_000
     assert returns[max(returns)]["RepeatPreviousEasy"] > 0.9

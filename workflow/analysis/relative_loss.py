@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from amago2.files import write_atomically
-from amago2.nets.value_bins import ValueBins, two_hot_cross_entropy
+from amago2.nets.two_hot import ValueBins, two_hot_cross_entropy
 from workflow.analysis.tidy import to_csv
 
 TARGETS = (10.0, 100.0, 1000.0, 10000.0)

@@ -1,1 +1,1 @@
-"""Agents that AMAGO-2 is compared with: trained, evaluated and kept as its own runs are."""
+"""Agents that AMAGO-2 is compared with; trained, evaluated and stored as its own runs are."""

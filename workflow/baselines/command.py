@@ -1,36 +1,47 @@
 """The command line that all baselines have: `python -m workflow.baselines.<trainer> SETTINGS`."""
 
-import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from amago2.config.schema import RunConfigT, load_as
 from amago2.errors import ConfigError, RunError
-from amago2.training.trainer import Run, carry_out
+from amago2.training.run import run_trainer
+from amago2.training.trainer import Trainer
 
 
-def main(
-    kind: type[RunConfigT],
-    make: Callable[[RunConfigT, Path], Run],
-    arguments: Sequence[str] | None = None,
-) -> int:
-    """Train a run, or go on with it; returns the exit code: 2 for a user's mistake, else 1."""
-    parser = argparse.ArgumentParser(description=f"Train a {kind.__name__.removesuffix('Config')}.")
-    parser.add_argument("settings", type=Path, help="complete configuration, a YAML file")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the finished run")
-    parser.add_argument("--scratch", type=Path, help="folder of the unfinished run, on that disk")
-    parser.add_argument("--provenance", type=Path, help="JSON file to add to the run's record")
-    given = parser.parse_args(arguments)
-    try:
-        config = load_as(kind, given.settings)
-        notes = json.loads(given.provenance.read_text()) if given.provenance else {}
-        carry_out(make, config, given.out, given.scratch, notes)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on", file=sys.stderr)
-        return 130
-    except (ConfigError, RunError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    return 0
+def main(kind: type[RunConfigT], make_trainer: Callable[[RunConfigT, Path], Trainer]) -> None:
+    """Train the run that the command's arguments name, or continue it, and exit.
+
+    Exit codes: 0 if the run is finished, 2 for a user's mistake, 130 if interrupted, else 1.
+    """
+
+    def train(
+        settings: Annotated[Path, typer.Argument(help="Complete configuration, a YAML file.")],
+        out: Annotated[Path, typer.Option(help="Folder of the finished run.")],
+        scratch: Annotated[
+            Path | None, typer.Option(help="Folder of the unfinished run, on the same disk.")
+        ] = None,
+        provenance: Annotated[
+            Path | None, typer.Option(help="JSON file to add to the run's record.")
+        ] = None,
+    ) -> None:
+        try:
+            config = load_as(kind, settings)
+            notes = json.loads(provenance.read_text()) if provenance else {}
+            run_trainer(make_trainer, config, out, scratch, notes)
+        except KeyboardInterrupt:
+            print("\nstopped; the same command continues the run", file=sys.stderr)
+            raise typer.Exit(130) from None
+        except (ConfigError, RunError, OSError) as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
+
+    train.__doc__ = f"Train a run of {kind.__doc__ or kind.__name__}"
+    app = typer.Typer(add_completion=False)
+    app.command()(train)
+    app()

@@ -33,7 +33,7 @@ class PpoLearnerConfig(Section):
     rollout_steps: Positive
     """Timesteps of each actor between two rounds of learning."""
     sequence_length: Positive
-    """Timesteps through which gradients go back: longer rollouts are cut into pieces."""
+    """Timesteps through which gradients go back: longer rollouts are split into chunks."""
     width: Positive = 256
     """Of the GRU."""
     layers: Positive = 1
@@ -42,9 +42,9 @@ class PpoLearnerConfig(Section):
     gae_lambda: Fraction = 0.95
     """lambda of the generalised advantage estimate."""
     epochs: Positive = 4
-    """Over the timesteps of a round."""
+    """Passes over the timesteps of a round."""
     minibatches: Positive = 4
-    """Of whole pieces, in each pass."""
+    """Of whole chunks, in each epoch."""
     clip_range: float = Field(0.2, gt=0, lt=1)
     learning_rate: Rate = 3e-4
     value_loss_weight: Rate = 0.5
@@ -99,7 +99,7 @@ class PpoGruConfig(BaselineConfig):
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
-        steps, pieces = (
+        steps, chunks = (
             self.ppo.rollout_steps,
             -(-self.ppo.rollout_steps // self.ppo.sequence_length),
         )
@@ -108,10 +108,10 @@ class PpoGruConfig(BaselineConfig):
                 f"ppo.rollout_steps {steps} must divide collector.steps_per_epoch "
                 f"{self.collector.steps_per_epoch}"
             )
-        if pieces * self.collector.actors < self.ppo.minibatches:
+        if chunks * self.collector.actors < self.ppo.minibatches:
             raise ValueError(
-                f"ppo.minibatches {self.ppo.minibatches} must be at most the pieces of a round, "
-                f"{self.collector.actors} actors x {pieces}"
+                f"ppo.minibatches {self.ppo.minibatches} must be at most the chunks of a round, "
+                f"{self.collector.actors} actors x {chunks}"
             )
         return self
 

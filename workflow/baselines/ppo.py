@@ -1,6 +1,6 @@
 """The formulas of recurrent PPO, each by itself.
 
-Shapes: T timesteps, N actors, P pieces of at most K timesteps.
+Shapes: T timesteps, N actors, P chunks of at most K timesteps.
 """
 
 from dataclasses import dataclass
@@ -12,20 +12,25 @@ from torch import Tensor
 from amago2.env.spaces import Array
 
 
-def advantages(
-    reward: Tensor, value: Tensor, value_n: Tensor, ended: Tensor, discount: float, trace: float
+def generalised_advantages(
+    reward: Tensor,
+    value: Tensor,
+    value_n: Tensor,
+    ended: Tensor,
+    discount: float,
+    gae_lambda: float,
 ) -> Tensor:
     """Generalised advantage estimates (T, N) (Schulman et al. 2016, eq. 16).
 
-    reward (T, N) of each step; value (T, N) of the state before it, and value_n (T, N) of the one
-    after it: 0 if the step terminated the return, the last state's own if it was cut short there.
-    `ended` (T, N): the step was a rollout's last, beyond which nothing is added up.
+    reward (T, N) of each timestep; value (T, N) of the state before it and value_n (T, N) of the
+    one after it: 0 if the timestep terminated the return, the last state's own value if the rollout
+    was truncated there. `ended` (T, N): the timestep was a rollout's last; no sum crosses it.
     """
     delta = reward + discount * value_n - value
-    total, found = torch.zeros_like(reward[0]), torch.empty_like(reward)
+    running, found = torch.zeros_like(reward[0]), torch.empty_like(reward)
     for t in range(len(reward) - 1, -1, -1):
-        total = delta[t] + discount * trace * torch.where(ended[t], 0.0, total)
-        found[t] = total
+        running = delta[t] + discount * gae_lambda * torch.where(ended[t], 0.0, running)
+        found[t] = running
     return found
 
 
@@ -39,24 +44,24 @@ def clipped_loss(log_prob: Tensor, old: Tensor, advantage: Tensor, clip: float) 
 
 
 def masked_mean(x: Tensor, valid: Tensor) -> Tensor:
-    """Mean of x where `valid`, of the same shape, is true; it must be so somewhere."""
+    """Mean () of x where `valid`, of the same shape, is true; it must be true somewhere."""
     return x[valid].mean()
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """Parts of rollouts, each from its start or from the end of the piece before."""
+class Chunks:
+    """Parts of rollouts, each from the rollout's start or from the end of the chunk before."""
 
     row: Array  # (P,) actor
-    first: Array  # (P,) timestep of the round at which it begins
+    first: Array  # (P,) timestep of the round at which it starts
     length: Array  # (P,)
 
-    def index(self, chosen: Array, unroll: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Timesteps (P', K), actors (P', 1) and validity (P', K) of the chosen pieces (P',).
+    def index(self, chosen: Array, length: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Timesteps (P', K), actors (P', 1) and validity (P', K) of chosen chunks (P',).
 
-        Beyond a piece's end its last timestep is repeated, and not valid.
+        K is `length`. Beyond a chunk's end its last timestep is repeated, and not valid.
         """
-        ahead = np.arange(unroll)
+        ahead = np.arange(length)
         valid = ahead < self.length[chosen, None]
         last = self.length[chosen, None] - 1
         times = self.first[chosen, None] + np.minimum(ahead, last)
@@ -67,18 +72,18 @@ class Pieces:
         )
 
 
-def cut(started: Array, unroll: int) -> Pieces:
-    """Pieces of a round, where `started` (T, N) marks the first timestep of each rollout.
+def split_into_chunks(started: Array, length: int) -> Chunks:
+    """Chunks of a round, where `started` (T, N) marks the first timestep of each rollout.
 
-    A piece ends before the next rollout starts, and every `unroll` timesteps of the round.
+    A chunk ends before the next rollout starts, and every `length` timesteps of the round.
     """
     steps, actors = started.shape
-    begins = started.copy()
-    begins[::unroll] = True
+    starts = started.copy()
+    starts[::length] = True
     rows, firsts, lengths = [], [], []
     for row in range(actors):
-        first = np.flatnonzero(begins[:, row])
+        first = np.flatnonzero(starts[:, row])
         rows += [row] * len(first)
         firsts += first.tolist()
         lengths += np.diff(first, append=steps).tolist()
-    return Pieces(np.array(rows), np.array(firsts), np.array(lengths))
+    return Chunks(np.array(rows), np.array(firsts), np.array(lengths))

@@ -1,14 +1,13 @@
-"""SAC of stable-baselines3 on a single task, without memory: what a specialist reaches.
+"""SAC of stable-baselines3 on a single task, without memory: what a specialist achieves.
 
     python -m workflow.baselines.sac SETTINGS.yaml --out RUN
 
-The library does the learning; environments, evaluation and what is kept are those of every run. It
-sees what AMAGO-2 sees: the observation, the previous action and the previous reward, as one vector.
-It draws from the process's global generators, which it seeds itself. A killed run starts again, to
-the same bits: its replay is not kept.
+The library does the learning; environments, evaluation and published files are those of every run.
+It sees what AMAGO-2 sees: the observation, the previous action and the previous reward, as one
+vector. It draws from the process's global generators, which it seeds itself. It writes no
+checkpoint while it trains, so a killed run starts again from the beginning, to the same bits.
 """
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,33 +28,33 @@ from amago2.rollout.acting import policy_inputs
 from amago2.rollout.collector import FinishedRollout
 from amago2.seeding import Stream, integer
 from amago2.training import checkpoint as ckpt
-from amago2.training.learner import NotFinite
-from amago2.training.trainer import Epoch, Run
+from amago2.training.learner import NonFiniteError
+from amago2.training.trainer import EpochResult, Trainer, TrainerState
 from workflow.baselines import command
+from workflow.baselines.actors import Actors
 from workflow.baselines.config import SacConfig
-from workflow.baselines.rollouts import Rollouts
 
-LOGGED = {
+METRICS = {
     "train/actor_loss": "loss_actor",
     "train/critic_loss": "loss_critic",
     "train/ent_coef": "entropy_weight",
 }
-"""Of an epoch's last round, by the library's names: ours."""
+"""Our names of the library's metrics; their values are those of an epoch's last round."""
 
 
-def joined(observation: Mapping[str, Tensor], reward: Tensor, action: Tensor) -> Tensor:
+def join_inputs(observation: Mapping[str, Tensor], reward: Tensor, action: Tensor) -> Tensor:
     """One vector (N, D) of observation[k] (N, d_k) by key, reward (N,) and action (N, A)."""
     parts = [x.float() for _, x in sorted(observation.items())]
     return torch.cat([*parts, reward.unsqueeze(-1), action], -1)
 
 
-class Actors(VecEnv):
-    """Our environments as stable-baselines3 wants them: reset by themselves, seeded by us."""
+class VecEnvAdapter(VecEnv):
+    """`Actors` with the interface of stable-baselines3, where environments reset by themselves."""
 
-    def __init__(self, rollouts: Rollouts) -> None:
-        self.rollouts, self.envs = rollouts, rollouts.envs
+    def __init__(self, actors: Actors) -> None:
+        self.actors, self.envs = actors, actors.envs
         self.finished: list[FinishedRollout] = []
-        self.chosen: Array = np.zeros(0)
+        self.actions: Array = np.zeros(0)
         size = 1 + self.envs.actions.size
         size += sum(int(box.shape[0]) for box in self.envs.observations.values())
         vector = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
@@ -63,39 +62,38 @@ class Actors(VecEnv):
         super().__init__(len(self.envs), vector, actions)
 
     def _observe(self) -> Array:
-        here = torch.device("cpu")
-        r = self.rollouts
-        vectors: Array = joined(*policy_inputs(here, self.envs, r.reward, r.action)).numpy()
+        cpu, a = torch.device("cpu"), self.actors
+        vectors: Array = join_inputs(*policy_inputs(cpu, self.envs, a.reward, a.action)).numpy()
         return vectors
 
     def reset(self) -> Array:
         """Start the first rollouts."""
-        self.rollouts.begin(range(self.num_envs))
+        self.actors.begin(range(self.num_envs))
         return self._observe()
 
     def step_async(self, actions: Array) -> None:
-        """Take note of actions (N, A) in [-1, 1]."""
-        self.chosen = actions.astype(np.float32)
+        """Remember actions (N, A) in [-1, 1] for `step_wait`."""
+        self.actions = actions.astype(np.float32)
 
     def step_wait(self) -> Any:
-        """Observations (N, D), rewards, dones and infos; ended rollouts have been renewed."""
-        reward, terminated, truncated = self.rollouts.step(self.chosen)
+        """Step, and renew ended rollouts. Returns observations (N, D), rewards, dones and infos."""
+        reward, terminated, truncated = self.actors.step(self.actions)
         last, done = self._observe(), terminated | truncated
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         ended = np.flatnonzero(done).tolist()
         for row in ended:
-            cut_short = bool(truncated[row] and not terminated[row])
-            infos[row] = {"terminal_observation": last[row], "TimeLimit.truncated": cut_short}
+            timed_out = bool(truncated[row] and not terminated[row])
+            infos[row] = {"terminal_observation": last[row], "TimeLimit.truncated": timed_out}
         if ended:
-            self.finished += self.rollouts.renew(ended)
+            self.finished += self.actors.renew(ended)
             last = self._observe()
         return last, reward.astype(np.float32), done, infos
 
     def close(self) -> None:
-        """Left to the run, whose environments they are."""
+        """Do nothing: the trainer closes its environments."""
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Only `render_mode` is asked for: there is none."""
+        """None for each environment: only `render_mode` is asked for."""
         return [None] * self.num_envs
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
@@ -107,12 +105,12 @@ class Actors(VecEnv):
         raise AttributeError(method_name)
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        """They are not."""
+        """False for each environment."""
         return [False] * self.num_envs
 
 
 class SacPolicy:
-    """The policy for evaluations, sampled from as every other agent's is."""
+    """The policy in evaluations: actions are sampled, as those of every other agent."""
 
     def __init__(self, model: SAC) -> None:
         self.model = model
@@ -124,7 +122,7 @@ class SacPolicy:
         return device
 
     def initial_memory(self, rows: int) -> HiddenState:
-        """It has none: one that only counts."""
+        """A memory that holds nothing but the count of timesteps."""
         steps = torch.zeros(rows, dtype=torch.int64)
         return HiddenState(torch.zeros(0, rows, 0), steps)
 
@@ -139,7 +137,7 @@ class SacPolicy:
     ) -> Tensor:
         """Sampled actions (N, A): see `amago2.rollout.collector.Policy`."""
         actor = self.model.actor
-        mean, log_std, _ = actor.get_action_dist_params(joined(observation, reward, action))
+        mean, log_std, _ = actor.get_action_dist_params(join_inputs(observation, reward, action))
         noise = torch.randn(mean.shape, generator=rng, device=rng.device)
         return torch.tanh(mean + log_std.exp() * noise)
 
@@ -149,8 +147,8 @@ class SacPolicy:
         return self
 
 
-class SacRun(Run):
-    """The library's own loop, an epoch at a time."""
+class SacTrainer(Trainer):
+    """The library's own loop, one epoch at a time."""
 
     config: SacConfig
 
@@ -159,8 +157,8 @@ class SacRun(Run):
         kind, shapes = self.envs.actions.kind, self.envs.observations.values()
         if kind != "continuous" or any(len(box.shape) != 1 for box in shapes):
             raise ConfigError("sac is defined for Box actions and vector observations only")
-        self.actors = Actors(Rollouts(self.envs, config.seed))
-        self.model = _model(config, self.actors)
+        self.vec_env = VecEnvAdapter(Actors(self.envs, config.seed))
+        self.model = _make_model(config, self.vec_env)
         self.model.set_logger(Logger(folder=None, output_formats=[]))
         self.agent = SacPolicy(self.model)
 
@@ -171,7 +169,7 @@ class SacRun(Run):
 
     @property
     def parameters(self) -> Sequence[Tensor]:
-        """What is learned: actor, critics and the entropy's weight."""
+        """The learned parameters: actor, critics and the entropy's weight."""
         nets = (self.model.actor, self.model.critic)
         return [*(p for net in nets for p in net.parameters()), self._log_weight()]
 
@@ -181,11 +179,11 @@ class SacRun(Run):
         assert learned is not None
         return learned
 
-    def begin(self) -> None:
-        """Left to the library."""
+    def start(self) -> None:
+        """Do nothing: the library starts the first rollouts."""
 
-    def advance(self) -> Epoch:
-        """Collecting and learning take turns within an epoch, so their times are not apart."""
+    def train_epoch(self) -> EpochResult:
+        """Collect and learn in turns, many times in an epoch, so their times are not told apart."""
         started, c = time.monotonic(), self.config.collector
         self.model.learn(
             c.steps_per_epoch * c.actors, log_interval=10**9, reset_num_timesteps=False
@@ -193,36 +191,36 @@ class SacRun(Run):
         logged = self.model.logger.name_to_value
         metrics = {
             ours: torch.tensor(float(logged[theirs]))
-            for theirs, ours in LOGGED.items()
+            for theirs, ours in METRICS.items()
             if theirs in logged
         }
         for name, value in metrics.items():
             if not bool(value.isfinite()):
-                raise NotFinite(f"{name} is not finite by update {self.updates}")
-        finished, self.actors.finished = self.actors.finished, []
+                raise NonFiniteError(f"{name} is not finite by update {self.updates}")
+        finished, self.vec_env.finished = self.vec_env.finished, []
         seconds = time.monotonic() - started
-        return Epoch(finished, metrics, seconds, seconds)
+        return EpochResult(finished, metrics, seconds, seconds)
 
-    def save(self) -> None:
-        """Nothing on the way: see the module."""
+    def save_checkpoint(self) -> None:
+        """Do nothing: see the module."""
 
-    def kept(self) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
-        """See `Run.kept`; the library's own archive would hold pickles."""
+    def state_dict(self) -> TrainerState:
+        """See `Trainer.state_dict`; the library's own archive would hold pickles."""
         state = {name: x.clone() for name, x in self.model.policy.state_dict().items()}
         acting = {name: x for name, x in state.items() if name.startswith("actor.")}
         rest = {name: x for name, x in state.items() if name not in acting}
-        return acting, rest | {"log_ent_coef": self._log_weight()}, {}
+        return TrainerState(acting, rest | {"log_ent_coef": self._log_weight()}, {})
 
-    def restore(self, kept: ckpt.Checkpoint, folder: Path) -> None:
-        """Never asked for: see `save`."""
-        raise AssertionError("a SAC run keeps no checkpoint on its way")
+    def load_state_dict(self, checkpoint: ckpt.Checkpoint, folder: Path) -> None:
+        """Never called: see `save_checkpoint`."""
+        raise AssertionError("a SAC run writes no checkpoint while it trains")
 
 
-def _model(config: SacConfig, actors: Actors) -> SAC:
+def _make_model(config: SacConfig, envs: VecEnv) -> SAC:
     s = config.sac
     return SAC(
         "MlpPolicy",
-        actors,
+        envs,
         learning_rate=s.learning_rate,
         batch_size=s.batch_size,
         buffer_size=s.capacity,
@@ -238,4 +236,4 @@ def _model(config: SacConfig, actors: Actors) -> SAC:
 
 
 if __name__ == "__main__":
-    sys.exit(command.main(SacConfig, SacRun))
+    command.main(SacConfig, SacTrainer)

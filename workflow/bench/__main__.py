@@ -145,7 +145,7 @@ def about(part: str, repeats: int, busy: float) -> str:
     """The machine, how often was measured, and how busy it was before, in percent."""
     import torch
 
-    from amago2.training.resources import cpu_name
+    from amago2.training.hardware import cpu_name
 
     cores = os.cpu_count() or 1
     often = ONCE.get(part, f"medians of {repeats} repeats")

@@ -12,7 +12,7 @@ import torch
 
 from amago2.agent.agent import Agent
 from amago2.config.schema import AmagoConfig
-from amago2.training.resources import computing
+from amago2.training.torch_settings import torch_settings
 from workflow.bench import workloads
 from workflow.bench.measures import Result, actor_config, collecting, updater
 from workflow.estimate.hardware import Accelerator, hardware
@@ -70,7 +70,7 @@ def gpu(size: str, mode: Precision, how: str, repeats: int, device: str = "cuda"
     update, config = _update(size, mode, how, device)
     flops = flops_per_update(config)
     try:
-        with computing(config):
+        with torch_settings(config):
             first = _seconds(update, device)
             for _ in range(3):
                 _seconds(update, device)
@@ -99,7 +99,7 @@ def profile(
     """
     update, config = _update(size, mode, "eager", device)
     kind = torch.profiler.ProfilerActivity
-    with computing(config):
+    with torch_settings(config):
         for _ in range(3):
             _seconds(update, device)
         activities = [kind.CPU, kind.CUDA] if device == "cuda" else [kind.CPU]

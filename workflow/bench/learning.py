@@ -4,7 +4,6 @@ import csv
 import subprocess
 import sys
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -13,8 +12,8 @@ from typing import Any
 
 from amago2.config.layers import Layer, read_yaml
 from amago2.config.schema import AmagoConfig, build
-from amago2.training.agent_trainer import AgentRun
-from amago2.training.resources import computing
+from amago2.training.amago_trainer import AmagoTrainer
+from amago2.training.torch_settings import torch_settings
 from workflow.analysis.statistics import area_under_curve
 from workflow.config.experiments import Selection, matrices
 from workflow.config.parameters import Parameters
@@ -117,7 +116,7 @@ class ScoresReached(Exception):
     """The scores that a run was made for."""
 
 
-class StopAtScores(AgentRun):
+class StopAtScores(AmagoTrainer):
     """A run that ends with the first evaluation whose scores are those of a row of `ROWS`."""
 
     def __init__(self, row: str, config: AmagoConfig, scratch: Path) -> None:
@@ -140,18 +139,18 @@ def learning(row: str, seed: str) -> dict[str, Any]:
     config = config_of(row).model_copy(update={"seed": int(seed)})
     with (
         tempfile.TemporaryDirectory() as folder,
-        computing(config),
+        torch_settings(config),
         closing(StopAtScores(row, config, Path(folder))) as run,
     ):
-        run.resume_or_begin()
+        run.resume_or_start()
         reached = False
         try:
-            run.loop()
+            run.train()
         except ScoresReached:
             reached = True
         return {
-            "cpu_s": time.process_time() - run.cpu_clock if reached else None,
-            "all_cpu_s": time.process_time() - run.cpu_clock,
+            "cpu_s": run.cpu_s if reached else None,
+            "all_cpu_s": run.cpu_s,
             "updates": run.updates,
             "steps": run.env_steps,
             "scores": run.scores,

@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 import torch
 
-from amago2.agent.agent import Agent
+from amago2.agent.agent import Agent, make_agent
 from amago2.agent.batch import Batch
 from amago2.config.schema import AmagoConfig, TransformerConfig
 from amago2.env.make import make_vector_env
@@ -29,8 +29,7 @@ from amago2.nets.transformer import Transformer
 from amago2.replay.buffer import Replay
 from amago2.replay.shards import record_type
 from amago2.rollout.collector import Collector, make_replay
-from amago2.training.checkpoint import make_agent
-from amago2.training.resources import keep_freed_memory
+from amago2.training.torch_settings import keep_freed_memory
 from workflow.bench import unoptimised, workloads
 from workflow.bench.learning import tiny_config, trained
 from workflow.estimate.training_time import flops_per_update

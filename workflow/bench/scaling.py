@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from amago2.agent.agent import make_agent
 from amago2.env.make import make_vector_env
 from amago2.replay.buffer import Replay
 from amago2.replay.shards import record_type
 from amago2.rollout.collector import Collector, make_replay
-from amago2.training.checkpoint import make_agent
 from amago2.training.learner import Learner
-from amago2.training.resources import keep_freed_memory
+from amago2.training.torch_settings import keep_freed_memory
 from workflow.bench import workloads
 from workflow.bench.axes import AXES
 from workflow.bench.measures import KINDS, Result, _update_of

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from amago2.config.schema import AmagoConfig
-from amago2.nets import action_values, transformer
+from amago2.nets import action_values, attention
 from workflow.bench import workloads
 from workflow.bench.measures import updater
 
@@ -78,8 +78,8 @@ class Ledger(TorchDispatchMode):
 def _as_on_a_gpu() -> Iterator[None]:
     """All values at once, and the fused attention."""
     with (
-        patch.object(action_values, "at_once", lambda _: True),
-        patch.object(transformer, "LONGEST_IN_BLOCKS", 0),
+        patch.object(action_values, "in_one_pass", lambda _: True),
+        patch.object(attention, "LONGEST_IN_BLOCKS", 0),
     ):
         yield
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from amago2.nets import action_values
-from amago2.nets.heads import CriticEnsemble
-from amago2.nets.timestep_encoders import Encoder
+from amago2.nets.critic_ensemble import CriticEnsemble
+from amago2.nets.timestep_encoders import TimestepEncoder
 from amago2.nets.transformer import Transformer
-from amago2.nets.value_bins import ValueBins, two_hot_cross_entropy
+from amago2.nets.two_hot import ValueBins, two_hot_cross_entropy
 
 
 @contextlib.contextmanager
@@ -24,24 +24,24 @@ def unoptimised_learner() -> Iterator[None]:
     once for every sample and member, padding is encoded too, and labels of value classes are dense.
     """
     with (
-        patch.object(CriticEnsemble, "of_states", _states_of_all),
-        patch.object(CriticEnsemble, "of_actions", _of_joined_inputs),
-        patch.object(action_values, "at_once", lambda _: True),
-        patch.object(Encoder, "forward", _encode_padding_too),
+        patch.object(CriticEnsemble, "embed_states", _states_of_all),
+        patch.object(CriticEnsemble, "outputs", _outputs_of_joined_inputs),
+        patch.object(action_values, "in_one_pass", lambda _: True),
+        patch.object(TimestepEncoder, "forward", _encode_padding_too),
         patch.object(ValueBins, "cross_entropy", _dense_cross_entropy),
     ):
         yield
 
 
-_of_states = CriticEnsemble.of_states
+_embed_states = CriticEnsemble.embed_states
 
 
 def _states_of_all(self: CriticEnsemble, states: Tensor) -> Tensor:
     """The states themselves, where discount and action will join them."""
-    return _of_states(self, states) if self.features is None else states
+    return _embed_states(self, states) if self.features is None else states
 
 
-def _of_joined_inputs(
+def _outputs_of_joined_inputs(
     self: CriticEnsemble, states: Tensor, actions: Tensor, frozen: bool = False
 ) -> Tensor:
     assert self.features is not None
@@ -57,18 +57,18 @@ def _of_joined_inputs(
     ).flatten(0, 2)
     weight, bias = layers[0]
     first = torch.baddbmm(bias, joined.expand(len(weight), *joined.shape), weight)
-    return self._finish(first, layers).view(len(first), m, g, k, -1)
+    return self._later_layers(first, layers).view(len(first), m, g, k, -1)
 
 
 def _dense_cross_entropy(self: ValueBins, logits: Tensor, values: Tensor) -> Tensor:
     return two_hot_cross_entropy(logits, self.encode(values))
 
 
-_encode = Encoder.forward
+_encode = TimestepEncoder.forward
 
 
 def _encode_padding_too(
-    self: Encoder,
+    self: TimestepEncoder,
     observation: dict[str, Tensor],
     reward: Tensor,
     action: Tensor,

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from amago2.agent.agent import Agent
+from amago2.agent.agent import Agent, make_agent
 from amago2.agent.batch import Batch
 from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, build
 from amago2.env.spaces import ActionSpec
-from amago2.training.checkpoint import make_agent
 from workflow.benchmarks.description import Array
 from workflow.benchmarks.registry import benchmark
 from workflow.config.parameters import Parameters

@@ -32,6 +32,6 @@ def publish(page: Path, command: str, text: str) -> None:
 
 def machine() -> str:
     """Cores and Python, as the beginning of a sentence."""
-    from amago2.training.resources import cpu_name  # loads PyTorch: not in every process measured
+    from amago2.training.hardware import cpu_name
 
     return f"{os.cpu_count()} cores ({cpu_name()}), Python {platform.python_version()}"

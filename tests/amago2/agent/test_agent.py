@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from amago2.agent import agent as module
-from amago2.agent.agent import Agent
+from amago2.agent.agent import Agent, make_agent
 from amago2.agent.batch import Batch
 from amago2.env.spaces import ActionSpec
 from amago2.nets import action_values
-from amago2.nets.critic import TwoHotCritic
+from amago2.nets.critics import TwoHotCritic
 from amago2.nets.distributions import Categorical
-from amago2.training.checkpoint import make_agent
 from tests.amago2.toy import small
 
 BOXES = {"o": gym.spaces.Box(-9, 9, (3,), np.float32)}
@@ -71,7 +69,7 @@ def test_every_variant_learns_every_part(actor: str, critic: str, spec: ActionSp
     a = agent(spec, actor=actor, critic=critic)
     loss, grads = gradients(a, batch(spec))
     assert np.isfinite(loss)
-    for part in ("encoder", "trunk", "actor", "critic"):
+    for part in ("timestep_encoder", "trajectory_encoder", "actor", "critic"):
         names = [n for n, p in a.named_parameters() if n.startswith(part) and p.requires_grad]
         assert names
         for name in names:
@@ -112,17 +110,21 @@ def test_the_actor_loss_leaves_the_critics_alone(seed: int, critic: str) -> None
         a.config = a.config.model_copy(update={"critic_loss_weight": 0.0})
         _, grads = gradients(a, batch(spec, seed))
         assert all(grads[name].abs().max() == 0 for name in grads if name.startswith("critic"))
-        assert any(grads[name].abs().max() > 0 for name in grads if name.startswith("trunk"))
+        assert any(
+            grads[name].abs().max() > 0 for name in grads if name.startswith("trajectory_encoder")
+        )
 
 
-def test_the_policy_gradient_reaches_the_trunk_through_the_policy_only() -> None:
-    """The state that Q reads is a constant: a policy that ignores its state moves no trunk."""
+def test_the_policy_gradient_reaches_the_encoders_through_the_policy_only() -> None:
+    """The state that Q reads is a constant: a policy that ignores its state moves no encoder."""
     a = agent(actor="policy_gradient", critic="popart")
     a.config = a.config.model_copy(update={"critic_loss_weight": 0.0})
     with torch.no_grad():
         _last_layer(a).weight.zero_()
     _, grads = gradients(a, batch(DISCRETE))
-    assert all(grads[name].abs().max() == 0 for name in grads if name.startswith("trunk"))
+    assert all(
+        grads[name].abs().max() == 0 for name in grads if name.startswith("trajectory_encoder")
+    )
     assert grads["actor.net.4.bias"].abs().max() > 0
 
 
@@ -135,16 +137,16 @@ def test_the_policy_gradient_raises_q(critic: str, expectation: str) -> None:
     def value() -> torch.Tensor:
         policy = a.actor(states)
         every = torch.eye(3)[None, None]
-        base = a.critic.of_states(states)
-        q = a.critic.values(a.critic.outputs(base, every, frozen=True)).amin(0)
+        embedded = a.critic.embed_states(states)
+        q = a.critic.values(a.critic.outputs(embedded, every, frozen=True)).amin(0)
         return (q * policy.probabilities).sum(-1).mean()
 
     before = value().item()
     optimizer = torch.optim.Adam(a.actor.parameters(), 1e-2)
     for step in range(30):
         generator = torch.Generator().manual_seed(step)
-        base, policy = a.critic.of_states(states).detach(), a.actor(states)
-        each = a._policy_value(a.critic, base, policy, 1, generator, differentiable=True)
+        embedded, policy = a.critic.embed_states(states).detach(), a.actor(states)
+        each = a._policy_value(a.critic, embedded, policy, 1, generator, differentiable=True)
         loss = -a.popart.normalise(each.amin(0)).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -160,8 +162,8 @@ def test_imitation_follows_the_filter() -> None:
         _last_layer(a).bias.view(2, 3)[:, 0] = -30.0  # it never draws the action taken
     taken = torch.tensor([1.0, 0.0, 0.0]).expand(300, 1, 3)
     q = torch.where(torch.arange(300) % 2 == 0, 1e6, -1e6)[:, None].expand(4, 300, 2)
-    policy, base = a.actor(states), a.critic.of_states(states).detach()
-    loss, metrics = a._actor_loss(policy, base, taken, q, rng())
+    policy, embedded = a.actor(states), a.critic.embed_states(states).detach()
+    loss, metrics = a._actor_loss(policy, embedded, taken, q, rng())
     assert metrics["filter_share"].item() == 0.5
     expected = -(policy.log_prob(taken)[::2].sum() / (300 * 2))
     assert torch.allclose(loss, expected)
@@ -169,12 +171,12 @@ def test_imitation_follows_the_filter() -> None:
 
 def test_ind_losses_carry_no_scale_of_returns() -> None:
     """Rewards a thousand times larger leave the size of Ind. gradients; those of Q grow."""
-    base = batch(DISCRETE)
-    larger = dataclasses.replace(base, reward=base.reward * 1000)
+    plain = batch(DISCRETE)
+    larger = dataclasses.replace(plain, reward=plain.reward * 1000)
 
     def norms(**settings: Any) -> float:
         sizes = []
-        for data in (base, larger):
+        for data in (plain, larger):
             a = agent(**settings, reward_input="symlog", reward_multiplier=10)
             with torch.no_grad():
                 a.popart.square.fill_(1.0)  # statistics that know neither scale
@@ -224,10 +226,10 @@ def test_exact_and_sampled_values_have_the_same_mean() -> None:
     a = agent(critic="two_hot")
     states = torch.randn(4, 16, generator=rng())
     policy = a.actor(states)
-    base = a.critic.of_states(states)
-    sampled = a._policy_value(a.critic, base, policy, 8000, rng())
+    embedded = a.critic.embed_states(states)
+    sampled = a._policy_value(a.critic, embedded, policy, 8000, rng())
     a.config = a.config.model_copy(update={"expectation": "exact"})
-    exact = a._policy_value(a.critic, base, policy, 1, rng())
+    exact = a._policy_value(a.critic, embedded, policy, 1, rng())
     assert torch.allclose(sampled, exact, rtol=0.03, atol=0.02)
 
 
@@ -235,17 +237,24 @@ def test_the_exact_expectation_is_the_sum_over_all_actions() -> None:
     """Its gradients are too; also where values are known, or of members that nobody asks for."""
     a = agent(critic="two_hot", expectation="exact")
     states = torch.randn(40, 16, generator=rng())
-    base = a.critic.of_states(states).detach()
-    every = action_values.values(a.critic, base, torch.eye(3)[None, None]).detach()
+    embedded = a.critic.embed_states(states).detach()
+    every = action_values.compute(a.critic, embedded, torch.eye(3)[None, None]).detach()
     taken = torch.eye(3)[torch.randint(3, (40,), generator=rng())][:, None]
     q = (every * taken).sum(-1)
     members = torch.randint(4, (2, 40, 2), generator=rng())
     outputs = torch.randn(40, 2, 3, generator=rng()).requires_grad_()
-    policy = Categorical.of(outputs)
+    policy = Categorical.from_outputs(outputs)
     plain = (every * policy.probabilities).sum(-1)
     for asked in (None, members):
         found = a._policy_value(
-            a.critic, base, policy, 1, rng(), differentiable=True, members=asked, known=(taken, q)
+            a.critic,
+            embedded,
+            policy,
+            1,
+            rng(),
+            differentiable=True,
+            members=asked,
+            known=(taken, q),
         )
         one, other = ((x if asked is None else x.gather(0, asked)).sum() for x in (found, plain))
         assert torch.allclose(one, other, rtol=1e-5)
@@ -278,19 +287,19 @@ def test_an_action_that_the_policy_always_takes_has_no_advantage() -> None:
 
 @pytest.mark.parametrize("spec", [DISCRETE, CONTINUOUS], ids=["discrete", "continuous"])
 @torch.no_grad()
-def test_values_where_they_are_wanted_are_the_values(spec: ActionSpec) -> None:
+def test_masked_values_are_the_values_where_the_mask_is_true(spec: ActionSpec) -> None:
     a = agent(spec, critic="two_hot")
     assert isinstance(a.critic, TwoHotCritic)
-    base = a.critic.of_states(torch.randn(40, 16, generator=rng()))
+    embedded = a.critic.embed_states(torch.randn(40, 16, generator=rng()))
     actions = torch.eye(3)[None, None]
     if spec.kind == "continuous":
         actions = torch.randn(40, 2, 3, spec.size, generator=rng())
-    every = action_values.values(a.critic, base, actions).expand(4, 40, 2, 3)
-    wanted = torch.rand(every.shape, generator=rng()) < torch.tensor([0.0, 0.2, 0.7, 1.0]).view(
+    every = action_values.compute(a.critic, embedded, actions).expand(4, 40, 2, 3)
+    mask = torch.rand(every.shape, generator=rng()) < torch.tensor([0.0, 0.2, 0.7, 1.0]).view(
         4, 1, 1, 1
     )
-    some = action_values.values_where(a.critic, base, actions, wanted)
-    assert torch.allclose(some, every * wanted, rtol=1e-5, atol=1e-6)
+    some = action_values.compute_masked(a.critic, embedded, actions, mask)
+    assert torch.allclose(some, every * mask, rtol=1e-5, atol=1e-6)
     assert not some[0].any()
 
 
@@ -298,20 +307,21 @@ def test_values_where_they_are_wanted_are_the_values(spec: ActionSpec) -> None:
 def test_each_distinct_action_is_valued_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean over samples is that over all of them, with those of members that are asked for."""
     a = agent(critic="two_hot")
-    base = a.critic.of_states(torch.randn(40, 16, generator=rng()))
+    embedded = a.critic.embed_states(torch.randn(40, 16, generator=rng()))
     policy = a.actor(torch.randn(40, 16, generator=rng()))
     members = torch.randint(4, (2, 40, 2), generator=rng())
     count = 0
+    compute_masked = action_values.compute_masked
 
-    def counting(critic: TwoHotCritic, base: Tensor, actions: Tensor, wanted: Tensor) -> Tensor:
+    def counting(critic: TwoHotCritic, embedded: Tensor, actions: Tensor, mask: Tensor) -> Tensor:
         nonlocal count
-        count = int(wanted.sum())
-        return action_values.values_where(critic, base, actions, wanted)
+        count = int(mask.sum())
+        return compute_masked(critic, embedded, actions, mask)
 
-    monkeypatch.setattr(module, "values_where", counting)
-    found = a._policy_value(a.critic, base, policy, 5, rng(), members=members)
-    monkeypatch.setattr(action_values, "at_once", lambda _: True)
-    plain = a._policy_value(a.critic, base, policy, 5, rng())
+    monkeypatch.setattr(action_values, "compute_masked", counting)
+    found = a._policy_value(a.critic, embedded, policy, 5, rng(), members=members)
+    monkeypatch.setattr(action_values, "in_one_pass", lambda _: True)
+    plain = a._policy_value(a.critic, embedded, policy, 5, rng())
     assert torch.allclose(found.gather(0, members), plain.gather(0, members), rtol=1e-4)
     assert 0 < count < 40 * 2 * 2 * 3  # at most three actions and two members, of five and four
 
@@ -321,7 +331,7 @@ def test_values_in_chunks_are_the_values(
     spec: ActionSpec, critic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = gradients(agent(spec, critic=critic), batch(spec, size=20))
-    for size in ("CHUNK", "ROWS", "STEP"):
+    for size in ("STATES_PER_CHUNK", "PAIRS_PER_CHUNK", "PAD_MULTIPLE"):
         monkeypatch.setattr(action_values, size, 7)
     other = gradients(agent(spec, critic=critic), batch(spec, size=20))
     assert one[0] == pytest.approx(other[0], rel=1e-5)
@@ -354,14 +364,14 @@ def test_acting_with_packed_weights_differs_by_rounding_only(
     """Policies of some steps: the plain ones to 1e-5, in bfloat16 to .02; small weights as such."""
 
     def policies(precision: str | None, large: int) -> torch.Tensor:
-        monkeypatch.setattr("amago2.nets.precision.LARGE", large)
+        monkeypatch.setattr("amago2.nets.inference_weights.MIN_PACKED_SIZE", large)
         a = make_agent(small(learner={"precision": precision}), BOXES, DISCRETE).eval()
         memory, data = a.initial_memory(6), batch(DISCRETE, length=8)
         found = []
         for t in range(9):
             observation = {"o": data.observation["o"][:, t]}
-            encoded = a.encoder(observation, data.reward[:, t], data.action[:, t])
-            states = a.trunk.step(encoded, memory)  # type: ignore[arg-type]  # its own memory
+            encoded = a.timestep_encoder(observation, data.reward[:, t], data.action[:, t])
+            states = a.trajectory_encoder.step(encoded, memory)  # type: ignore[arg-type]  # its own memory
             found.append(a.actor(states).probabilities)
         return torch.stack(found)
 
@@ -377,7 +387,7 @@ def test_critic_at_actions_equals_the_plain_product() -> None:
     """The split first layer is the product with (state, discount feature, action) joined."""
     net = agent(CONTINUOUS, critic="two_hot").critic.net
     states, actions = torch.randn(5, 16, generator=rng()), torch.randn(5, 2, 3, 2, generator=rng())
-    split = net.of_actions(net.of_states(states), actions)  # (C, M, G, K, N)
+    split = net.outputs(net.embed_states(states), actions)  # (C, M, G, K, N)
     assert net.features is not None
     joined = torch.cat(
         [

@@ -5,7 +5,7 @@ import torch
 
 from amago2.agent import objectives
 from amago2.nets.popart import PopArt
-from amago2.nets.value_bins import ValueBins
+from amago2.nets.two_hot import ValueBins
 
 DISCOUNTS = torch.tensor([0.5, 0.9])
 
@@ -42,7 +42,7 @@ def test_two_step_targets_by_hand_stop_at_termination_and_at_the_end() -> None:
 
 
 def test_the_subset_is_drawn_with_replacement_from_the_members() -> None:
-    drawn = objectives.subset(4, 2, torch.zeros(5000, 1), torch.Generator().manual_seed(0))
+    drawn = objectives.sample_members(4, 2, torch.zeros(5000, 1), torch.Generator().manual_seed(0))
     assert drawn.shape == (2, 5000, 1)
     assert drawn.unique().tolist() == [0, 1, 2, 3]
     twice = (drawn[0] == drawn[1]).float().mean().item()

@@ -13,7 +13,7 @@ from amago2.config.schema import EnvironmentConfig
 from amago2.env.make import make_vector_env
 from amago2.env.subprocess_env import SubprocessVectorEnv
 from amago2.errors import RunError
-from amago2.training.agent_trainer import train
+from amago2.training.amago_trainer import train
 from tests.amago2.toy import Toy, small
 from tests.amago2.training.test_train import content
 

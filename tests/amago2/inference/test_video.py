@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from amago2.agent.agent import make_agent
 from amago2.env.spaces import ActionSpec
 from amago2.errors import ConfigError, RunError
 from amago2.inference import video
 from amago2.inference.player import Player
-from amago2.training.checkpoint import make_agent
 from tests.amago2.toy import LENGTH, Toy, small
 
 BOXES = {"o": gym.spaces.Box(-9, 9, (3,), np.float32)}

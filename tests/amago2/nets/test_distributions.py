@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from amago2.env.spaces import ActionSpec
-from amago2.nets.distributions import Bernoulli, Categorical, TanhNormal, make_policy
+from amago2.nets.distributions import Bernoulli, Categorical, TanhNormal, make_distribution
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -11,7 +11,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def test_categorical_keeps_probabilities_off_zero() -> None:
-    policy = Categorical.of(torch.tensor([100.0, 0.0, 0.0]))
+    policy = Categorical.from_outputs(torch.tensor([100.0, 0.0, 0.0]))
     assert policy.probabilities.min().item() == pytest.approx(1e-6, rel=1e-3)
     assert policy.probabilities.sum().item() == pytest.approx(1)
     assert policy.log_prob(torch.tensor([0.0, 1.0, 0.0])).item() == pytest.approx(
@@ -20,7 +20,7 @@ def test_categorical_keeps_probabilities_off_zero() -> None:
 
 
 def test_categorical_samples_by_its_probabilities() -> None:
-    policy = Categorical.of(torch.tensor([0.1, 0.2, 0.7]).log().expand(20_000, 3))
+    policy = Categorical.from_outputs(torch.tensor([0.1, 0.2, 0.7]).log().expand(20_000, 3))
     for samples in (policy.sample(rng()), policy.rsample(rng(1))):
         assert torch.allclose(samples.mean(0), torch.tensor([0.1, 0.2, 0.7]), atol=0.015)
         assert torch.allclose(samples.sum(-1), torch.ones(20_000))
@@ -28,7 +28,7 @@ def test_categorical_samples_by_its_probabilities() -> None:
 
 def test_tanh_normal_density_is_torchs() -> None:
     outputs = torch.randn(50, 6, generator=rng())
-    policy = TanhNormal.of(outputs)
+    policy = TanhNormal.from_outputs(outputs)
     action = torch.rand(50, 3, generator=rng(1)) * 1.8 - 0.9
     reference = torch.distributions.TransformedDistribution(
         torch.distributions.Normal(policy.mean, policy.log_std.exp()),
@@ -43,13 +43,13 @@ def test_tanh_normal_density_is_torchs() -> None:
 
 def test_tanh_normal_rsample_carries_gradients() -> None:
     outputs = torch.zeros(4, 2, requires_grad=True)
-    TanhNormal.of(outputs).rsample(rng()).sum().backward()
+    TanhNormal.from_outputs(outputs).rsample(rng()).sum().backward()
     assert outputs.grad is not None
     assert (outputs.grad[:, 0] > 0).all()
 
 
 def test_bernoulli_by_hand() -> None:
-    policy = Bernoulli.of(torch.tensor([0.0, np.log(3.0)]))
+    policy = Bernoulli.from_outputs(torch.tensor([0.0, np.log(3.0)]))
     expected = (np.log(0.5) + np.log(0.25)) / 2  # the mean over buttons
     assert policy.log_prob(torch.tensor([1.0, 0.0])).item() == pytest.approx(expected)
     with pytest.raises(ValueError, match="MultiBinary"):
@@ -59,7 +59,9 @@ def test_bernoulli_by_hand() -> None:
 @pytest.mark.parametrize("kind", ["discrete", "continuous", "multibinary"])
 def test_same_generator_same_actions(kind: str) -> None:
     spec = ActionSpec(kind, 4, -np.ones(4), np.ones(4))  # type: ignore[arg-type]
-    policy = make_policy(spec, torch.randn(5, 7, 8 if kind == "continuous" else 4, generator=rng()))
+    policy = make_distribution(
+        spec, torch.randn(5, 7, 8 if kind == "continuous" else 4, generator=rng())
+    )
     assert torch.equal(policy.sample(rng(3)), policy.sample(rng(3)))
     assert policy.sample(rng(3)).shape == (5, 7, 4)
     assert policy.log_prob(policy.sample(rng(3))).shape == (5, 7)

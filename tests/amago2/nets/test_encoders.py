@@ -6,13 +6,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from amago2.agent.agent import make_agent
 from amago2.agent.batch import Batch
 from amago2.config.schema import GridLanguageEncoderConfig, ImageEncoderConfig
 from amago2.env.spaces import ActionSpec
-from amago2.nets import images
-from amago2.nets.timestep_encoders import InputNorm, make_encoder
+from amago2.nets import convnets
+from amago2.nets.augmentation import random_shift, shift
+from amago2.nets.normalisation import InputNorm
+from amago2.nets.timestep_encoders import make_timestep_encoder
 from amago2.seeding import seeded_init
-from amago2.training.checkpoint import make_agent
 from tests.amago2.toy import small
 
 SPEC = ActionSpec("discrete", 3)
@@ -38,11 +40,11 @@ def observation(boxes: dict[str, gym.spaces.Box], *shape: int) -> dict[str, torc
     }
 
 
-def test_input_norm_that_learns_does_not_keep_an_earlier_scale() -> None:
-    """As where a policy learns and acts in evaluation mode."""
+def test_an_input_norm_that_is_updated_drops_its_earlier_scale() -> None:
+    """Also in evaluation mode, in which PPO updates it."""
     norm = InputNorm(2).eval()
     x = torch.tensor([[1.0, 5.0], [3.0, 9.0]])
-    norm(x, learning=True)
+    norm(x, update=True)
     assert torch.equal(norm(x), norm.train()(x))
     assert torch.equal(norm(x), norm.eval()(x))
 
@@ -60,32 +62,32 @@ def test_input_norm_by_hand() -> None:
 
 @pytest.mark.parametrize(("side", "flat"), [(64, 1568), (84, 2592)])
 def test_impala_sizes(side: int, flat: int) -> None:
-    assert images.features(images.impala(3, (16, 32, 32)), (side, side, 3)) == flat
+    assert convnets.output_size(convnets.impala_cnn(3, (16, 32, 32)), (side, side, 3)) == flat
 
 
 @pytest.mark.parametrize(("side", "flat"), [(64, 1024), (84, 3136)])
 def test_nature_sizes(side: int, flat: int) -> None:
-    assert images.features(images.nature(3), (side, side, 3)) == flat
+    assert convnets.output_size(convnets.nature_cnn(3), (side, side, 3)) == flat
 
 
 def test_grid_size() -> None:
-    assert images.features(images.grid(3), (7, 7, 3)) == 768
+    assert convnets.output_size(convnets.grid_cnn(3), (7, 7, 3)) == 768
 
 
 def test_shift_is_a_crop_of_the_padded_image() -> None:
     frames = torch.randint(0, 256, (20, 12, 12, 3), generator=rng(), dtype=torch.uint8)
     drawn = torch.randint(-4, 5, (2, 20), generator=rng(1))
-    shifted = images.shifted(frames, drawn)
+    shifted = shift(frames, drawn)
     padded = F.pad(frames.permute(0, 3, 1, 2).float(), (4, 4, 4, 4), mode="replicate")
     for frame, whole, (y, x) in zip(shifted, padded, (drawn.T + 4).tolist(), strict=True):
         crop = whole[:, y : y + 12, x : x + 12]
         assert torch.equal(crop, frame.permute(2, 0, 1).float())
 
 
-def test_a_quarter_of_the_sub_sequences_stays_clean() -> None:
+def test_a_quarter_of_the_sub_sequences_is_not_shifted() -> None:
     frames = torch.randint(0, 256, (40, 12, 12, 3), generator=rng(), dtype=torch.uint8)
     sequence = torch.arange(8).repeat_interleave(5)
-    seen = images.augment(frames, sequence, 8, rng(1))
+    seen = random_shift(frames, sequence, 8, rng(1))
     assert torch.equal(seen[:10], frames[:10])
     assert sum(not torch.equal(a, b) for a, b in zip(seen[10:], frames[10:], strict=True)) > 25
 
@@ -94,11 +96,11 @@ def test_bfloat16_holds_bytes_and_changes_residuals_by_rounding_only() -> None:
     """Also their gradients, whose layout in memory takes another way there."""
     every = torch.arange(256, dtype=torch.uint8).view(1, 16, 16, 1)
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = images.scaled(every)
+        rounded = convnets.scale_pixels(every)
     assert rounded.dtype == torch.bfloat16
-    assert torch.equal(rounded.float(), images.scaled(every))
+    assert torch.equal(rounded.float(), convnets.scale_pixels(every))
     with seeded_init(0):
-        unit = images.Residual(16)
+        unit = convnets.ResidualUnit(16)
     found = []
     for half in (False, True):
         x = torch.randn(8, 16, 9, 9, generator=rng()).contiguous(memory_format=torch.channels_last)
@@ -122,7 +124,7 @@ def test_bfloat16_holds_bytes_and_changes_residuals_by_rounding_only() -> None:
     ],
 )
 def test_padding_is_left_out(config: Any, boxes: dict[str, gym.spaces.Box]) -> None:
-    encoder = make_encoder(config, boxes, SPEC, False)
+    encoder = make_timestep_encoder(config, boxes, SPEC, False)
     seen = observation(boxes, 4, 5)
     reward, action = torch.randn(4, 5, generator=rng()), torch.zeros(4, 5, 3)
     valid = torch.ones(4, 5, dtype=torch.bool)
@@ -147,7 +149,7 @@ def test_an_agent_acts_and_learns_from_it(encoder: str, kind: str) -> None:
     boxes = IMAGE if encoder == "cnn" else GRID
     spec = ActionSpec(kind, 3)  # type: ignore[arg-type]
     agent = make_agent(small(timestep_encoder={"kind": encoder, "output_size": 24}), boxes, spec)
-    memory = agent.trunk.initial_memory(2, torch.device("cpu"))
+    memory = agent.trajectory_encoder.initial_memory(2, torch.device("cpu"))
     agent.eval()
     acted = agent.act(observation(boxes, 2), torch.zeros(2), torch.zeros(2, 3), memory, rng())
     assert acted.shape == (2, 3)
@@ -171,7 +173,7 @@ def test_a_vector_beside_the_image_is_read(boxes: dict[str, gym.spaces.Box]) -> 
     kind = "cnn" if boxes is IMAGE else "grid_language"
     more = {**boxes, "task_label": gym.spaces.Box(0, 1, (4,), np.float32)}
     config = small(timestep_encoder={"kind": kind, "output_size": 24}).timestep_encoder
-    encoder = make_encoder(config, more, SPEC, False).eval()
+    encoder = make_timestep_encoder(config, more, SPEC, False).eval()
     seen = observation(boxes, 4)
     reward, action = torch.zeros(4), torch.zeros(4, 3)
     one, other = (
@@ -181,10 +183,10 @@ def test_a_vector_beside_the_image_is_read(boxes: dict[str, gym.spaces.Box]) -> 
     assert (one - other).abs().max() > 1e-3
 
 
-def test_an_encoder_that_does_not_suit_says_so() -> None:
+def test_an_unsuitable_encoder_is_refused() -> None:
     with pytest.raises(ValueError, match=r"observation image has shape .*; use cnn"):
-        make_encoder(small().timestep_encoder, IMAGE, SPEC, False)
+        make_timestep_encoder(small().timestep_encoder, IMAGE, SPEC, False)
     with pytest.raises(ValueError, match="reads one image"):
-        make_encoder(ImageEncoderConfig(kind="cnn"), GRID, SPEC, False)
+        make_timestep_encoder(ImageEncoderConfig(kind="cnn"), GRID, SPEC, False)
     with pytest.raises(ValueError, match="there is no observation extra"):
-        make_encoder(GridLanguageEncoderConfig(kind="grid_language"), IMAGE, SPEC, False)
+        make_timestep_encoder(GridLanguageEncoderConfig(kind="grid_language"), IMAGE, SPEC, False)

@@ -31,7 +31,7 @@ def test_normalise_is_in_the_units_of_normalised_outputs() -> None:
     popart.update(torch.randn(50, 3, generator=torch.Generator().manual_seed(1)) * 30 + 5)
     outputs = torch.linspace(-2, 2, 3)
     assert torch.allclose(
-        popart.normalise(popart.values(outputs)), popart.normalised(outputs), atol=1e-5
+        popart.normalise(popart.values(outputs)), popart.normalised_outputs(outputs), atol=1e-5
     )
 
 

@@ -10,16 +10,15 @@ from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
 from amago2.config.schema import FeedForwardConfig, GruConfig, TransformerConfig
-from amago2.nets.trajectory_encoders import make_trunk
-from amago2.nets.transformer import (
-    SigmaLinear,
-    Transformer,
-    _attend_in_blocks,
-    _repeatable,
-    dropout,
+from amago2.nets.attention import (
+    attention_in_blocks,
     frequencies,
     positions,
+    strictly_deterministic_backward,
 )
+from amago2.nets.dropout import dropout
+from amago2.nets.trajectory_encoders import make_trajectory_encoder
+from amago2.nets.transformer import SigmaLinear, Transformer
 from amago2.seeding import seeded_init
 
 
@@ -31,7 +30,7 @@ def make(context: int = 12) -> Transformer:
         return Transformer(6, config).eval()
 
 
-TRUNKS: dict[str, TransformerConfig | GruConfig | FeedForwardConfig] = {
+ENCODERS: dict[str, TransformerConfig | GruConfig | FeedForwardConfig] = {
     "transformer": TransformerConfig(
         context_length=12, width=16, layers=2, heads=4, feedforward_size=32, dropout=0.1
     ),
@@ -42,15 +41,15 @@ TRUNKS: dict[str, TransformerConfig | GruConfig | FeedForwardConfig] = {
 
 @torch.no_grad()
 @given(
-    st.sampled_from(list(TRUNKS)),
+    st.sampled_from(list(ENCODERS)),
     st.lists(st.integers(1, 12), min_size=1, max_size=5),
     st.integers(0, 10**6),
 )
 @settings(max_examples=25)
 def test_steps_equal_the_whole_sequence(kind: str, lengths: list[int], seed: int) -> None:
-    """Rows of different ages share a memory: a finished row starts again, the others go on."""
+    """Rows of different ages share a memory: a finished row starts again, the others continue."""
     with seeded_init(0):
-        net = make_trunk(6, TRUNKS[kind])
+        net = make_trajectory_encoder(6, ENCODERS[kind])
     rng = torch.Generator().manual_seed(seed)
     for name, parameter in net.named_parameters():
         if name.endswith("head_scale"):  # ones at first, which would hide one that is left out
@@ -111,10 +110,10 @@ def test_sigma_reparametrisation_has_the_gain_as_its_norm() -> None:
         layer.weight.mul_(7.0)
         layer.gain.fill_(2.5)
     for _ in range(200):
-        layer.affine()
+        layer.linear()
     norm = torch.linalg.matrix_norm(layer.effective_weight(), 2)
     assert norm.item() == pytest.approx(2.5, rel=1e-3)
-    training, evaluated = layer.affine().weight, layer.eval().affine().weight
+    training, evaluated = layer.linear().weight, layer.eval().linear().weight
     assert torch.allclose(training, evaluated, atol=1e-5)
 
 
@@ -141,7 +140,7 @@ def test_dropout_repeats_from_its_generator_and_keeps_the_mean() -> None:
 def test_attention_in_blocks_is_attention() -> None:
     """Also where the last block is shorter; outputs and gradients."""
     found = []
-    for attend in (_attend_in_blocks, partial(scaled_dot_product_attention, is_causal=True)):
+    for attend in (attention_in_blocks, partial(scaled_dot_product_attention, is_causal=True)):
         drawn = torch.randn(3, 5, 150, 8, generator=torch.Generator().manual_seed(0))
         q, k, v = drawn.requires_grad_()
         attended = attend(q, k, v)
@@ -153,7 +152,7 @@ def test_attention_in_blocks_is_attention() -> None:
     assert torch.allclose(its, others, rtol=1e-5, atol=1e-5)
 
 
-class Told(torch.autograd.Function):
+class NoteStrictness(torch.autograd.Function):
     """Notes in its backward pass whether algorithms are strictly deterministic then."""
 
     @staticmethod
@@ -167,13 +166,13 @@ class Told(torch.autograd.Function):
         return gradients[0], None
 
 
-def test_only_attention_is_strictly_deterministic_where_a_run_is_only_mostly() -> None:
+def test_attention_alone_is_strictly_deterministic_where_others_only_warn() -> None:
     strict: dict[str, list[bool]] = {"before": [], "attention": [], "after": []}
-    told: Callable[..., torch.Tensor] = cast(Any, Told).apply
+    told: Callable[..., torch.Tensor] = cast(Any, NoteStrictness).apply
     x = torch.ones(3, requires_grad=True)
     with deterministic(warn_only=True):
         y = told(x, strict["before"])
-        y = told(_repeatable(told(y, strict["attention"])), strict["after"])
+        y = told(strictly_deterministic_backward(told(y, strict["attention"])), strict["after"])
         y.sum().backward()
         assert torch.is_deterministic_algorithms_warn_only_enabled()
     assert strict == {"before": [False], "attention": [True], "after": [False]}

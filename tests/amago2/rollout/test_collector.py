@@ -2,10 +2,10 @@
 
 from itertools import pairwise
 
+from amago2.agent.agent import make_agent
 from amago2.env.make import make_vector_env
 from amago2.env.spaces import Array
 from amago2.rollout.collector import Collector
-from amago2.training.checkpoint import make_agent
 from tests.amago2.toy import LENGTH, small
 
 

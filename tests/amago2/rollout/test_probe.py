@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from amago2.agent.agent import make_agent
 from amago2.env.make import make_vector_env
 from amago2.rollout import probe
-from amago2.training.agent_trainer import train
-from amago2.training.checkpoint import make_agent
+from amago2.training.amago_trainer import train
 from tests.amago2.toy import LENGTH, small
 
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from amago2.config.schema import load
-from amago2.training.agent_trainer import train
+from amago2.training.amago_trainer import train
 
 
 def child(config: Path, out: Path) -> int:

@@ -1,4 +1,4 @@
-"""Collecting beside learning: the same bits whatever takes longer, and errors as sentences."""
+"""Collecting while learning: the same bits whatever takes longer, and errors as sentences."""
 
 import time
 from pathlib import Path
@@ -6,22 +6,22 @@ from typing import Any
 
 import pytest
 
+from amago2.agent.agent import make_agent
 from amago2.env.vector_env import VectorEnv
 from amago2.errors import RunError
-from amago2.training.agent_trainer import train
-from amago2.training.async_collector import Beside, own_gpu
-from amago2.training.checkpoint import make_agent
+from amago2.training.amago_trainer import train
+from amago2.training.async_collector import AsyncCollector, collector_gpu
 from amago2.training.learner import Learner
 from tests.amago2.toy import Toy, small
 from tests.amago2.training.test_train import content, interrupted_at, table
 
-BESIDE: dict[str, Any] = {"asynchronous": True, "epochs": 5}
+ASYNCHRONOUS: dict[str, Any] = {"asynchronous": True, "epochs": 5}
 RESULTS = ("metrics.csv", "evaluations.csv", "checkpoint/policy.safetensors")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(small(collector=BESIDE), tmp_path_factory.mktemp("finished") / "run")
+    return train(small(collector=ASYNCHRONOUS), tmp_path_factory.mktemp("finished") / "run")
 
 
 def slowly(out: Path, step_s: float, update_s: float) -> dict[str, bytes]:
@@ -35,7 +35,7 @@ def slowly(out: Path, step_s: float, update_s: float) -> dict[str, bytes]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Learner, "step", late)
         delayed = {"entry_point": "tests.amago2.toy:Late", "kwargs": {"seconds": step_s}}
-        return content(train(small(collector=BESIDE, env=delayed), out))
+        return content(train(small(collector=ASYNCHRONOUS, env=delayed), out))
 
 
 def test_results_do_not_depend_on_which_takes_longer(finished: Path, tmp_path: Path) -> None:
@@ -46,13 +46,13 @@ def test_results_do_not_depend_on_which_takes_longer(finished: Path, tmp_path: P
 
 
 def test_resuming_gives_the_same_bits(finished: Path, tmp_path: Path) -> None:
-    interrupted_at(small(collector=BESIDE), tmp_path / "run", 3)
-    assert content(train(small(collector=BESIDE), tmp_path / "run")) == content(finished)
+    interrupted_at(small(collector=ASYNCHRONOUS), tmp_path / "run", 3)
+    assert content(train(small(collector=ASYNCHRONOUS), tmp_path / "run")) == content(finished)
 
 
 def test_updates_see_what_earlier_epochs_collected(finished: Path, tmp_path: Path) -> None:
-    alone = table(train(small(), tmp_path / "alone") / "metrics.csv")
-    beside = table(finished / "metrics.csv")
+    synchronous = table(train(small(), tmp_path / "synchronous") / "metrics.csv")
+    asynchronous = table(finished / "metrics.csv")
     per_epoch = 3 * 12
 
     def returns(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -62,30 +62,30 @@ def test_updates_see_what_earlier_epochs_collected(finished: Path, tmp_path: Pat
     def updates(rows: list[dict[str, str]]) -> list[float]:
         return [float(row["value"]) for row in rows if row["name"] == "updates"]
 
-    assert returns(beside) == returns(alone)
-    assert updates(alone)[:5] == [4, 8, 12, 16, 20]
-    assert updates(beside) == [0, 4, 8, 12, 16]
+    assert returns(asynchronous) == returns(synchronous)
+    assert updates(synchronous)[:5] == [4, 8, 12, 16, 20]
+    assert updates(asynchronous) == [0, 4, 8, 12, 16]
 
 
-def test_what_goes_wrong_there_is_said_here() -> None:
+def test_an_error_in_the_other_process_is_raised_here() -> None:
     config = small(collector={"asynchronous": True}, env={"kwargs": {"nan_reward_after": 5}})
-    beside = Beside(config)
+    collector = AsyncCollector(config)
     try:
-        beside.reset()
+        collector.reset()
         envs = VectorEnv(lambda _: Toy(), 1)
-        beside.collect(0, make_agent(config, envs.observations, envs.actions))
+        collector.collect_async(0, make_agent(config, envs.observations, envs.actions))
         with pytest.raises(RunError, match=r"toy:Toy gave a reward of nan"):
-            beside.state_dict()
+            collector.state_dict()
         with pytest.raises(RunError, match="the collector's process died with exit code 0"):
-            beside.state_dict()
+            collector.state_dict()
     finally:
-        beside.close()
+        collector.close()
 
 
 def test_its_gpu_is_the_one_after_the_ranks() -> None:
     config = small(learner={"processes": 2}, collector={"asynchronous": True})
-    assert [own_gpu(config, visible) for visible in (1, 2, 3, 8)] == [0, 0, 2, 2]
-    assert [own_gpu(small(), visible) for visible in (1, 2)] == [0, 1]
+    assert [collector_gpu(config, visible) for visible in (1, 2, 3, 8)] == [0, 0, 2, 2]
+    assert [collector_gpu(small(), visible) for visible in (1, 2)] == [0, 1]
 
 
 def test_an_option_that_is_off_renames_no_run() -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from amago2.errors import ConfigError
-from amago2.training.logs import Gpu
-from amago2.training.resources import computing
+from amago2.training.hardware import GpuMonitor
+from amago2.training.torch_settings import torch_settings
 from tests.amago2.toy import small
 
 
@@ -41,11 +41,11 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 
 
 def test_a_card_tells_what_it_can_and_the_rest_is_left_out(driver: dict[str, float]) -> None:
-    gpu = Gpu(wanted=True)
+    gpu = GpuMonitor(wanted=True)
     driver["millijoules"] += 2000
     assert gpu.sample() == {"gpu_util": 0.5, "gpu_memory_bytes": 3.0, "gpu_joules": 2.0}
     assert gpu.name == "card"
-    assert Gpu(wanted=False).sample() == {}
+    assert GpuMonitor(wanted=False).sample() == {}
 
 
 def test_more_ranks_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,10 +53,10 @@ def test_more_ranks_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     config = small(device="cuda", learner={"processes": 2})
     said = r"learner\.processes needs 2 GPUs here, and PyTorch finds 1"
-    with pytest.raises(ConfigError, match=said), computing(config):
+    with pytest.raises(ConfigError, match=said), torch_settings(config):
         pass
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")  # torchrun started the other on another machine
-    with computing(config):
+    with torch_settings(config):
         pass
 
 
@@ -71,8 +71,8 @@ def test_what_computing_changes_is_as_before_afterwards() -> None:
         )
 
     before = now()
-    with computing(small(threads=3)):
+    with torch_settings(small(threads=3)):
         assert now() == (3, True, False, False, False)
-    with computing(small(device="cpu")), pytest.raises(ValueError, match="inside"):
+    with torch_settings(small(device="cpu")), pytest.raises(ValueError, match="inside"):
         raise ValueError("inside")
     assert now() == before

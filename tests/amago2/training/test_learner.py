@@ -10,8 +10,8 @@ from amago2.agent.batch import Batch
 from amago2.env.spaces import Array
 from amago2.replay.batches import shuffle_rewards
 from amago2.rollout.collector import Collector
-from amago2.training.agent_trainer import AgentRun
-from amago2.training.learner import restore_optimizer
+from amago2.training.amago_trainer import AmagoTrainer
+from amago2.training.learner import load_optimizer_state_dict
 from tests.amago2.toy import small
 
 
@@ -48,7 +48,7 @@ def learned_from(monkeypatch: pytest.MonkeyPatch, folder: Path, **over: Any) -> 
     with monkeypatch.context() as patch:
         patch.setattr(Agent, "loss", watched)
         folder.mkdir()
-        run = AgentRun(small(**over), folder)
+        run = AmagoTrainer(small(**over), folder)
         assert isinstance(run.collector, Collector)
         run.collector.reset()
         run.collector.collect(0)
@@ -84,6 +84,6 @@ def test_the_count_of_steps_returns_to_where_the_optimiser_keeps_it(
     optimizer = torch.optim.Adam([parameter])
     optimizer.defaults["fused"] = fused  # which PyTorch refuses on a device that is none
     stored = {"optimizer.0.step": torch.tensor(7.0), "optimizer.0.exp_avg": torch.zeros(3)}
-    restore_optimizer(optimizer, [parameter], stored)
+    load_optimizer_state_dict(optimizer, [parameter], stored)
     devices = {name: x.device.type for name, x in optimizer.state[parameter].items()}
     assert devices == {"step": count, "exp_avg": "meta"}

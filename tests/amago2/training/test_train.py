@@ -13,10 +13,10 @@ import pytest
 import amago2
 from amago2.config.schema import AmagoConfig
 from amago2.errors import ConfigError, RunError
-from amago2.training.agent_trainer import train
+from amago2.training.amago_trainer import train
 from amago2.training.checkpoint import CheckpointError, read, write
-from amago2.training.learner import NotFinite
-from amago2.training.trainer import Run
+from amago2.training.learner import NonFiniteError
+from amago2.training.trainer import Trainer
 from tests.amago2.toy import Toy, small
 
 DETERMINISTIC = (
@@ -44,15 +44,15 @@ def table(path: Path) -> list[dict[str, str]]:
 def interrupted_at(config: AmagoConfig, out: Path, epoch: int) -> None:
     """Stop a run as if it were killed after an epoch."""
     scratch = out.with_name(f".{out.name}.scratch")
-    full = Run._log_metrics
+    full = Trainer._log_metrics
 
-    def stop(self: Run, *args: Any) -> None:
+    def stop(self: Trainer, *args: Any) -> None:
         full(self, *args)
         if self.epoch == epoch:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "_log_metrics", stop)
+        patch.setattr(Trainer, "_log_metrics", stop)
         with pytest.raises(KeyboardInterrupt):
             train(config, out)
     assert scratch.exists()
@@ -174,12 +174,14 @@ def test_a_finished_run_is_left_alone_and_another_refused(finished: Path) -> Non
 
 def test_a_number_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     config = small(env={"kwargs": {"nan_after": 40}})
-    with pytest.raises(NotFinite, match=r"not finite by update .* checkpoint is .*epoch-0000000"):
+    with pytest.raises(
+        NonFiniteError, match=r"not finite by update .* checkpoint is .*epoch-0000000"
+    ):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run" / "record.json").exists()
 
 
-def test_too_little_disk_or_memory_is_said_before_the_start(
+def test_too_little_disk_or_memory_is_refused_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
@@ -199,7 +201,7 @@ def test_cuda_is_refused_where_there_is_none(tmp_path: Path) -> None:
             train(small(device="cuda"), tmp_path / "run")
 
 
-def test_a_checkpoint_says_what_is_wrong_with_it(finished: Path, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named(finished: Path, tmp_path: Path) -> None:
     copy = tmp_path / "checkpoint"
     shutil.copytree(finished / "checkpoint", copy)
     original = (copy / "policy.safetensors").read_bytes()
@@ -226,7 +228,9 @@ def test_another_schema_is_refused(finished: Path, tmp_path: Path) -> None:
         assert (finished / name).read_bytes() == (tmp_path / "copy" / Path(name).name).read_bytes()
     checkpoint.state["schema"] = 99
     write(tmp_path / "newer", checkpoint)
-    with pytest.raises(CheckpointError, match="schema 99, and this version reads schema 2 alone"):
+    with pytest.raises(
+        CheckpointError, match="has checkpoint schema 99, but this version reads schema 3 only"
+    ):
         read(tmp_path / "newer")
 
 

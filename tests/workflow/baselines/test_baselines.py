@@ -12,11 +12,12 @@ from amago2.config.layers import Layer
 from amago2.config.schema import build_as
 from amago2.errors import ConfigError
 from amago2.nets.distributions import Categorical, TanhNormal
-from amago2.training.trainer import Run, carry_out
+from amago2.training.run import run_trainer
+from amago2.training.trainer import Trainer
 from workflow.baselines import ppo
 from workflow.baselines.config import PpoGruConfig, SacConfig
-from workflow.baselines.ppo_gru import PpoRun, entropy
-from workflow.baselines.sac import SacRun
+from workflow.baselines.ppo_gru import PpoTrainer, entropy
+from workflow.baselines.sac import SacTrainer
 from workflow.config.parameters import Parameters
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -77,7 +78,9 @@ def test_advantages_are_the_sums_that_define_them() -> None:
     ended = rng.random((steps, actors)) < 0.3
     value_n[ended & (rng.random((steps, actors)) < 0.5)] = 0
     tensors = [torch.from_numpy(array) for array in (reward, value, value_n, ended)]
-    found = ppo.advantages(tensors[0], tensors[1], tensors[2], tensors[3], discount, trace)
+    found = ppo.generalised_advantages(
+        tensors[0], tensors[1], tensors[2], tensors[3], discount, trace
+    )
     for n in range(actors):
         for t in range(steps):
             total, weight = 0.0, 1.0
@@ -103,10 +106,10 @@ def test_the_loss_stops_pushing_where_the_ratio_left_its_bounds() -> None:
     assert log_prob.grad.tolist() == pytest.approx(pushed)
 
 
-def test_pieces_hold_every_timestep_once_and_cross_no_start() -> None:
+def test_chunks_hold_every_timestep_once_and_cross_no_start() -> None:
     started = np.random.default_rng(1).random((23, 5)) < 0.15
-    pieces = ppo.cut(started, unroll=6)
-    times, rows, valid = pieces.index(np.arange(len(pieces.row)), 6)
+    chunks = ppo.split_into_chunks(started, length=6)
+    times, rows, valid = chunks.index(np.arange(len(chunks.row)), 6)
     seen = np.zeros(started.shape, int)
     for time, row, real in zip(times.numpy(), rows[:, 0].tolist(), valid.numpy(), strict=True):
         own = time[real]
@@ -127,7 +130,9 @@ def test_entropies_are_those_of_torch() -> None:
     rng = torch.Generator().manual_seed(0)
     logits, mean, log_std = torch.randn(3, 4, 5, generator=rng).unbind()
     known = torch.distributions.Categorical(logits=logits).entropy()
-    torch.testing.assert_close(entropy(Categorical.of(logits)), known, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        entropy(Categorical.from_outputs(logits)), known, atol=1e-4, rtol=1e-4
+    )
     normal = torch.distributions.Normal(mean, log_std.exp()).entropy().sum(-1)
     torch.testing.assert_close(entropy(TanhNormal(mean, log_std)), normal)
 
@@ -135,10 +140,10 @@ def test_entropies_are_those_of_torch() -> None:
 # --- rounds --------------------------------------------------------------------------------------
 
 
-def a_round(folder: Path, **over: Any) -> PpoRun:
+def a_round(folder: Path, **over: Any) -> PpoTrainer:
     """A run after it has collected its second round."""
-    run = PpoRun(ppo_config(**over), folder)
-    run.begin()
+    run = PpoTrainer(ppo_config(**over), folder)
+    run.start()
     for number in range(2):
         run._collect(torch.Generator().manual_seed(number))
     return run
@@ -147,34 +152,39 @@ def a_round(folder: Path, **over: Any) -> PpoRun:
 @pytest.mark.parametrize("continuous", [False, True])
 def test_unrolling_gives_what_acting_gave(tmp_path: Path, continuous: bool) -> None:
     run = a_round(tmp_path, env={"kwargs": {"continuous": continuous}})
-    pieces = ppo.cut(run.seen["started"].numpy(), 4)
-    assert len(pieces.row) > 3 * 3  # some rollouts begin within a piece's length
-    every = np.arange(len(pieces.row))
-    t, n, valid = pieces.index(every, 4)
-    batch = {name: x[t, n] for name, x in run.seen.items()}
+    chunks = ppo.split_into_chunks(run.round["started"].numpy(), 4)
+    assert len(chunks.row) > 3 * 3  # some rollouts start within a chunk's length
+    every = np.arange(len(chunks.row))
+    t, n, valid = chunks.index(every, 4)
+    batch = {name: x[t, n] for name, x in run.round.items()}
     policy, value = run.agent.unroll(
-        {"o": batch["observation.o"]}, batch["before"], batch["action"], run._hidden(pieces, every)
+        {"o": batch["observation.o"]},
+        batch["previous_reward"],
+        batch["previous_action"],
+        run._initial_hidden(chunks, every),
     )
-    log_prob = policy.log_prob(batch["taken"].unsqueeze(-2)).squeeze(-1)
+    log_prob = policy.log_prob(batch["action"].unsqueeze(-2)).squeeze(-1)
     torch.testing.assert_close(log_prob[valid], batch["log_prob"][valid], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(value[valid], batch["value"][valid], atol=1e-5, rtol=1e-4)
 
 
 def test_a_cut_rollout_is_worth_its_last_state_and_a_terminated_one_nothing(tmp_path: Path) -> None:
     run = a_round(tmp_path / "a")
-    ended = run.seen["ended"]
+    ended = run.round["ended"]
     assert ended.any()
-    assert (run.seen["value_n"][ended] == 0).all()
-    following = run.seen["value"][1:]
-    assert torch.equal(run.seen["value_n"][:-1][~ended[:-1]], following[~ended[:-1]])
+    assert (run.round["value_n"][ended] == 0).all()
+    following = run.round["value"][1:]
+    assert torch.equal(run.round["value_n"][:-1][~ended[:-1]], following[~ended[:-1]])
 
     longer = {"ppo": {"rollout_steps": 16}, "collector": {"steps_per_epoch": 16}}
     cut = a_round(tmp_path / "b", env={"entry_point": "tests.amago2.toy:Endless"}, **longer)
-    ended = cut.seen["ended"]
+    ended = cut.round["ended"]
     assert ended[:-1].any()
-    at_last = cut.seen["value_n"][:-1][ended[:-1]]
+    at_last = cut.round["value_n"][:-1][ended[:-1]]
     assert (at_last != 0).all()
-    assert not torch.isclose(at_last, cut.seen["value"][1:][ended[:-1]]).any()  # not the next one's
+    assert not torch.isclose(
+        at_last, cut.round["value"][1:][ended[:-1]]
+    ).any()  # not the next one's
 
 
 # --- runs ----------------------------------------------------------------------------------------
@@ -185,25 +195,25 @@ def content(run: Path) -> dict[str, bytes]:
 
 
 def stop_at(make: Any, config: Any, out: Path, epoch: int) -> None:
-    full = Run._log_metrics
+    full = Trainer._log_metrics
 
-    def stop(self: Run, *args: Any) -> None:
+    def stop(self: Trainer, *args: Any) -> None:
         full(self, *args)
         if self.epoch == epoch:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "_log_metrics", stop)
+        patch.setattr(Trainer, "_log_metrics", stop)
         with pytest.raises(KeyboardInterrupt):
-            carry_out(make, config, out)
+            run_trainer(make, config, out)
     assert not (out / "record.json").exists()
 
 
-@pytest.mark.parametrize(("make", "config"), [(PpoRun, ppo_config), (SacRun, sac_config)])
+@pytest.mark.parametrize(("make", "config"), [(PpoTrainer, ppo_config), (SacTrainer, sac_config)])
 def test_a_run_is_whole_and_goes_on_to_the_same_bits(
     make: Any, config: Any, tmp_path: Path
 ) -> None:
-    run = carry_out(make, config(), tmp_path / "whole")
+    run = run_trainer(make, config(), tmp_path / "whole")
     record = json.loads((run / "record.json").read_text())
     assert record["env_steps"] == 4 * 12 * 3
     assert record["updates"] == config().updates > 0
@@ -211,14 +221,14 @@ def test_a_run_is_whole_and_goes_on_to_the_same_bits(
     assert {p.suffix for p in (run / "checkpoint").iterdir()} == {".safetensors", ".json", ".yaml"}
 
     stop_at(make, config(), tmp_path / "stopped", epoch=3)
-    assert content(carry_out(make, config(), tmp_path / "stopped")) == content(run)
-    other = carry_out(make, config(seed=1), tmp_path / "other")
+    assert content(run_trainer(make, config(), tmp_path / "stopped")) == content(run)
+    other = run_trainer(make, config(seed=1), tmp_path / "other")
     assert content(other)[DECIDED[3]] != content(run)[DECIDED[3]]
 
 
 def test_what_a_trainer_cannot_do_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="sac is defined for Box actions"):
-        carry_out(SacRun, sac_config(env={"kwargs": {"continuous": False}}), tmp_path / "run")
+        run_trainer(SacTrainer, sac_config(env={"kwargs": {"continuous": False}}), tmp_path / "run")
     with pytest.raises(ConfigError, match=r"ppo\.rollout_steps 5 must divide"):
         ppo_config(ppo={"rollout_steps": 5})
     with pytest.raises(ConfigError, match=r"ppo\.minibatches 10 must be at most"):

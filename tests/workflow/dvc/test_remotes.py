@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from amago2.training.agent_trainer import train
+from amago2.training.amago_trainer import train
 from tests.amago2.toy import small
 from tests.workflow import project
 from workflow.dag.fingerprints import Fingerprint
@@ -87,7 +87,7 @@ def test_a_longer_replay_sends_its_new_shards_alone(
     first = train(small(**roomy), RESULTS / "runs" / "toy" / "variant" / "seed0-first")
     old, before = publish(first)
     longer = small(**roomy, collector={"epochs": 9})
-    second = train(longer, first.with_name("seed0-longer"), origin=first)
+    second = train(longer, first.with_name("seed0-longer"), continue_from=first)
     new, after = publish(second)
 
     assert len(before) == len(set(old.values())) + 1  # and one that lists them

@@ -1,4 +1,4 @@
-"""Going on from a finished run."""
+"""Continuing a finished run."""
 
 import json
 import shutil
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from amago2.errors import ConfigError, RunError
-from amago2.training.agent_trainer import train
+from amago2.training.amago_trainer import train
 from amago2.training.checkpoint import CheckpointError, verify
 from tests.amago2.toy import small
 
-KEPT = ("checkpoint/policy.safetensors", "checkpoint/trainer.safetensors", "metrics.csv")
+COMPARED = ("checkpoint/policy.safetensors", "checkpoint/trainer.safetensors", "metrics.csv")
 
 
 @pytest.fixture(scope="module")
@@ -24,16 +24,18 @@ def copy(finished: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished, tmp_path / "copy")
 
 
-def test_it_ends_in_the_bits_of_a_run_that_never_stopped(finished: Path, tmp_path: Path) -> None:
+def test_a_continued_run_ends_in_the_bits_of_a_run_that_never_stopped(
+    finished: Path, tmp_path: Path
+) -> None:
     longer = small(collector={"epochs": 9})
     whole = train(longer, tmp_path / "whole")
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
-    continued = train(longer, tmp_path / "continued", origin=finished)
+    continued = train(longer, tmp_path / "continued", continue_from=finished)
     assert before == {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     replay = sorted(path.name for path in (whole / "replay").iterdir())
     assert len(replay) > 3
     assert replay == sorted(path.name for path in (continued / "replay").iterdir())
-    for name in (*KEPT, *(f"replay/{name}" for name in replay)):
+    for name in (*COMPARED, *(f"replay/{name}" for name in replay)):
         assert (continued / name).read_bytes() == (whole / name).read_bytes(), name
     record = json.loads((continued / "record.json").read_text())
     assert record["hash"] == longer.hash
@@ -47,7 +49,7 @@ def test_full_shards_are_published_again_as_the_same_bytes(tmp_path: Path) -> No
     roomy = {"replay": {"capacity": 10**6, "shard_size": 40}}
     first = train(small(**roomy), tmp_path / "first")
     longer = small(**roomy, collector={"epochs": 9})
-    second = train(longer, tmp_path / "second", origin=first)
+    second = train(longer, tmp_path / "second", continue_from=first)
     old, new = ({p.name: p.read_bytes() for p in (r / "replay").iterdir()} for r in (first, second))
     last = json.loads(old["replay.json"])["shard"]
     full = {name for name in old if name[-12:-8] != "json" and f"{last:05}" not in name} - {
@@ -58,23 +60,23 @@ def test_full_shards_are_published_again_as_the_same_bytes(tmp_path: Path) -> No
     assert len(new) > len(old)
 
 
-def test_what_is_missing_or_damaged_is_said(copy: Path, tmp_path: Path) -> None:
+def test_missing_and_damaged_files_are_named(copy: Path, tmp_path: Path) -> None:
     longer = small(collector={"epochs": 9})
     shard = sorted((copy / "replay").glob("*.zst"))[0]
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     with pytest.raises(RunError, match=rf"replay: {shard.name} is damaged"):
-        train(longer, tmp_path / "run", origin=copy)
+        train(longer, tmp_path / "run", continue_from=copy)
     shard.unlink()
     with pytest.raises(RunError, match=rf"replay: {shard.name} is missing"):
-        train(longer, tmp_path / "run", origin=copy)
+        train(longer, tmp_path / "run", continue_from=copy)
     shutil.rmtree(copy / "replay")
     with pytest.raises(RunError, match=r"its replay is missing$"):
-        train(longer, tmp_path / "run", origin=copy)
+        train(longer, tmp_path / "run", continue_from=copy)
     (copy / "replay.dvc").touch()
     with pytest.raises(RunError, match=r"its replay is missing; `dvc pull .*replay\.dvc` fetches"):
-        train(longer, tmp_path / "run", origin=copy)
+        train(longer, tmp_path / "run", continue_from=copy)
     assert not list(tmp_path.glob(".run*"))
 
 
@@ -83,11 +85,11 @@ def test_only_its_length_may_differ(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"learner\.batch_size is 8 there and 9 here; .*collector\.epochs"
     ):
-        train(other, tmp_path / "run", origin=copy)
-    with pytest.raises(ConfigError, match=r"6 epochs already; set collector\.epochs to more"):
-        train(small(), tmp_path / "run", origin=copy)
+        train(other, tmp_path / "run", continue_from=copy)
+    with pytest.raises(ConfigError, match=r"already has 6 epochs; set collector\.epochs to more"):
+        train(small(), tmp_path / "run", continue_from=copy)
     with pytest.raises(ConfigError, match="no finished run here"):
-        train(other, tmp_path / "run", origin=tmp_path)
+        train(other, tmp_path / "run", continue_from=tmp_path)
 
 
 def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""The actors' rollouts, one after the other, each with a seed of its own."""
+"""Actors that step environments through one rollout after the other, each with its own seed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,12 @@ from amago2.rollout.collector import FinishedRollout
 from amago2.seeding import Stream, integer
 
 
-class Rollouts:
-    """N actors. An unfinished rollout is kept as its number, hence seed, and its actions."""
+class Actors:
+    """N actors and their present rollouts.
+
+    A checkpoint keeps an unfinished rollout as its number, hence its seed, and its actions; a
+    resumed run steps it again.
+    """
 
     def __init__(self, envs: VectorEnv, seed: int) -> None:
         self.envs, self.seed = envs, seed
@@ -38,7 +42,7 @@ class Rollouts:
             self.history[row] = []
 
     def step(self, actions: Array) -> tuple[Array, Array, Array]:
-        """Step all actors with stored-form actions; the ended ones are left at their last state.
+        """Step all actors with stored-form actions; ended rollouts stay at their last state.
 
         Returns reward float64, terminated, truncated, each (N,).
         """
@@ -54,15 +58,15 @@ class Rollouts:
         return reward, terminated, truncated
 
     def renew(self, rows: Sequence[int]) -> list[FinishedRollout]:
-        """Start the next rollouts of actors whose present ones ended; returns those."""
+        """Start the next rollouts of actors whose present ones ended. Returns the ended ones."""
         finished = [FinishedRollout(self.envs.task(row), float(self.value[row])) for row in rows]
         self.number[list(rows)] += 1
         self.begin(rows)
         return finished
 
-    # --- keeping --------------------------------------------------------------------------------
+    # --- checkpoints ----------------------------------------------------------------------------
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What a resumed run needs: tensors, and plain values."""
         histories = {
             f"history.{row}": torch.from_numpy(np.stack(history))
@@ -71,8 +75,8 @@ class Rollouts:
         }
         return histories, {"rollout": self.number.tolist()}
 
-    def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Step every unfinished rollout again."""
+    def load_state_dict(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Load what `state_dict` gave: step every unfinished rollout again."""
         self.number[:] = values["rollout"]
         self.begin(range(len(self.envs)))
         for row in range(len(self.envs)):

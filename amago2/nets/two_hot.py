@@ -1,8 +1,4 @@
-"""Two-hot value classes: a scalar return as a distribution over fixed bins (paper, Section 3).
-
-Shape alphabet of the whole package: B batch, L sequence, D token width, H attention heads,
-G discounts, C critics, K action samples, A action size, N value bins.
-"""
+"""Two-hot value classes: a scalar return as a distribution over fixed bins (paper, Section 3)."""
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +18,14 @@ class ValueBins(nn.Module):
     """Evenly spaced bins between two limits, in symlog space unless `symlog` is false.
 
     The paper keeps the limits at +-1e5 in every domain. Its appendix prints the two weights of a
-    label exchanged; here the nearer bin gets the larger one, so that decoding gives the value back.
+    label in exchanged places; here the nearer bin gets the larger one, so that decoding a label
+    gives back its value.
     """
 
     centers: Tensor  # (N,) in the transformed space
 
     def __init__(self, limit: float | tuple[float, float], count: int, symlog: bool = True) -> None:
-        """Make `count` (>= 2) bins over [-limit, limit], or over the pair of limits given."""
+        """Space `count` (>= 2) bins over [-limit, limit], or over a pair (low, high)."""
         super().__init__()
         low, high = limit if isinstance(limit, tuple) else (-limit, limit)
         if count < 2 or low >= high:
@@ -42,9 +39,9 @@ class ValueBins(nn.Module):
         return symlog(values) if self.symlog else values
 
     def locate(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Lower bin index (...) int64 and upper weight (...) float of each value's two-hot label.
+        """Lower bin (...) int64 and weight of the upper bin (...) of each value's two-hot label.
 
-        Values beyond the limits are clamped to the outermost bin.
+        Values beyond the limits are clamped to the outermost bins.
         """
         z = self._transform(values).clamp(self.centers[0], self.centers[-1])
         lower = (torch.bucketize(z, self.centers, right=True) - 1).clamp(0, len(self.centers) - 2)
@@ -61,7 +58,7 @@ class ValueBins(nn.Module):
         return label.scatter_(-1, (lower + 1).unsqueeze(-1), weight.unsqueeze(-1))
 
     def decode(self, probabilities: Tensor) -> Tensor:
-        """Values (...) of distributions (..., N): expectation first, then symexp."""
+        """Values (...) of distributions (..., N): symexp of the expectation."""
         with torch.autocast(probabilities.device.type, enabled=False):
             z = probabilities.float() @ self.centers
         return symexp(z) if self.symlog else z
@@ -69,8 +66,8 @@ class ValueBins(nn.Module):
     def cross_entropy(self, logits: Tensor, values: Tensor) -> Tensor:
         """Cross-entropy (...) between the labels of values and softmax of logits (..., N).
 
-        The label has two entries, so a gather replaces a product over all bins; `values` (...)
-        broadcasts against the leading axes of `logits`.
+        A label has two entries, so a gather replaces a product over all bins. `values` broadcasts
+        against the leading axes of `logits`.
         """
         lower, weight = self.locate(values)
         entries = torch.stack([lower, lower + 1], -1).expand(*logits.shape[:-1], 2)

@@ -1,4 +1,4 @@
-"""Weights that are fixed while acting."""
+"""Weights prepared for acting."""
 
 import copy
 
@@ -7,47 +7,50 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amago2.nets.precision import Affine, FixedAffine
-from amago2.nets.timestep_encoders import Mlp
+from amago2.nets.inference_weights import InferenceLinear, LinearWeights
+from amago2.nets.mlp import Mlp
 from amago2.seeding import seeded_init
 
 BIG, SMALL = (192, 256), (20, 30)
 
 
-def layer(shape: tuple[int, int], bias: bool = True) -> Affine:
+def layer(shape: tuple[int, int], bias: bool = True) -> LinearWeights:
     rng = torch.Generator().manual_seed(0)
     weight = torch.randn(shape, generator=rng).requires_grad_()
-    return Affine(weight, torch.randn(shape[0], generator=rng) if bias else None)
+    return LinearWeights(weight, torch.randn(shape[0], generator=rng) if bias else None)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("bfloat16", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("shape", [BIG, SMALL])
 @pytest.mark.parametrize("rows", [(), (0,), (5,), (2, 3)])
-def test_fixed_products_are_the_plain_ones(
-    rows: tuple[int, ...], shape: tuple[int, int], bias: bool, half: bool
+def test_inference_products_are_the_plain_ones(
+    rows: tuple[int, ...], shape: tuple[int, int], bias: bool, bfloat16: bool
 ) -> None:
     """In bfloat16, those of factors that are rounded before."""
     plain = layer(shape, bias)
-    fixed = plain.fixed(half)
+    prepared = plain.for_inference(bfloat16)
     x = torch.randn(*rows, shape[1], generator=torch.Generator().manual_seed(1))
-    rounded = half and shape == BIG
+    rounded = bfloat16 and shape == BIG
     left, right = (y.bfloat16().float() if rounded else y for y in (x, plain.weight))
     expected = F.linear(left, right, plain.bias)
-    found = fixed.of(x)
+    found = prepared.apply(x)
     assert found.dtype == torch.float32
     tolerance = 2**-6 if rounded else 1e-5  # of sums of some 16
     for one, other in (
         (found, expected),
-        (fixed.activated(x).float(), F.leaky_relu(expected)),
+        (prepared.apply_leaky_relu(x).float(), F.leaky_relu(expected)),
     ):
         assert torch.allclose(one, other, rtol=tolerance, atol=16 * tolerance)
 
 
 def test_only_large_weights_are_packed_and_rounded() -> None:
-    for half, kind in ((False, torch.float32), (True, torch.bfloat16)):
-        big, small = layer(BIG).fixed(half).weight, layer(SMALL).fixed(half).weight
+    for bfloat16, kind in ((False, torch.float32), (True, torch.bfloat16)):
+        big, small = (
+            layer(BIG).for_inference(bfloat16).weight,
+            layer(SMALL).for_inference(bfloat16).weight,
+        )
         assert big.is_mkldnn
         assert big.dtype == kind
         assert not small.is_mkldnn
@@ -57,24 +60,26 @@ def test_only_large_weights_are_packed_and_rounded() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("half", [False, True])
-def test_without_packed_products_plain_ones_do(half: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_without_packed_products_plain_ones_do(
+    bfloat16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On builds of PyTorch without oneDNN."""
-    packed = layer(BIG).fixed(half)
+    packed = layer(BIG).for_inference(bfloat16)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    plain = layer(BIG).fixed(half)
-    assert isinstance(plain, FixedAffine)
+    plain = layer(BIG).for_inference(bfloat16)
+    assert isinstance(plain, InferenceLinear)
     assert not plain.weight.is_mkldnn
     x = torch.randn(4, BIG[1], generator=torch.Generator().manual_seed(1))
     for one, other in (
-        (packed.of(x), plain.of(x)),
-        (packed.activated(x).float(), plain.activated(x)),
+        (packed.apply(x), plain.apply(x)),
+        (packed.apply_leaky_relu(x).float(), plain.apply_leaky_relu(x)),
     ):
-        assert torch.allclose(one, other, rtol=2**-6 if half else 1e-5, atol=1e-3)
+        assert torch.allclose(one, other, rtol=2**-6 if bfloat16 else 1e-5, atol=1e-3)
 
 
 @torch.no_grad()
-def test_a_copy_of_a_net_that_acts_acts_alike() -> None:
+def test_a_copy_of_a_network_in_evaluation_mode_gives_the_same_outputs() -> None:
     with seeded_init(0):
         net = Mlp([30, 256, 256, 4]).eval()
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amago2.nets.value_bins import ValueBins, symexp, symlog, two_hot_cross_entropy
+from amago2.nets.two_hot import ValueBins, symexp, symlog, two_hot_cross_entropy
 
 
 def test_symlog_and_its_inverse_at_known_points() -> None:

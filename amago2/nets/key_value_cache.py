@@ -1,0 +1,60 @@
+"""The Transformer's memory while it acts: keys and values of the last timesteps."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Window(NamedTuple):
+    """Cache entries from `start` to `end` that a timestep reads; it writes the last of them.
+
+    `unseen` (N * H, 1, end - start) marks those that a rollout does not attend to, if any.
+    """
+
+    start: int
+    end: int
+    unseen: Tensor | None
+
+
+@dataclass
+class KeyValueCache:
+    """Keys and values of the last `context` timesteps of N rollouts.
+
+    entries: (layers, 2, N * H, room, D / H). The latest timestep of all rollouts lies just before
+    `end`. There is more room than `context`, so that entries rarely have to move to the left.
+    steps: (N,) int64, timesteps seen since the reset. end: (1,) int64. Both are on the CPU.
+    """
+
+    context: int
+    entries: Tensor
+    steps: Tensor
+    end: Tensor
+
+    def reset(self, row: int) -> None:
+        """Forget a rollout: its entries are not attended to from now on."""
+        self.steps[row] = 0
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Tensors for a checkpoint; to load them, copy into these."""
+        return {"entries": self.entries, "steps": self.steps, "end": self.end}
+
+    def next(self) -> Window:
+        """Make room for one more timestep and return its window."""
+        ends, steps = self.end.numpy(), self.steps.numpy()
+        steps += 1
+        counts = steps.tolist()  # faster than NumPy for few rollouts
+        longest, unseen = min(max(counts), self.context), None
+        end = int(ends[0])
+        if end == self.entries.shape[3]:
+            moved = self.entries[..., end - longest + 1 :, :].clone()
+            end = longest - 1
+            self.entries[..., :end, :] = moved
+        ends[0] = end + 1
+        if min(counts) < longest:
+            mask = np.arange(longest) < (longest - steps)[:, None]
+            by_head = mask.repeat(self.entries.shape[2] // len(mask), 0)[:, None]
+            unseen = torch.from_numpy(by_head).to(self.entries.device)
+        return Window(end + 1 - longest, end + 1, unseen)

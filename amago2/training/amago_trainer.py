@@ -1,0 +1,178 @@
+"""Training of an AMAGO-2 agent: collect, then learn; resumable at any moment to the same bits."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, zeros_like
+
+from amago2.agent.agent import Agent, make_agent
+from amago2.config.schema import AmagoConfig
+from amago2.distributed import SingleProcess, launch
+from amago2.rollout.collector import Collector, make_replay
+from amago2.training import checkpoint as ckpt
+from amago2.training.async_collector import AsyncCollector
+from amago2.training.continue_run import continue_run
+from amago2.training.learner import Learner, NonFiniteError
+from amago2.training.resources import check_resources
+from amago2.training.run import run_trainer
+from amago2.training.scratch import default_scratch
+from amago2.training.trainer import EpochResult, Trainer, TrainerState
+from amago2.training.worker import work
+
+UPDATES_PER_REPORT = 25
+"""Updates between two reports of progress."""
+
+
+def train(
+    config: AmagoConfig,
+    out: Path | str,
+    scratch: Path | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    continue_from: Path | None = None,
+) -> Path:
+    """Train a run, or continue an unfinished one, and publish it in `out`: see `run_trainer`.
+
+    With `continue_from`, a finished run's folder, it starts where that run ended: see
+    `continue_run`.
+    """
+    out = Path(out)
+    with launch(config.learner.processes, work) as group:
+        if continue_from is not None and not (out / "record.json").exists():
+            continue_run(config, continue_from, scratch or default_scratch(out))
+        make_trainer = partial(AmagoTrainer, group=group)
+        return run_trainer(make_trainer, config, out, scratch, provenance)
+
+
+class AmagoTrainer(Trainer):
+    """Off-policy training: a collector fills the replay that the learner samples."""
+
+    ARTIFACTS = ("checkpoint", "replay")
+    config: AmagoConfig
+    agent: Agent
+
+    def __init__(
+        self, config: AmagoConfig, scratch: Path, group: SingleProcess | None = None
+    ) -> None:
+        # If another process steps the actors, this one needs an environment for its spaces only.
+        super().__init__(config, scratch, 1 if config.collector.asynchronous else None)
+        self.group = group or SingleProcess()
+        check_resources(config, self.envs, scratch)
+        self.agent = make_agent(config, self.envs.observations, self.envs.actions)
+        self.replay = make_replay(config, self.envs, scratch / "replay")
+        self.learner = Learner(config, self.agent, self.replay, self.group)
+        self.collector: Collector | AsyncCollector
+        if config.collector.asynchronous:
+            self.collector = AsyncCollector(config)
+        else:
+            self.collector = Collector(config, self.envs, self.agent, self.replay)
+
+    @property
+    def updates(self) -> int:
+        """Gradient steps so far."""
+        return self.learner.updates
+
+    @property
+    def parameters(self) -> Sequence[Tensor]:
+        """The learned parameters."""
+        return self.learner.parameters
+
+    def start(self) -> None:
+        """Start every actor's first rollout."""
+        self.collector.reset()
+        self._broadcast_state()
+
+    def _broadcast_state(self) -> None:
+        """Send the other ranks what they start with; see `amago2.training.worker`."""
+        spaces = ckpt.describe_spaces(self.envs.observations, self.envs.actions)
+        config = self.config.model_dump(mode="json")
+        values = {"config": config, "spaces": spaces, "updates": self.updates}
+        self.group.broadcast_state(values, self.agent.state_dict() | self.learner.state_dict())
+        self.group.use_device(self.config.device)
+
+    def train_epoch(self) -> EpochResult:
+        """Collect, then learn; or both at once."""
+        if isinstance(self.collector, AsyncCollector):
+            self.collector.collect_async(self.epoch, self.agent)
+            metrics, learning_s = self._learn()
+            found = self.collector.collect_wait(self.replay)
+            return EpochResult(found.finished, metrics, found.seconds, learning_s)
+        started = time.monotonic()
+        finished = self.collector.collect(self.epoch)
+        collecting_s = time.monotonic() - started
+        metrics, learning_s = self._learn()
+        return EpochResult(finished, metrics, collecting_s, learning_s)
+
+    def _learn(self) -> tuple[dict[str, Tensor], float]:
+        """Make an epoch's updates; none during warm-up, or before the first finished rollout.
+
+        Returns the mean of each metric, and seconds.
+        """
+        started = time.monotonic()
+        ready = self.epoch >= self.config.collector.warmup_epochs and len(self.replay)
+        metrics = self._update(self.config.learner.updates_per_epoch if ready else 0)
+        return metrics, time.monotonic() - started
+
+    def _update(self, updates: int) -> dict[str, Tensor]:
+        """Make updates, reporting progress now and then. Returns the mean of each metric."""
+        means: dict[str, Tensor] = {}
+        done = 0
+        while done < updates:
+            count = min(UPDATES_PER_REPORT, updates - done)
+            try:
+                metrics = self.learner.learn(count)
+            except NonFiniteError as error:
+                raise NonFiniteError(f"{error}; {self.describe_last_checkpoint()}") from None
+            for name, mean in metrics.items():
+                means[name] = means.get(name, zeros_like(mean)) + mean * (count / updates)
+            done += count
+            self.report("learn", done / updates)
+        return means
+
+    def extra_metrics(self) -> list[tuple[int, str, str, float]]:
+        """See `Trainer.extra_metrics`: the share of each task in replay."""
+        shares = sorted(self.replay.task_shares().items())
+        return [(self.env_steps, "replay_share", task, share) for task, share in shares]
+
+    def close(self) -> None:
+        """See `Trainer.close`."""
+        if isinstance(self.collector, AsyncCollector):
+            self.collector.close()
+        super().close()
+
+    # --- checkpoints ----------------------------------------------------------------------------
+
+    def state_dict(self) -> TrainerState:
+        """See `Trainer.state_dict`."""
+        policy, targets = ckpt.split_state(self.agent)
+        tensors, values = self.collector.state_dict()
+        trainer = targets | self.learner.state_dict() | tensors
+        return TrainerState(policy, trainer, {"collector": values})
+
+    def load_state_dict(self, checkpoint: ckpt.Checkpoint, folder: Path) -> None:
+        """See `Trainer.load_state_dict`."""
+        targets = {k: v for k, v in checkpoint.trainer.items() if k.startswith(ckpt.TARGETS)}
+        self.agent.load_state_dict(checkpoint.policy | targets)
+        self.learner.load_state_dict(checkpoint.trainer, checkpoint.state["updates"])
+        self.replay.load(folder)
+        self.collector.load_state_dict(checkpoint.trainer, checkpoint.state["collector"])
+        self._broadcast_state()
+
+    def write_checkpoint(self, folder: Path, finished: bool = False) -> None:
+        """See `Trainer.write_checkpoint`; a finished run's replay is a folder beside it."""
+        if finished:
+            replay = folder.with_name("replay")
+            replay.mkdir()
+            self.replay.publish(replay)
+        else:
+            self.replay.save(folder)
+        super().write_checkpoint(folder, finished)
+
+    def save_checkpoint(self) -> None:
+        """Write a checkpoint of this epoch, then drop the oldest and the shards only it needed."""
+        super().save_checkpoint()
+        oldest = json.loads((self.checkpoints()[0] / "replay.json").read_text())["oldest_shard"]
+        self.replay.discard_shards(oldest)
