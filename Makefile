@@ -38,7 +38,7 @@ help:  ## this list
 
 setup:  ## put up .venv from the locks; does nothing when it is there
 	@command -v $(PYTHON) >/dev/null || { echo "set-up: there is no Python; install Python 3.11 (Debian: apt-get install python3.11-venv)" >&2; exit 1; }
-	@$(PYTHON) -m workflow.setup.environment install $(if $(TORCH),--torch $(TORCH))
+	@$(PYTHON) -m workflow.setup install $(if $(TORCH),--torch $(TORCH))
 
 reproduce: setup  ## train, evaluate and draw everything of a budget
 	@$(RUN) python -m workflow.execute.reproduce $(CHOICE) $(if $(PROFILE),--profile $(PROFILE))
@@ -65,7 +65,7 @@ tables: setup  ## the tables alone
 	@$(RUN) snakemake tables $(CONFIG)
 
 doctor:  ## what this machine has and lacks, with remedies
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -m workflow.setup.doctor; else $(PYTHON) -m workflow.setup.doctor; fi
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m workflow.setup doctor; else $(PYTHON) -m workflow.setup doctor; fi
 
 test: setup  ## linters, types, contracts, unit and end-to-end tests
 	@status=0; \
@@ -124,7 +124,7 @@ architecture: setup  ## the drawing in docs/architecture.md anew, from the code
 	@$(RUN) python -m workflow.docs.architecture
 
 lock: setup  ## make the hash locks anew (UPGRADE=1: with the newest versions)
-	@$(PYTHON) -m workflow.setup.environment lock $(if $(UPGRADE),--upgrade)
+	@$(PYTHON) -m workflow.setup lock $(if $(UPGRADE),--upgrade)
 
 retro-roms: setup  ## add your own Super Mario ROMs, checked by hash: FROM=folder
 	@test -n "$(FROM)" || { echo 'retro-roms: say where your ROMs are: make retro-roms FROM=folder' >&2; exit 2; }

@@ -15,7 +15,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from workflow.setup.environment import LOCKS, TORCH, pins
+from workflow.setup.environment import LOCKS, TORCH
+from workflow.setup.locks import pins
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -1,313 +1,22 @@
-"""What this machine has and lacks, each lack with its remedy: `make doctor`.
+"""`make doctor`: what this machine has and lacks, each lack with its remedy.
 
 Runs before anything is installed, hence on the standard library alone and on older Pythons too.
-Whatever could hang or crash (simulators, drivers, daemons) is asked in a process of its own.
 """
 
 from __future__ import annotations
 
-import configparser
 import json
-import os
-import shutil
-import subprocess
 import sys
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 
-from workflow.benchmarks.registry import benchmarks
-from workflow.setup.environment import (
-    PYTHON,
-    ROOT,
-    STAMP,
-    lock_files,
-    pins,
-    torch_for_this_machine,
-)
+from workflow.setup import checks
+from workflow.setup.environment import torch_for_this_machine
+from workflow.setup.findings import Finding, ask_python
 
-GIB = 2**30
-MEMORY_NEEDED, DISK_NEEDED = 4 * GIB, 5 * GIB
-SECONDS = 60
-"""How long one question may take: a simulator imports in at most ten on a busy machine."""
-
-NOT_INSTALLED = "not installed"
-
-SIMULATORS = {own.simulator.extra: own.simulator for own in benchmarks().values() if own.simulator}
-"""By the extra of `pyproject.toml` that installs it."""
 ASK_PACKAGES = """
 import json, re
 from importlib.metadata import distributions
 print(json.dumps({re.sub("[-_.]+", "-", d.name).lower(): d.version for d in distributions()}))
 """
-ASK_TORCH = """
-import json, torch
-gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "gpus": gpus}))
-"""
-ASK_ROMS = """
-import json
-from envs.retro_roms import MARIO_GAMES, Rom
-print(json.dumps({game: Rom.of(game).problem for game in MARIO_GAMES}))
-"""
-ASK_RENDERING = """
-import mujoco
-model = mujoco.MjModel.from_xml_string(
-    "<mujoco><worldbody><light pos='0 0 3'/><geom size='.5'/></worldbody></mujoco>"
-)
-data = mujoco.MjData(model)
-mujoco.mj_forward(model, data)
-with mujoco.Renderer(model, 32, 32) as renderer:
-    renderer.update_scene(data)
-    assert renderer.render().any(), "the picture is black"
-"""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report. Only what the default job needs and lacks makes it fail."""
-
-    what: str
-    found: str
-    remedy: str = ""
-    needed: bool = False
-
-    @property
-    def mark(self) -> str:
-        """`ok`; `missing` for what is needed, `absent` for what is not."""
-        return ("missing" if self.needed else "absent") if self.remedy else "ok"
-
-
-# --- asking --------------------------------------------------------------------------------------
-
-
-def ask(command: list[str], **environment: str) -> tuple[bool, str]:
-    """Whether a command succeeds, and what it says: its output, or its last line of complaint."""
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=SECONDS,
-            cwd=ROOT, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except FileNotFoundError:
-        return False, "not installed"
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return False, f"no answer ({type(error).__name__})"
-    if done.returncode == 0:
-        return True, done.stdout.strip()
-    if done.returncode < 0:
-        return False, f"died of signal {-done.returncode}"
-    return False, (done.stderr.strip() or done.stdout.strip() or "failed").splitlines()[-1]
-
-
-def ask_python(code: str, **environment: str) -> tuple[bool, str]:
-    """The same of a few lines of Python in the environment that the jobs run in."""
-    return ask([str(interpreter()), "-c", code], **environment)
-
-
-def interpreter() -> Path:
-    """The environment of `make setup`; in a container, the Python that runs this."""
-    return PYTHON if PYTHON.exists() else Path(sys.executable)
-
-
-def set_up() -> str:
-    """The remedy for a package: set-up does nothing where it believes to be done."""
-    return "`rm -rf .venv && make setup`" if STAMP.exists() else "`make setup`"
-
-
-# --- what the default job needs ------------------------------------------------------------------
-
-
-def python_version() -> Finding:
-    """The Python that set-up starts from, or the one it left in `.venv`."""
-    ok, version = ask(
-        [str(interpreter()), "-c", "import platform; print(platform.python_version())"]
-    )
-    if ok and version.startswith("3.11."):
-        return Finding("Python", version, needed=True)
-    remedy = "install Python 3.11 (Debian: apt-get install python3.11-venv), then `make setup`"
-    return Finding("Python", version, remedy, needed=True)
-
-
-def packages(installed: Mapping[str, str], torch: str) -> Finding:
-    """Whether the installed packages are the locked ones."""
-    text = "".join(path.read_text() for path in lock_files(torch))
-    locked = pins(text)
-    name = f"packages of {' and '.join(path.stem for path in lock_files(torch))}"
-    wrong = sorted(key for key, version in locked.items() if installed.get(key) != version)
-    if not wrong:
-        return Finding(name, f"all {len(locked)} as locked", needed=True)
-    if len(wrong) > len(locked) // 2:
-        remedy = f"{set_up()}, then `make doctor` again: it will look at the simulators too"
-        return Finding(name, NOT_INSTALLED, remedy, needed=True)
-    shown = ", ".join(
-        f"{key} {installed.get(key, 'missing')} instead of {locked[key]}" for key in wrong[:3]
-    )
-    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-    return Finding(name, shown + more, set_up(), needed=True)
-
-
-def torch_build(has_driver: bool) -> list[Finding]:
-    """PyTorch, and whether it sees the GPU that the driver promises."""
-    ok, answer = ask_python(ASK_TORCH)
-    if not ok:
-        return [Finding("PyTorch", answer, set_up(), needed=True)]
-    torch = json.loads(answer)
-    findings = [Finding("PyTorch", torch["version"], needed=True)]
-    if torch["gpus"]:
-        return [*findings, Finding("GPU", f"{', '.join(torch['gpus'])} (CUDA {torch['cuda']})")]
-    return [*findings, Finding("GPU", *no_gpu(has_driver, torch["cuda"]))]
-
-
-def no_gpu(has_driver: bool, cuda: str | None) -> tuple[str, str]:
-    """What stands between PyTorch and a GPU, and the remedy."""
-    if not has_driver:
-        return "none", "not needed here; budget `paper` wants one: install an NVIDIA GPU and driver"
-    if cuda is None:
-        return "unused, PyTorch is a CPU build", "`make setup TORCH=cuda`"
-    return "not usable", f"install an NVIDIA driver that supports CUDA {cuda} (see `nvidia-smi`)"
-
-
-def simulators(needed: frozenset[str]) -> list[Finding]:
-    """Whether each simulator can be imported, two asked at a time."""
-    locked = pins(lock_files("cpu")[0].read_text())
-
-    def one(name: str) -> Finding:
-        simulator = SIMULATORS[name]
-        wheel = f"{simulator.package}=={locked.get(simulator.package, '?')}"
-        ok, answer = ask_python(f"import {simulator.module}", PYGLET_HEADLESS="1")
-        if ok:
-            return Finding(f"simulator of {name}", wheel, needed=name in needed)
-        remedy = f"{set_up()}, or with your own Python: pip install {wheel}"
-        return Finding(f"simulator of {name}", answer, remedy, name in needed)
-
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        return list(pool.map(one, SIMULATORS))
-
-
-def simulators_in_use() -> frozenset[str]:
-    """The simulators of the benchmarks that have a parameter file."""
-    used = {path.stem for path in (ROOT / "params" / "benchmarks").glob("*.yaml")}
-    found = [own.simulator for name, own in benchmarks().items() if name in used]
-    return frozenset(simulator.extra for simulator in found if simulator)
-
-
-def cores() -> Finding:
-    """The cores that this process may use."""
-    count = len(os.sched_getaffinity(0))
-    return Finding("CPU cores", str(count), needed=True)
-
-
-def memory(meminfo: Path = Path("/proc/meminfo")) -> Finding:
-    """Memory free for jobs."""
-    fields = dict(line.split(":") for line in meminfo.read_text().splitlines())
-    free = int(fields["MemAvailable"].split()[0]) * 1024
-    return enough("memory", free, MEMORY_NEEDED, "end other programs, or use a larger machine")
-
-
-def disk(folder: Path = ROOT) -> Finding:
-    """Disk free where results go."""
-    free = shutil.disk_usage(folder).free
-    return enough("disk", free, DISK_NEEDED, "`make clean`, or move the checkout to a larger disk")
-
-
-def enough(what: str, free: int, needed: int, remedy: str) -> Finding:
-    """A finding on an amount."""
-    found = f"{free / GIB:.1f} GiB free"
-    if free >= needed:
-        return Finding(what, found, needed=True)
-    return Finding(what, f"{found}, {needed / GIB:.0f} needed", remedy, needed=True)
-
-
-def git() -> Finding:
-    """Git, which a run's record asks for its commit."""
-    ok, answer = ask(["git", "rev-parse", "--short", "HEAD"])
-    if ok:
-        return Finding("git", f"commit {answer}", needed=True)
-    if not shutil.which("git"):
-        return Finding("git", answer, "install git (Debian: apt-get install git)", needed=True)
-    return Finding("git", answer, "work in a clone of the repository", needed=True)
-
-
-# --- what other jobs need ------------------------------------------------------------------------
-
-
-def dvc_remote(folder: Path = ROOT / ".dvc") -> Finding:
-    """Where DVC pushes to and pulls from."""
-    config = configparser.ConfigParser()
-    config.read([folder / "config", folder / "config.local"])
-    name = config.get("core", "remote", fallback="")
-    url = config.get(f"'remote \"{name}\"'", "url", fallback="")
-    if not url:
-        remedy = "`dvc remote add --local --default NAME URL`"
-        return Finding("DVC remote", "none", remedy)
-    if "://" not in url and not Path(url).is_absolute():
-        return Finding(
-            "DVC remote", f"{name}: a folder of this checkout; nothing to pull from others"
-        )
-    return Finding("DVC remote", f"{name}: {url}")
-
-
-def containers() -> Finding:
-    """A container engine whose daemon answers."""
-    complaints = []
-    for engine, question in (
-        ("docker", ["docker", "version", "--format", "{{.Server.Version}}"]),
-        ("podman", ["podman", "--version"]),
-        ("apptainer", ["apptainer", "--version"]),
-    ):
-        ok, answer = ask(question)
-        if ok:
-            return Finding("containers", f"{engine} ({answer})")
-        if answer != "not installed":
-            complaints.append(f"{engine}: {answer}")
-    remedy = (
-        "only to run in containers: install and start Docker (Debian: apt-get install docker.io)"
-    )
-    return Finding("containers", "; ".join(complaints) or "no engine", remedy)
-
-
-def slurm() -> Finding:
-    """A Slurm cluster that answers."""
-    ok, answer = ask(["sinfo", "--version"])
-    if not ok:
-        return Finding(
-            "Slurm", answer, "only for `profiles/slurm`: run on a login node of a cluster"
-        )
-    ok, complaint = ask(["sinfo", "--noheader"])
-    if ok:
-        return Finding("Slurm", answer)
-    return Finding("Slurm", complaint, "its controller does not answer: ask the administrator")
-
-
-def rendering() -> Finding:
-    """A way to render MuJoCo without a display."""
-    answer = ""
-    for backend in ("egl", "osmesa"):
-        ok, answer = ask_python(ASK_RENDERING, MUJOCO_GL=backend)
-        if ok:
-            return Finding("headless rendering", f"MUJOCO_GL={backend}")
-    if "ModuleNotFoundError" in answer:
-        return Finding("headless rendering", answer, f"first the simulator: {set_up()}")
-    remedy = "only for videos: install EGL or OSMesa (Debian: apt-get install libegl1 libosmesa6)"
-    return Finding("headless rendering", "neither EGL nor OSMesa", remedy)
-
-
-def roms() -> Finding:
-    """The four Super Mario games, which only their owner may import."""
-    what = "Super Mario ROMs"
-    ok, answer = ask_python(ASK_ROMS)
-    if not ok:
-        return Finding(what, answer, f"first the simulator: {set_up()}")
-    problems: dict[str, str | None] = json.loads(answer)
-    wrong = [game for game, problem in problems.items() if problem]
-    if not wrong:
-        return Finding(what, f"all {len(problems)}")
-    found = f"missing or not the right one: {', '.join(wrong)}"
-    return Finding(what, found, "only for those games: `make retro-roms FROM=folder`")
-
-
-# --- the report ----------------------------------------------------------------------------------
 
 
 def examine() -> list[Finding]:
@@ -316,16 +25,16 @@ def examine() -> list[Finding]:
     ok, answer = ask_python(ASK_PACKAGES)
     installed = json.loads(answer) if ok else {}
     build = "cpu" if "+cpu" in installed.get("torch", "+cpu") else "cuda"
-    locked = packages(installed, build)
-    there = locked.found != NOT_INSTALLED  # else nothing can be said of what they bring
+    locked = checks.packages(installed, build)
+    there = locked.found != checks.NOT_INSTALLED  # else nothing can be said of what they bring
     return [
-        python_version(),
+        checks.python_version(),
         locked,
-        *(torch_build(has_driver) if there else []),
-        *(question() for question in (cores, memory, disk, git)),
-        *(simulators(simulators_in_use()) if there else []),
-        *(question() for question in (dvc_remote, containers, slurm)),
-        *(question() for question in ((rendering, roms) if there else ())),
+        *(checks.torch_build(has_driver) if there else []),
+        *(question() for question in (checks.cores, checks.memory, checks.disk, checks.git)),
+        *(checks.simulators(checks.simulators_in_use()) if there else []),
+        *(question() for question in (checks.dvc_remote, checks.containers, checks.slurm)),
+        *(question() for question in ((checks.rendering, checks.roms) if there else ())),
     ]
 
 

@@ -6,7 +6,8 @@ from importlib.metadata import version
 import pytest
 
 from workflow.docs import licences
-from workflow.setup.environment import ROOT, lock_files, pins
+from workflow.setup.environment import ROOT
+from workflow.setup.locks import lock_files, pins
 
 
 @pytest.mark.parametrize(

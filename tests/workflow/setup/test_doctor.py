@@ -9,8 +9,8 @@ import pytest
 
 from envs.retro_roms import MARIO_GAMES
 from workflow.config.requirements import lacking
-from workflow.setup import doctor
-from workflow.setup.environment import lock_files, pins
+from workflow.setup import checks, doctor, findings
+from workflow.setup.locks import lock_files, pins
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -30,56 +30,56 @@ def program(folder: Path, name: str, script: str) -> None:
 
 
 def python_says(monkeypatch: pytest.MonkeyPatch, ok: bool, answer: str) -> None:
-    monkeypatch.setattr(doctor, "ask_python", lambda code, **environment: (ok, answer))
+    monkeypatch.setattr(checks, "ask_python", lambda code, **environment: (ok, answer))
 
 
 def test_a_command_that_is_absent_fails_hangs_or_crashes_is_told(
     programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "SECONDS", 0.2)
+    monkeypatch.setattr(findings, "SECONDS", 0.2)
     program(programs, "fails", "echo first >&2; echo last >&2; exit 3")
     program(programs, "crashes", "kill -SEGV $$")
     program(programs, "hangs", "read line < /dev/zero")
-    assert doctor.ask(["nowhere"]) == (False, "not installed")
-    assert doctor.ask(["fails"]) == (False, "last")
-    assert doctor.ask(["crashes"]) == (False, "died of signal 11")
-    assert doctor.ask(["hangs"]) == (False, "no answer (TimeoutExpired)")
+    assert findings.ask(["nowhere"]) == (False, "not installed")
+    assert findings.ask(["fails"]) == (False, "last")
+    assert findings.ask(["crashes"]) == (False, "died of signal 11")
+    assert findings.ask(["hangs"]) == (False, "no answer (TimeoutExpired)")
 
 
 def test_git_is_needed(programs: Path) -> None:
-    finding = doctor.git()
+    finding = checks.git()
     assert finding.mark == "missing"
     assert "apt-get install git" in finding.remedy
 
 
 def test_engines_and_slurm_are_not_needed(programs: Path) -> None:
-    for finding in (doctor.containers(), doctor.slurm()):
+    for finding in (checks.containers(), checks.slurm()):
         assert finding.mark == "absent"
         assert finding.remedy.startswith("only ")
 
 
 def test_a_dead_docker_daemon_is_told_and_another_engine_serves(programs: Path) -> None:
     program(programs, "docker", "echo 'Cannot connect' >&2; exit 1")
-    assert doctor.containers().found == "docker: Cannot connect"
+    assert checks.containers().found == "docker: Cannot connect"
     program(programs, "apptainer", "echo apptainer version 1.3")
-    assert doctor.containers().mark == "ok"
+    assert checks.containers().mark == "ok"
 
 
 def test_a_dead_slurm_controller_is_told(programs: Path) -> None:
     program(programs, "sinfo", '[ "$1" = --version ] && echo slurm 22.05 && exit; exit 1')
-    assert "controller does not answer" in doctor.slurm().remedy
+    assert "controller does not answer" in checks.slurm().remedy
 
 
 def test_packages_that_differ_from_the_locks_are_named() -> None:
     locked = {
         key: value for path in lock_files("cpu") for key, value in pins(path.read_text()).items()
     }
-    assert doctor.packages(locked, "cpu").mark == "ok"
-    wrong = doctor.packages({**locked, "numpy": "2.0"}, "cpu")
+    assert checks.packages(locked, "cpu").mark == "ok"
+    wrong = checks.packages({**locked, "numpy": "2.0"}, "cpu")
     assert wrong.mark == "missing"
     assert f"numpy 2.0 instead of {locked['numpy']}" in wrong.found
     assert "make setup" in wrong.remedy
-    assert doctor.packages({}, "cpu").found == "not installed"
+    assert checks.packages({}, "cpu").found == "not installed"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_gpu_that_cannot_be_used_comes_with_the_reason(
 ) -> None:
     answer: dict[str, object] = {"version": "2.13.0", "cuda": cuda, "gpus": []}
     python_says(monkeypatch, True, json.dumps(answer))
-    build, gpu = doctor.torch_build(has_driver)
+    build, gpu = checks.torch_build(has_driver)
     assert (build.mark, gpu.mark) == ("ok", "absent")
     assert remedy in gpu.remedy
 
@@ -103,33 +103,33 @@ def test_a_gpu_that_cannot_be_used_comes_with_the_reason(
 def test_a_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = {"version": "2.13.0", "cuda": "13.0", "gpus": ["NVIDIA X"]}
     python_says(monkeypatch, True, json.dumps(answer))
-    assert doctor.torch_build(True)[1].found == "NVIDIA X (CUDA 13.0)"
+    assert checks.torch_build(True)[1].found == "NVIDIA X (CUDA 13.0)"
 
 
 def test_a_simulator_that_does_not_import_comes_with_its_wheel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     python_says(monkeypatch, False, "ModuleNotFoundError: No module named 'procgen'")
-    findings = {finding.what: finding for finding in doctor.simulators(frozenset({"popgym"}))}
-    assert len(findings) == len(doctor.SIMULATORS)
-    procgen = findings["simulator of procgen"]
+    found = {finding.what: finding for finding in checks.simulators(frozenset({"popgym"}))}
+    assert len(found) == len(checks.SIMULATORS)
+    procgen = found["simulator of procgen"]
     assert procgen.mark == "absent"
     assert "pip install procgen-mirror==0.10.7" in procgen.remedy
-    assert findings["simulator of popgym"].mark == "missing"
+    assert found["simulator of popgym"].mark == "missing"
 
 
 def test_simulators_in_use_are_those_that_parameter_files_name() -> None:
-    assert doctor.simulators_in_use() == set(doctor.SIMULATORS)
+    assert checks.simulators_in_use() == set(checks.SIMULATORS)
 
 
 @pytest.mark.parametrize(("kib", "mark"), [(1_000_000, "missing"), (8_000_000, "ok")])
 def test_too_little_memory_counts(tmp_path: Path, kib: int, mark: str) -> None:
     (tmp_path / "meminfo").write_text(f"MemTotal: 1 kB\nMemAvailable: {kib} kB\n")
-    assert doctor.memory(tmp_path / "meminfo").mark == mark
+    assert checks.memory(tmp_path / "meminfo").mark == mark
 
 
 def test_too_little_disk_counts() -> None:
-    finding = doctor.enough("disk", doctor.GIB, doctor.DISK_NEEDED, "buy one")
+    finding = checks.enough("disk", checks.GIB, checks.DISK_NEEDED, "buy one")
     assert (finding.mark, finding.found) == ("missing", "1.0 GiB free, 5 needed")
 
 
@@ -144,7 +144,7 @@ def test_too_little_disk_counts() -> None:
 )
 def test_the_dvc_remote_is_told(tmp_path: Path, config: str, mark: str, found: str) -> None:
     (tmp_path / "config").write_text(config)
-    finding = doctor.dvc_remote(tmp_path)
+    finding = checks.dvc_remote(tmp_path)
     assert finding.mark == mark
     assert found in finding.found
 
@@ -152,40 +152,41 @@ def test_the_dvc_remote_is_told(tmp_path: Path, config: str, mark: str, found: s
 def test_a_local_dvc_configuration_wins(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("[core]\nremote = a\n['remote \"a\"']\nurl = b\n")
     (tmp_path / "config.local").write_text("['remote \"a\"']\nurl = s3://mine\n")
-    assert doctor.dvc_remote(tmp_path).found == "a: s3://mine"
+    assert checks.dvc_remote(tmp_path).found == "a: s3://mine"
 
 
 @pytest.mark.parametrize("wrong", [(), ("SuperMarioBros-Nes",), MARIO_GAMES])
 def test_roms_that_lack_are_named(monkeypatch: pytest.MonkeyPatch, wrong: tuple[str, ...]) -> None:
     problems = {game: "is missing" if game in wrong else None for game in MARIO_GAMES}
     python_says(monkeypatch, True, json.dumps(problems))
-    finding = doctor.roms()
+    finding = checks.roms()
     assert finding.mark == ("absent" if wrong else "ok")
     assert ("make retro-roms FROM=folder" in finding.remedy) == bool(wrong)
     assert [game for game in MARIO_GAMES if game in finding.found] == list(wrong)
 
 
 def test_the_line_on_roms_is_what_the_benchmark_says() -> None:
-    finding = doctor.roms()
+    finding = checks.roms()
     assert finding.mark == ("absent" if lacking("retro") else "ok")
 
 
 def test_before_set_up_it_is_the_one_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "interpreter", lambda: Path("/usr/nowhere/python"))
-    monkeypatch.setattr(doctor, "STAMP", Path("/usr/nowhere/stamp"))
-    findings = doctor.examine()
-    remedies = [finding.remedy for finding in findings if "make setup" in finding.remedy]
+    for module in (checks, findings):
+        monkeypatch.setattr(module, "interpreter", lambda: Path("/usr/nowhere/python"))
+    monkeypatch.setattr(findings, "STAMP", Path("/usr/nowhere/stamp"))
+    report = doctor.examine()
+    remedies = [finding.remedy for finding in report if "make setup" in finding.remedy]
     assert len(remedies) == 2  # Python's own, and the packages'
     assert remedies[1].startswith("`make setup`, then `make doctor` again")
-    assert not any("simulator of" in finding.what for finding in findings)
+    assert not any("simulator of" in finding.what for finding in report)
 
 
 @pytest.mark.parametrize(("needed", "code"), [(True, 1), (False, 0)])
 def test_only_what_is_needed_decides_the_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], needed: bool, code: int
 ) -> None:
-    lack = doctor.Finding("thing", "none", "buy one", needed)
-    monkeypatch.setattr(doctor, "examine", lambda: [lack, doctor.Finding("other", "fine")])
+    lack = findings.Finding("thing", "none", "buy one", needed)
+    monkeypatch.setattr(doctor, "examine", lambda: [lack, findings.Finding("other", "fine")])
     assert doctor.main() == code
     printed = capsys.readouterr().out
     assert "thing  none  ->  buy one" in printed
@@ -193,8 +194,8 @@ def test_only_what_is_needed_decides_the_exit_code(
 
 
 def test_the_real_report_is_plain_when_piped_and_its_exit_code_true() -> None:
-    command = [sys.executable, "-m", "workflow.setup.doctor"]
+    command = [sys.executable, "-m", "workflow.setup", "doctor"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert "\x1b" not in done.stdout
     assert done.returncode == ("\nmissing" in done.stdout)
-    assert done.stdout.count("simulator of") >= len(doctor.SIMULATORS)
+    assert done.stdout.count("simulator of") >= len(checks.SIMULATORS)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from workflow.setup import environment
+from workflow.setup import __main__ as command_line
+from workflow.setup import doctor, environment, install, locks, sources
 
 ROOT = Path(__file__).resolve().parents[3]
 LOCK = "# made\nuv==1.0 \\\n    --hash=sha256:aa\nsetuptools==2 \\\n    --hash=sha256:bb\n"
@@ -47,7 +48,7 @@ class Checkout:
     def install(self, torch: str = "cpu") -> list[str]:
         """The steps that set-up takes now."""
         self.steps.clear()
-        environment.install(torch)
+        install.install(torch)
         return list(self.steps)
 
 
@@ -60,7 +61,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     monkeypatch.setattr(environment, "PYTHON", tmp_path / ".venv" / "bin" / "python")
     monkeypatch.setattr(environment, "STAMP", tmp_path / ".venv" / "installed")
     monkeypatch.setattr(subprocess, "run", checkout.subprocess_run)
-    environment.pip_configuration.cache_clear()
+    sources.pip_configuration.cache_clear()
     return checkout
 
 
@@ -119,8 +120,8 @@ def test_a_missing_lock_is_named(checkout: Checkout) -> None:
 
 def test_a_lock_is_read_by_package() -> None:
     text = LOCK + "torch===2.13.0 \\\n    --hash=sha256:cc\n"
-    assert environment.pins(text) == {"uv": "1.0", "setuptools": "2", "torch": "2.13.0"}
-    assert environment.blocks(text)["uv"] == "uv==1.0 \\\n    --hash=sha256:aa\n"
+    assert locks.pins(text) == {"uv": "1.0", "setuptools": "2", "torch": "2.13.0"}
+    assert locks.blocks(text)["uv"] == "uv==1.0 \\\n    --hash=sha256:aa\n"
 
 
 def test_cuda_is_chosen_where_the_kernel_has_the_driver(tmp_path: Path) -> None:
@@ -141,21 +142,30 @@ def test_pips_configuration_is_passed_on(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
     monkeypatch.setenv("PIP_FIND_LINKS", "b")
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    found = environment.pip_configuration.__wrapped__(Path(sys.executable))
-    options = environment.uv_options(found)
+    found = sources.pip_configuration.__wrapped__(Path(sys.executable))
+    options = sources.uv_options(found)
     assert options[: options.index("--no-index")] == [
         "--index", "file:///x", "--index", "file:///y", "--find-links", "b",
     ]  # fmt: skip
-    assert environment.uv_environment(found)["SSL_CERT_FILE"] == "c"
+    assert sources.uv_environment(found)["SSL_CERT_FILE"] == "c"
 
 
 def test_another_python_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 9, 2))
     with pytest.raises(SystemExit, match=r"this is Python 3\.9\.2.*Python 3\.11.*PYTHON="):
-        environment.main(["install"])
+        command_line.main(["install"])
 
 
-@pytest.mark.parametrize("name", ["environment", "doctor"])
+def test_the_doctors_exit_code_is_that_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 9, 2))  # the doctor runs on any Python
+    monkeypatch.setattr(doctor, "main", lambda: 1)
+    assert command_line.main(["doctor"]) == 1
+
+
+MODULES = sorted(path.stem for path in (ROOT / "workflow" / "setup").glob("*.py"))
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_what_runs_before_set_up_needs_no_package_and_no_new_python(name: str) -> None:
     path = ROOT / "workflow" / "setup" / f"{name}.py"
     ast.parse(path.read_text(), feature_version=(3, 9))

@@ -1,0 +1,72 @@
+"""Set-up: `python -m workflow.setup install`, `lock` or `doctor`.
+
+The only command line of this repository that is not part of `python -m workflow`, because it runs
+before any package is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from workflow.setup import doctor
+from workflow.setup.environment import ROOT, torch_for_this_machine
+from workflow.setup.install import install
+from workflow.setup.locks import lock
+
+
+def check_python() -> None:
+    """Stop with a sentence if this Python cannot hold the environment."""
+    if sys.version_info[:2] != (3, 11):
+        found = ".".join(map(str, sys.version_info[:3]))
+        sys.exit(
+            f"set-up: this is Python {found}, but the locked packages are for Python 3.11; install "
+            "it (Debian: apt-get install python3.11-venv) and name it: make setup PYTHON=python3.11"
+        )
+    if not importlib.util.find_spec("ensurepip"):
+        sys.exit(
+            "set-up: this Python cannot make environments, as its venv parts are missing; "
+            "on Debian: apt-get install python3.11-venv"
+        )
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let one set-up at a time work on this checkout; a second one waits for the first."""
+    with (ROOT / "pyproject.toml").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def parser() -> argparse.ArgumentParser:
+    """The three commands and their options."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.setup", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    installing = commands.add_parser("install", help="bring .venv to what the locks say")
+    installing.add_argument("--torch", choices=["cpu", "cuda"], default=torch_for_this_machine())
+    locking = commands.add_parser("lock", help="make the locks anew")
+    locking.add_argument("--upgrade", action="store_true", help="take the newest versions")
+    commands.add_parser("doctor", help="report what this machine has and lacks, with remedies")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 1 if the doctor finds that something is missing."""
+    chosen = parser().parse_args(arguments)
+    if chosen.command == "doctor":
+        return doctor.main()
+    check_python()
+    try:
+        with one_at_a_time():
+            install(chosen.torch) if chosen.command == "install" else lock(chosen.upgrade)
+    except KeyboardInterrupt:
+        sys.exit("set-up: interrupted; the same command begins anew and keeps what it downloaded")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

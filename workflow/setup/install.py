@@ -1,0 +1,144 @@
+"""Install `.venv` from the hash locks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from workflow.setup import environment
+from workflow.setup.environment import CPU_INDEX, TORCH, say
+from workflow.setup.locks import blocks, lock_files
+from workflow.setup.sources import pip_configuration, uv_environment, uv_options
+
+BOOTSTRAP = ("uv", "setuptools")
+"""Installed by pip before the rest: uv, ten times faster, and what builds the source packages."""
+
+
+def install(torch: str) -> None:
+    """Bring `.venv` to what the locks say, doing nothing where it is there already."""
+    missing = [path for path in lock_files(torch) if not path.exists()]
+    if missing:
+        name = missing[0].relative_to(environment.ROOT)
+        sys.exit(f"set-up: {name} is missing; `git checkout` it back")
+    locked, project = fingerprints(torch)
+    there = environment.STAMP.exists() and environment.PYTHON.exists()
+    before = environment.STAMP.read_text().split() if there else []
+    if before == [locked, project]:
+        say("nothing to do, .venv matches the locks")
+        return
+    if before[:1] != [locked]:
+        install_locks(torch)
+    environment.STAMP.unlink(missing_ok=True)
+    say("the packages of this repository")
+    uv_install(
+        "--no-build-isolation", "--no-deps", "--offline", "--editable", str(environment.ROOT)
+    )
+    environment.STAMP.write_text(f"{locked} {project}\n")
+    say("done")
+
+
+def fingerprints(torch: str) -> tuple[str, str]:
+    """Hashes of what decides the installed packages, and of what decides our own entry points."""
+    # The path counts, as the scripts of a moved environment do not start.
+    locked = hashlib.sha256(os.fsencode(environment.ROOT))
+    for path in lock_files(torch):
+        locked.update(path.read_bytes())
+    project = hashlib.sha256((environment.ROOT / "pyproject.toml").read_bytes())
+    return locked.hexdigest(), project.hexdigest()
+
+
+def install_locks(torch: str) -> None:
+    """Make `.venv` anew and install the locks, every file checked against its hash."""
+    say(f"a new .venv with Python {sys.version.split()[0]} and PyTorch for {torch.upper()}")
+    environment.STAMP.unlink(missing_ok=True)
+    base = getattr(sys, "_base_executable", sys.executable)  # not the .venv that is replaced
+    run(base, "-m", "venv", "--clear", environment.VENV)
+    bootstrap()
+    options = uv_options(pip_configuration(environment.PYTHON))
+    locked = ["--no-deps", "--require-hashes", "--no-build-isolation"]
+    say("all packages but PyTorch")
+    uv_install(*locked, *options, "--requirement", environment.LOCKS / "base.lock")
+    say(f"PyTorch for {torch.upper()}")
+    install_torch(
+        torch, [*locked, "--requirement", environment.LOCKS / f"torch-{torch}.lock"], options
+    )
+    say("bytecode of all packages")
+    compile_packages()
+
+
+def compile_packages() -> None:
+    """Once, here: where Python keeps no bytecode, each of hundreds of jobs would compile PyTorch.
+
+    Some packages carry files for other Pythons, which do not compile and are never imported.
+    """
+    packages = environment.VENV / "lib" / "python3.11" / "site-packages"
+    subprocess.run([environment.PYTHON, "-m", "compileall", "-qq", "-j", "0", packages])
+
+
+def bootstrap() -> None:
+    """Install by pip what installs the rest, from its own lines of the lock."""
+    locked = blocks((environment.LOCKS / "base.lock").read_text())
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("".join(locked[name] for name in BOOTSTRAP))
+        file.flush()
+        pip = (environment.PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet", "install")
+        run(*pip, "--no-deps", "--require-hashes", "--requirement", file.name)
+
+
+def install_torch(torch: str, what: Sequence[str | Path], options: Sequence[str]) -> None:
+    """Install PyTorch; the CPU build, which PyPI lacks, from PyTorch's index if need be."""
+    if torch == "cuda" or "--no-index" in options:
+        uv_install(*what, *options)
+        return
+    # The configured sources come first: a machine that has the wheel need not reach that index.
+    if uv(*what, *options, errors=subprocess.DEVNULL):
+        return
+    say(f"no configured source has it; asking {CPU_INDEX}")
+    if not uv(*what, "--default-index", CPU_INDEX):
+        sys.exit(
+            f"set-up: PyTorch's CPU build cannot be had from {CPU_INDEX}; reach it, or name a "
+            f"folder that holds torch {TORCH}+cpu (PIP_FIND_LINKS=FOLDER make setup), or take "
+            "PyPI's larger build, which runs on CPUs too (make setup TORCH=cuda)"
+        )
+
+
+def uv(*arguments: str | Path, errors: int | None = None) -> bool:
+    """Run `uv pip install` into `.venv`; whether it worked."""
+    command = [
+        environment.VENV / "bin" / "uv",
+        "pip",
+        "install",
+        "--python",
+        environment.PYTHON,
+        *arguments,
+    ]
+    if not sys.stderr.isatty():
+        command.append("--quiet")  # two hundred lines that nobody watches
+    variables = uv_environment(pip_configuration(environment.PYTHON))
+    return subprocess.run(command, env=variables, stderr=errors).returncode == 0
+
+
+def uv_install(*arguments: str | Path) -> None:
+    """Run `uv pip install` where nothing else can be tried if it fails."""
+    if not uv(*arguments):
+        give_up("uv pip install")
+
+
+def run(*command: str | Path) -> None:
+    """Run a command that must succeed."""
+    if subprocess.run(command).returncode:
+        give_up(" ".join(Path(part).name for part in map(str, command[:3])))
+
+
+def give_up(what: str) -> NoReturn:
+    """Stop with the sentence that says how to go on."""
+    sys.exit(
+        f"set-up: `{what}` failed; its lines above say why. Put that right and run `make setup` "
+        "again: nothing downloaded is lost."
+    )
