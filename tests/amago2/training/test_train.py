@@ -120,7 +120,7 @@ def test_checkpoints_change_no_result(finished: Path, tmp_path: Path) -> None:
         {"trajectory_encoder": {"kind": "gru", "context_length": 5, "width": 16}},
         {"trajectory_encoder": {"kind": "feed_forward", "context_length": 5, "width": 16}},
     ],
-    ids=["continuous", "pieces", "popart", "gru", "no_memory"],
+    ids=["continuous", "chunks", "popart", "gru", "no_memory"],
 )
 def test_other_settings_resume_too(tmp_path: Path, over: dict[str, Any]) -> None:
     config = small(**over)
