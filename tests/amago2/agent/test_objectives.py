@@ -49,6 +49,17 @@ def test_the_subset_is_drawn_with_replacement_from_the_members() -> None:
     assert twice == pytest.approx(0.25, abs=0.03)
 
 
+def test_the_subset_is_drawn_from_the_generator_given() -> None:
+    """And from no global one, so that a continued run draws what it would have drawn."""
+    like, rng = torch.zeros(100, 1), torch.Generator().manual_seed(0)
+    before = torch.random.get_rng_state()
+    first, next_ = (objectives.sample_members(4, 2, like, rng) for _ in range(2))
+    again = objectives.sample_members(4, 2, like, torch.Generator().manual_seed(0))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, next_)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_critic_losses_by_hand() -> None:
     bins = ValueBins((0.0, 2.0), 3, symlog=False)
     probabilities = torch.tensor([[[[0.2, 0.5, 0.3]]]])  # (C, M, G, N)

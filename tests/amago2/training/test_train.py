@@ -193,12 +193,12 @@ def test_too_little_disk_or_memory_is_refused_at_the_start(
         train(small(learner={"batch_size": 10**9}), tmp_path / "run")
 
 
-def test_cuda_is_refused_where_there_is_none(tmp_path: Path) -> None:
-    import torch
-
-    if not torch.cuda.is_available():
-        with pytest.raises(ConfigError, match="--set device=cpu"):
-            train(small(device="cuda"), tmp_path / "run")
+def test_cuda_is_refused_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigError, match="--set device=cpu"):
+        train(small(device="cuda"), tmp_path / "run")
 
 
 def test_a_damaged_checkpoint_is_named(finished: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ SCORES = np.array([[1.0, 10.0, 3.0, 4.0], [2.0, 30.0, 5.0, 4.0]])  # 2 seeds, 4 
 def test_normalise() -> None:
     percent = statistics.normalise([[0.5, -1.0]], zero=[0.0, -0.5], full=[1.0, 0.5])
     assert percent.tolist() == [[50.0, -50.0]]
+    assert statistics.normalise([7.0], zero=[2.0], full=[12.0]).tolist() == [50.0]
 
 
 def test_normalise_needs_two_ends() -> None:
@@ -82,6 +83,36 @@ def test_bootstrap_of_two_seeds_and_one_task_by_hand() -> None:
     assert [*map(float, result)] == [0.5, 0.0, 1.0]
 
 
+def test_bootstrap_bounds_are_the_quantiles_of_the_level() -> None:
+    """Of a statistic that counts its resamples: 1, 2, ..., 101, and 102 of the scores themselves.
+
+    Also by columns, as where a statistic is a curve.
+    """
+    count = 0
+
+    def counted(_: object) -> list[float]:
+        nonlocal count
+        count += 1
+        return [count, -10.0 * count]
+
+    value, low, high = statistics.stratified_bootstrap_of(
+        [SCORES], counted, np.random.default_rng(0), resamples=101, level=0.8
+    )
+    assert value.tolist() == [102, -1020]
+    assert low.tolist() == pytest.approx([11, -910])
+    assert high.tolist() == pytest.approx([91, -110])
+
+
+def test_bootstrap_of_one_agent_has_the_level_asked_for() -> None:
+    narrow, wide = (
+        statistics.stratified_bootstrap(
+            SCORES, statistics.mean, np.random.default_rng(0), level=level
+        )
+        for level in (0.2, 0.95)
+    )
+    assert narrow.high - narrow.low < wide.high - wide.low
+
+
 def test_bootstrap_covers_the_truth_as_often_as_it_says() -> None:
     rng = np.random.default_rng(7)
     inside, widths = 0, []
@@ -120,6 +151,14 @@ def test_t_interval_of_two_groups_is_welchs() -> None:
     assert value == 4
     half = error * stats.t.ppf(0.975, degrees)
     assert (low, high) == pytest.approx((4 - half, 4 + half))
+
+
+def test_t_interval_needs_two_seeds_and_no_more() -> None:
+    # Mean 1, standard error 1, t(0.975, 1) = 12.706.
+    value, low, high = statistics.t_interval([[0.0, 2.0]])
+    assert (value, low, high) == pytest.approx((1, 1 - 12.706, 1 + 12.706), abs=1e-3)
+    with pytest.raises(ValueError, match="at least two"):
+        statistics.t_interval([[0.0, 2.0], [1.0]])
 
 
 def test_t_interval_covers_with_three_seeds_where_a_bootstrap_over_seeds_does_not() -> None:
@@ -166,6 +205,8 @@ def test_bootstrap_needs_two_seeds() -> None:
 def test_area_under_curve_by_trapezoids() -> None:
     assert statistics.area_under_curve([0, 1, 3], [0.0, 2.0, 2.0]) == (1 + 4) / 3
     assert statistics.area_under_curve([5], [2.0]) == 2.0
+    # From a step above 0: 2 * (1 + 3) / 2 and 1 * (3 + 7) / 2 over 3 steps.
+    assert statistics.area_under_curve([4, 6, 7], [1.0, 3.0, 7.0]) == 3.0
 
 
 @pytest.mark.parametrize("steps", [[0, 0], [1, 0], [0]])
@@ -177,3 +218,8 @@ def test_a_curve_ascends(steps: list[int]) -> None:
 def test_scores_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
         statistics.interquartile_mean([1.0, float("nan")])
+
+
+def test_scores_without_an_axis_of_seeds_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"2 axes, not shape \(2,\)"):
+        statistics.median([1.0, 2.0])
