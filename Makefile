@@ -18,9 +18,6 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 CHOICE = --budget $(BUDGET) $(if $(BENCHMARK),--benchmark $(BENCHMARK)) \
 	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(EXPERIMENT),--experiment $(EXPERIMENT)) \
 	$(if $(RUNTIME),--runtime $(RUNTIME))
-CONFIG = --config budget=$(BUDGET) $(if $(BENCHMARK),benchmark=$(BENCHMARK)) \
-	$(if $(SEEDS),seeds=$(SEEDS)) $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) \
-	$(if $(RUNTIME),runtime=$(RUNTIME))
 # One thread a process: two test processes share two cores.
 PYTEST := $(RUN) OMP_NUM_THREADS=1 python -m pytest
 SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
@@ -41,28 +38,26 @@ setup:  ## put up .venv from the locks; does nothing when it is there
 	@$(PYTHON) -m workflow.setup install $(if $(TORCH),--torch $(TORCH))
 
 reproduce: setup  ## train, evaluate and draw everything of a budget
-	@$(RUN) python -m workflow.execute.reproduce $(CHOICE) $(if $(PROFILE),--profile $(PROFILE))
+	@$(RUN) python -m workflow reproduce $(CHOICE) $(if $(PROFILE),--profile $(PROFILE))
 
 plan: setup  ## what a budget would run, how long it takes, what is done already
-	@$(RUN) python -m workflow.estimate.plan_report $(CHOICE)
+	@$(RUN) python -m workflow plan $(CHOICE)
 
 status: setup  ## how far each run is, how fast, and how long it still takes
-	@$(RUN) python -m workflow.execute.status $(CHOICE)
+	@$(RUN) python -m workflow status $(CHOICE)
 
 pull: setup  ## fetch a run's checkpoint and check it: FOLDER=results/..., REPLAY=1 for its replay
 	@test -n "$(FOLDER)" || { echo 'pull: say which run: make pull FOLDER=results/mini/runs/...' >&2; exit 2; }
-	@$(RUN) python -m workflow.dvc.pull $(FOLDER) $(if $(REPLAY),--replay)
+	@$(RUN) python -m workflow pull $(FOLDER) $(if $(REPLAY),--replay)
 
 crate: setup  ## describe a budget's results as an RO-Crate (Workflow Run)
-	@$(RUN) python -m workflow.dag.crate --budget $(BUDGET)
+	@$(RUN) python -m workflow crate --budget $(BUDGET)
 
 figures: setup  ## the figures alone
-	@$(RUN) python -m workflow.estimate.plan_report $(CHOICE) >/dev/null
-	@$(RUN) snakemake figures $(CONFIG)
+	@$(RUN) python -m workflow figures $(CHOICE)
 
 tables: setup  ## the tables alone
-	@$(RUN) python -m workflow.estimate.plan_report $(CHOICE) >/dev/null
-	@$(RUN) snakemake tables $(CONFIG)
+	@$(RUN) python -m workflow tables $(CHOICE)
 
 doctor:  ## what this machine has and lacks, with remedies
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m workflow.setup doctor; else $(PYTHON) -m workflow.setup doctor; fi
@@ -89,7 +84,7 @@ lint: setup  ## the linters, the type checker and the import contracts alone
 	exit $$status
 
 verify: setup  ## make a budget's figures, tables and report anew, compare them byte for byte
-	@$(RUN) python -m workflow.execute.verify --budget $(BUDGET)
+	@$(RUN) python -m workflow verify --budget $(BUDGET)
 
 test-browser: setup  ## the report in a real browser; installs Debian's Chromium if it is missing
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null \
@@ -115,20 +110,20 @@ learn-check: setup  ## train small agents for minutes and see them learn what th
 	@$(PYTEST) -m learn -n 2 -rP
 
 licences: setup  ## docs/licences.md anew, from the locked packages
-	@$(RUN) python -m workflow.docs.licences --out docs/licences.md
+	@$(RUN) python -m workflow docs licences
 
 schemas: setup  ## params/schemas anew, from the models that read the parameter files
-	@$(RUN) python -m workflow.docs.schemas
+	@$(RUN) python -m workflow docs schemas
 
 architecture: setup  ## the drawing in docs/architecture.md anew, from the code
-	@$(RUN) python -m workflow.docs.architecture
+	@$(RUN) python -m workflow docs architecture
 
 lock: setup  ## make the hash locks anew (UPGRADE=1: with the newest versions)
 	@$(PYTHON) -m workflow.setup lock $(if $(UPGRADE),--upgrade)
 
 retro-roms: setup  ## add your own Super Mario ROMs, checked by hash: FROM=folder
 	@test -n "$(FROM)" || { echo 'retro-roms: say where your ROMs are: make retro-roms FROM=folder' >&2; exit 2; }
-	@$(RUN) python -m envs.retro_roms import "$(FROM)"
+	@$(RUN) python -m workflow roms import "$(FROM)"
 
 clean:  ## remove unfinished runs, job logs and caches; results are never touched
 	@rm -rf results/*/.scratch results/*/.logs .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis build

@@ -22,7 +22,6 @@ from amago2.errors import ConfigError
 from workflow.estimate import memory as run_memory, resources as run_resources
 from workflow.config.experiments import Selection
 from workflow.dag.plan import plan
-from workflow.dag.targets import COMPUTED
 
 try:
     PLAN = plan(Selection.parse(config))
@@ -37,7 +36,7 @@ def recorded(command):
     """The shell command of a target's job: no provenance record exists until all outputs do."""
     return (
         f"(rm -f {{params.provenance}} && {command}"
-        " && python -m workflow.dag.provenance {params.fingerprint}) > {log} 2>&1"
+        " && python -m workflow job record {params.fingerprint}) > {log} 2>&1"
     )
 
 

@@ -1,4 +1,4 @@
-"""The ROMs of the Gym Retro benchmark: `python -m envs.retro_roms import FOLDER`, or `status`.
+"""The ROMs of the Gym Retro benchmark.
 
 stable-retro ships one free game. Those of the benchmark are their owners' to add, from a folder of
 their own (searched whole, .zip archives too). Files are known by their SHA-1 in stable-retro's own
@@ -7,10 +7,8 @@ their own (searched whole, .zip archives too). Files are known by their SHA-1 in
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
-import sys
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -158,34 +156,3 @@ def _take(name: str, content: bytes, roms: Sequence[Rom]) -> str | None:
     kinds = {extension: kind for kind, extension in EXTENSIONS.items()} | {".smc": "Snes"}
     found = kinds.get(Path(name).suffix.lower())
     return f"{name}: SHA-1 {sha1(content, found)}, none of these games" if found else None
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point. Exit code 0 if all ROMs are there, 1 if not, 2 if nothing could be done."""
-    parser = argparse.ArgumentParser(description="ROMs of the Gym Retro benchmark.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("status", help="say which ROMs are there")
-    importing = commands.add_parser("import", help="install the ROMs found in a folder")
-    importing.add_argument("folder", type=Path)
-    options = parser.parse_args(arguments)
-    try:
-        if options.command == "import":
-            if not options.folder.is_dir():
-                parser.error(f"{options.folder} is not a folder: name the one that holds your ROMs")
-            for line in import_folder(options.folder, MARIO_GAMES):
-                print(line)
-        roms = [Rom.of(game) for game in MARIO_GAMES]
-    except SimulatorMissing as error:
-        parser.error(str(error))
-    except OSError as error:
-        parser.error(f"{error}: ROMs must be readable, and stable-retro's folder writable")
-    for rom in roms:
-        print(f"{rom.game} {rom.problem or 'is there'}")
-    if any(rom.problem for rom in roms):
-        print(REMEDY)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -79,7 +79,8 @@ def test_what_not_every_machine_has_is_a_target_of_its_own(name: str) -> None:
 @pytest.mark.parametrize("target", ["figures", "tables"])
 def test_figures_and_tables_take_the_same_options(target: str) -> None:
     words = make(ROOT, "-n", target, "SEEDS=1", "EXPERIMENT=fig05").stdout.split()
-    assert words[-4:] == ["--config", "budget=smoke", "seeds=1", "experiment=fig05"]
+    options = ["--budget", "smoke", "--seeds", "1", "--experiment", "fig05"]
+    assert words[-9:] == ["-m", "workflow", target, *options]
 
 
 def test_a_missing_python_is_named_in_a_sentence() -> None:

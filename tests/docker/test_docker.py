@@ -167,7 +167,9 @@ def one_run(folder: Path, build_options: str) -> list[str]:
     return [
         str(folder / ".venv" / "bin" / "python"),
         "-m",
-        "workflow.execute.launch",
+        "workflow",
+        "job",
+        "train",
         *shlex.split(said.stdout),
     ]
 
@@ -210,7 +212,7 @@ def test_an_image_that_was_removed_is_noticed(trained: Path, build_options: str)
     assert said.stdout.split() == ["True", "False"], said.stderr
     # Built again, from the engine's layers: the same content.
     before = read_json(records(trained)[0])["container_digest"]
-    done = python(trained, build_options, "-m", "workflow.container.image", "docker")
+    done = python(trained, build_options, "-m", "workflow", "job", "image", "docker")
     assert f"content {before}" in done.stdout, done.stdout + done.stderr
 
 
@@ -219,7 +221,7 @@ def test_the_same_inputs_give_the_same_content(trained: Path, build_options: str
     first = record_of_image(trained)
     options = f"{build_options} --no-cache"
     try:
-        done = python(trained, options, "-m", "workflow.container.image", "docker")
+        done = python(trained, options, "-m", "workflow", "job", "image", "docker")
         assert done.returncode == 0, done.stdout + done.stderr
         (path,) = (path for path in built(trained) if read_json(path) != first)
         again = read_json(path)

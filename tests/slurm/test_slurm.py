@@ -76,7 +76,7 @@ def adjust(folder: Path, **settings: object) -> None:
 
 
 def start(folder: Path, *options: str, **variables: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "workflow.execute.reproduce", *options]
+    command = [sys.executable, "-m", "workflow", "reproduce", *options]
     command += [] if options[-1] == "here" else ["--profile", "slurm"]
     return subprocess.Popen(
         [word for word in command if word != "here"],

@@ -26,10 +26,10 @@ def make(folder: Path, budget: str = "mini") -> Path:
             spec = getattr(catalog, kind)(PARAMS, name)
             inputs = [path for path in spec.inputs(results / budget, known) if path.is_file()]
             _record(results / budget, f"{kind}s/{name}", inputs, spec.outputs(results / budget))
-    assert page.main(["--budget", budget, "--params", str(PARAMS)]) == 0
+    page.write(budget, results, PARAMS)
     out = results / budget / "report" / "index.html"
     _record(results / budget, "report/report", [], [out])
-    assert manifest.main([str(results / budget)]) == 0
+    manifest.write(results / budget)
     return out.resolve()
 
 

@@ -38,7 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 
 def reproduce(folder: Path) -> list[str]:
     done: subprocess.CompletedProcess[str] = project.run(
-        folder, "workflow.execute.reproduce", "--budget", "micro"
+        folder, "workflow", "reproduce", "--budget", "micro"
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()
@@ -66,7 +66,7 @@ def test_from_nothing_to_figures_and_again(made: tuple[Path, list[str]]) -> None
     assert len(list(results.glob("runs/*/*/*/checkpoint.dvc"))) == 3
     assert len(list(results.glob("runs/*/*/*/replay.dvc"))) == 2
 
-    verified = project.run(checkout, "workflow.execute.verify", "--budget", "micro")
+    verified = project.run(checkout, "workflow", "verify", "--budget", "micro")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert verified.stdout.splitlines()[-1] == "verified: all of it is byte for byte the same"
 

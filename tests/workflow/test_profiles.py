@@ -9,7 +9,6 @@ import yaml
 
 from amago2.errors import ConfigError
 from tests.workflow import project
-from workflow.estimate.plan import arguments_parser
 from workflow.execute.checks import check_profile
 from workflow.execute.snakemake import placement
 
@@ -48,7 +47,8 @@ def test_the_pod_finds_its_command_and_its_checkout() -> None:
     python, flag, module, *arguments = container["command"]
     assert (python, flag) == ("python", "-m")
     assert importlib.util.find_spec(module)
-    budget = arguments_parser("test", None).parse_args(arguments).budget
+    command, option, budget = arguments
+    assert (command, option) == ("reproduce", "--budget")
     assert (project.ROOT / "params" / "budgets" / f"{budget}.yaml").is_file()
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert mounts.keys() == {volume["name"] for volume in pod["volumes"]}

@@ -1,17 +1,10 @@
-"""The claims of `params/claims.yaml` as a tidy table, which verdicts are made from.
+"""The claims of `params/claims.yaml` as a tidy table, which verdicts are made from."""
 
-python -m workflow.analysis.claims --out results/<budget>/tables/data/claims.csv
-"""
-
-import argparse
 import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from amago2.errors import ConfigError
-from amago2.files import write_atomically
 from workflow.analysis.tidy import to_csv
 from workflow.config.claims import read
 
@@ -41,19 +34,6 @@ def rows(params: Path) -> Iterator[dict[str, Any]]:
         }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.analysis.claims", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--params", type=Path, default=Path("params"))
-    given = parser.parse_args(arguments)
-    try:
-        write_atomically(given.out, to_csv(COLUMNS, rows(given.params)))
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def to_table(params: Path) -> str:
+    """The claims as CSV, from the folder of parameter files."""
+    return to_csv(COLUMNS, rows(params))

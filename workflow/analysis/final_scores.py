@@ -1,18 +1,14 @@
 """Final scores as small JSON files, for `dvc metrics show` and `dvc metrics diff`.
 
-    python -m workflow.analysis.final_scores results/<budget> <experiment> FILE...
-
 Reads the experiment's tidy evaluations and writes those of `results/<budget>/metrics`: one file
 for each benchmark, cell and evaluation set, one key for each variant, so that DVC's table has a
 row for each file and a column for each variant. A score is the mean return over tasks at a run's
 last step, then over seeds; tasks are not put to a common scale.
 """
 
-import argparse
 import csv
 import json
 import math
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -50,23 +46,11 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.analysis.final_scores", description=__doc__
-    )
-    parser.add_argument("results", type=Path)
-    parser.add_argument("experiment")
-    parser.add_argument("files", nargs="*", help="what to write, as named by `file_name`")
-    given = parser.parse_args(arguments)
-    source = given.results / "tables" / "data" / f"{given.experiment}.evaluations.csv"
+def write(results: Path, experiment: str, files: Sequence[str]) -> None:
+    """Write some of an experiment's files, named as by `file_name`, from its tidy evaluations."""
+    source = results / "tables" / "data" / f"{experiment}.evaluations.csv"
     with source.open(newline="", encoding="utf-8") as file:
-        scores = final_scores(given.experiment, csv.DictReader(file))
-    for name in given.files:
+        scores = final_scores(experiment, csv.DictReader(file))
+    for name in files:
         content = json.dumps(scores.get(name, {}), indent=1, sort_keys=True) + "\n"
-        write_atomically(given.results / "metrics" / name, content)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        write_atomically(results / "metrics" / name, content)

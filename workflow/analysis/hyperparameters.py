@@ -1,19 +1,13 @@
 """The resolved parameters of every benchmark, one value a row: what table1 and table2 show.
 
-    python -m workflow.analysis.hyperparameters --out hyperparameters.csv
-
 Always those of the budget `paper`, whichever budget's results they are shown beside.
 """
 
-import argparse
 import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from amago2.errors import ConfigError
-from amago2.files import write_atomically
 from workflow.analysis.tidy import to_csv
 from workflow.config.budgets import PUBLISHED
 from workflow.config.parameters import Parameters
@@ -39,22 +33,6 @@ def leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.analysis.hyperparameters", description=__doc__
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the CSV file to write")
-    parser.add_argument("--params", type=Path, default=Path("params"))
-    given = parser.parse_args(arguments)
-    try:
-        text = to_csv(COLUMNS, rows(Parameters(given.params)))
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    write_atomically(given.out, text)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def to_table(params: Path) -> str:
+    """The whole table as CSV, from the folder of parameter files."""
+    return to_csv(COLUMNS, rows(Parameters(params)))

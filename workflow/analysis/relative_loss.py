@@ -1,23 +1,18 @@
 """How large a loss is for a given relative error: the numbers behind fig03 and fig12.
 
-    python -m workflow.analysis.relative_loss --out results/<budget>/tables/data/relative_loss.csv
-
 For a target y and a relative error e the prediction is (1 + e) y. The squared error is taken as it
 is. The two-hot loss is the cross-entropy of y's label against the two-hot distribution of the
 prediction, its probabilities clamped to [1e-6, 0.999] and renormalised: an exact two-hot has zeros,
 whose cross-entropy is infinite. No run is needed.
 """
 
-import argparse
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from amago2.files import write_atomically
 from amago2.nets.two_hot import ValueBins, two_hot_cross_entropy
 from workflow.analysis.tidy import to_csv
 
@@ -81,15 +76,6 @@ def _share(labels: dict[str, Any], losses: Tensor) -> Iterator[dict[str, Any]]:
             yield labels | dict(zip(COLUMNS[5:], (f"{target:g}", *text), strict=True))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.analysis.relative_loss", description=__doc__
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the CSV file to write")
-    write_atomically(parser.parse_args(arguments).out, to_csv(COLUMNS, rows()))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def to_table(_params: Path) -> str:
+    """The whole table as CSV; no parameter file decides it."""
+    return to_csv(COLUMNS, rows())

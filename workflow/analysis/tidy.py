@@ -1,16 +1,10 @@
-"""Run folders to tidy tables: what figures and tables read, and git keeps.
+"""Run folders to tidy tables: what figures and tables read, and git keeps."""
 
-    python -m workflow.analysis.tidy --experiment-file results/<budget>/experiments/<id>.json \
-        --out results/<budget>/tables/data
-"""
-
-import argparse
 import csv
 import io
 import itertools
 import json
 import math
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -204,23 +198,13 @@ def _read_experiment(path: Path) -> dict[str, Any]:
     return experiment
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.analysis.tidy", description=__doc__)
-    parser.add_argument("--experiment-file", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
-    given = parser.parse_args(arguments)
-    try:
-        experiment = _read_experiment(given.experiment_file)
-        tables = tabulate(experiment, given.experiment_file.resolve().parents[1])
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
+def write(experiment_file: Path, out: Path) -> None:
+    """Write the tables of `results/<budget>/experiments/<name>.json` into a folder.
+
+    Raises `ConfigError` for a file that is missing or cannot be read.
+    """
+    experiment = _read_experiment(experiment_file)
+    tables = tabulate(experiment, experiment_file.resolve().parents[1])
     for kind, rows in tables.items():
-        path = given.out / f"{experiment['experiment']}.{kind}.csv"
+        path = out / f"{experiment['experiment']}.{kind}.csv"
         write_atomically(path, to_csv(COLUMNS[kind], rows))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,1 +1,1 @@
-"""The command line, `python -m workflow`: options and help; what commands do is elsewhere."""
+"""The command line, `python -m workflow`: its options and help; the work is done elsewhere."""

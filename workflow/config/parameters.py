@@ -1,24 +1,19 @@
 """A benchmark, a variant, a budget and a seed resolved to one complete configuration.
 
-    python -m workflow.config.parameters --benchmark popgym --variant ind_actor_ind_critic
-
-prints it as YAML, ready for `amago2 train`, or for the trainer that it names. Partial
-configurations are laid over each other, later ones win: benchmark, variant, budget (for all
+Partial configurations are laid over each other, later ones win: benchmark, variant, budget (for all
 benchmarks, then for this one), the experiment's cell, the command line.
 """
 
-import argparse
 import difflib
-import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from amago2.config.layers import Layer, parse_override, read_yaml, validate
+from amago2.config.layers import Layer, read_yaml, validate
 from amago2.config.schema import AmagoConfig, RunConfig, build_as
 from amago2.errors import ConfigError
 from workflow.baselines.config import TRAINERS, kind_of
-from workflow.config.budgets import DEFAULT, Budget
+from workflow.config.budgets import Budget
 
 
 class Parameters:
@@ -94,30 +89,3 @@ def unknown(what: str, name: str, known: Sequence[str], asked_by: str = "") -> s
     hint = f"did you mean {near[0]}? " if near else ""
     source = f"{asked_by}: " if asked_by else ""
     return f"{source}unknown {what}; {hint}allowed are {', '.join(known) or 'none'}"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.config.parameters", description=__doc__
-    )
-    parser.add_argument("--benchmark", required=True)
-    parser.add_argument("--variant", required=True)
-    parser.add_argument("--budget", default=DEFAULT)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
-    parser.add_argument("--params", type=Path, default=Path("params"))
-    given = parser.parse_args(arguments)
-    try:
-        over = [parse_override(text) for text in given.set]
-        parameters = Parameters(given.params)
-        config = parameters.resolve(given.benchmark, given.variant, given.budget, given.seed, over)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(config.to_yaml(), end="")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

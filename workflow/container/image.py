@@ -1,20 +1,16 @@
 """The container image of the locked environment: what decides its content, and how it is built.
 
-    python -m workflow.container.image RUNTIME      build the image unless it exists
-
 A runtime is `docker`, `podman` or `apptainer`; `host` needs no image. The image holds packages and
 no code: the project's folder is mounted at its own path, so a job in it reads and writes the
 same files as one on the host, as the same user. See docs/running.md.
 """
 
-import argparse
 import hashlib
 import json
 import os
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +20,6 @@ from typing import Any
 
 from amago2.errors import ConfigError
 from amago2.files import read_json, write_atomically
-from workflow.config.experiments import RUNTIMES
 from workflow.container.content import content_digest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -203,20 +198,10 @@ def drop_stale_record(image: Image) -> None:
         image.record.unlink(missing_ok=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.container.image", description=__doc__)
-    parser.add_argument("runtime", choices=RUNTIMES[1:])
-    given = parser.parse_args(arguments)
-    try:
-        require(given.runtime)
-        built = build(Image.wanted(given.runtime))
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"{built['tag']}: image {built['image']}, content {built['content_sha256']}")
-    return 0
+def build_wanted(runtime: str) -> dict[str, Any]:
+    """Build the image of this checkout unless it exists; returns its record.
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    Raises `ConfigError`.
+    """
+    require(runtime)
+    return build(Image.wanted(runtime))

@@ -1,16 +1,12 @@
 """Describe a finished reproduction as an RO-Crate (Workflow Run profile), in one file beside it.
 
-    python -m workflow.dag.crate --budget mini
-
 Describes the files in `results/<budget>` and how they were made: the workflow, the action that made
 figures and tables, and the records, pointers and commits of the runs. Times are those of the runs,
 so the same results give the same file. Artifacts that DVC keeps are named by their pointers and
 need not be present.
 """
 
-import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -151,20 +147,8 @@ def _ref(identifier: str) -> Entity:
     return {"@id": identifier}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.dag.crate", description=__doc__)
-    parser.add_argument("--budget", default="smoke")
-    results = Path("results") / parser.parse_args(arguments).budget
-    try:
-        content = crate(results)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    write_atomically(results / NAME, json.dumps(content, indent=1) + "\n")
-    print(f"{results / NAME}: {len(content['@graph'])} entities")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def write(results: Path) -> tuple[Path, int]:
+    """Write the description beside the results; returns its path and the number of entities."""
+    content, path = crate(results), results / NAME
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
+    return path, len(content["@graph"])

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from amago2.errors import ConfigError
 from amago2.files import read_json, sha256, write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +44,9 @@ class Fingerprint:
 
     @classmethod
     def load(cls, path: Path) -> "Fingerprint":
-        """Read what `write` wrote."""
+        """Read what `write` wrote. Raises `ConfigError` if there is no such file."""
+        if not path.is_file():
+            raise ConfigError(f"{path}: no such fingerprint; planning writes it")
         content = read_json(path)
         inputs, outputs = tuple(content["inputs"]), tuple(content["outputs"])
         return cls(content["provenance"], content["parameters"], content["code"], inputs, outputs)

@@ -1,15 +1,10 @@
 """The manifest: digests of everything that a budget made, and of what each file was made from.
 
-    python -m workflow.dag.manifest results/<budget>
-
 Gathers the provenance records into `results/<budget>/manifest.json`: by kind and name, the SHA-256
 of every output and input, of the parameters and of the code. `workflow.execute.verify` checks it.
 """
 
-import argparse
 import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +20,7 @@ def manifest(results: Path) -> dict[str, Any]:
     return {"budget": results.name, "made": made}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.dag.manifest", description=__doc__)
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args(arguments).folder
+def write(folder: Path) -> None:
+    """Write the manifest of `results/<budget>`."""
     text = json.dumps(manifest(folder), indent=1, sort_keys=True) + "\n"
     write_atomically(folder / "manifest.json", text)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

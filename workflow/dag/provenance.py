@@ -1,16 +1,11 @@
 """Provenance records: what each target was last made from, committed beside the results.
 
-    python -m workflow.dag.provenance FINGERPRINT      (the last step of a job)
-
 A record has the SHA-256 of the parameters, the code, every input and every output. A job removes
 its target's record before it starts and writes it when all outputs are there, so a record never
 describes files that an interrupted job left half made.
 """
 
-import argparse
 import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from amago2.errors import RunError
@@ -54,19 +49,3 @@ def write_record(fingerprint: Fingerprint) -> None:
     }
     text = json.dumps(record, indent=1, sort_keys=True) + "\n"
     write_atomically(Path(fingerprint.provenance), text)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.dag.provenance", description=__doc__)
-    parser.add_argument("fingerprint", type=Path)
-    try:
-        write_record(Fingerprint.load(parser.parse_args(arguments).fingerprint))
-    except RunError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

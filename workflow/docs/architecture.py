@@ -88,10 +88,6 @@ def text() -> str:
     )  # fmt: skip
 
 
-def main() -> None:
+def write() -> None:
     """Write the drawings into the page."""
     publish(PAGE, COMMAND, text())
-
-
-if __name__ == "__main__":
-    main()

@@ -1,21 +1,18 @@
 """The licences of everything that is used, into docs/licences.md.
 
-    python -m workflow.docs.licences --out docs/licences.md
-
 Packages are those of the CPU's locks; what they say of themselves is read from the installed ones.
 Parts that no package's metadata describes are in `workflow/benchmarks` (of simulators: ROMs,
 emulators) and in `licences.yaml` here.
 """
 
-import argparse
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import Distribution, PackageMetadata, PackageNotFoundError, distribution
 from pathlib import Path
 
 import yaml
 
+from amago2.errors import RunError
 from amago2.files import write_atomically
 from workflow.benchmarks.description import Simulator
 from workflow.benchmarks.registry import benchmarks
@@ -105,20 +102,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.docs.licences", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args(arguments)
+def write(path: Path) -> None:
+    """Write the page. Raises `RunError` if a locked package is not installed."""
     try:
-        write_atomically(given.out, page())
+        text = page()
     except PackageNotFoundError as error:
-        print(
-            f"{error.name} is locked but not installed: run `make setup TORCH=cpu`", file=sys.stderr
-        )
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        raise RunError(
+            f"{error.name} is locked but not installed: run `make setup TORCH=cpu`"
+        ) from None
+    write_atomically(path, text)

@@ -193,11 +193,7 @@ def to_json(schema: Schema) -> str:
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 
 
-def main() -> None:
+def write() -> None:
     """Write every schema."""
     for name, schema in schemas().items():
         write_atomically(ROOT / FOLDER / f"{name}.json", to_json(schema))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,24 +1,21 @@
 """Version the artifacts of finished runs with DVC, in one call, and push to the default remote.
 
-    python -m workflow.dvc.add results/<budget> FINGERPRINT
-
 A run's checkpoint and replay each get a pointer beside them (`checkpoint.dvc`, `replay.dvc`), so
 each can be pulled alone; the fingerprint's inputs name the pointers that should exist.
 `results/<budget>/versioned.json` lists the versions by run.
 """
 
-import argparse
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from amago2.config.layers import read_yaml
-from amago2.errors import ConfigError
+from amago2.errors import ConfigError, RunError
 from amago2.files import read_json, sha256, write_atomically
 from workflow.dag.fingerprints import Fingerprint
 from workflow.dag.runs import ARTIFACTS
@@ -38,7 +35,7 @@ REMEDIES = {
 Versions = dict[str, dict[str, str | None]]
 
 
-class VersioningError(RuntimeError):
+class VersioningError(RunError):
     """DVC failed; the message says why, and what to do."""
 
 
@@ -137,20 +134,12 @@ def reason(messages: str) -> str:
     return " - ".join([said, *advice[:1]])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.dvc.add", description=__doc__)
-    parser.add_argument("results", type=Path)
-    parser.add_argument("fingerprint", type=Path)
-    given = parser.parse_args(arguments)
+def version_listed(results: Path, fingerprint: Path) -> int:
+    """Version the runs whose pointers a fingerprint's inputs name; returns how many are versioned.
+
+    Raises `VersioningError`, which names the results.
+    """
     try:
-        versions = version(given.results, Fingerprint.load(given.fingerprint).inputs)
+        return len(version(results, Fingerprint.load(fingerprint).inputs))
     except (VersioningError, ConfigError) as error:
-        print(f"{given.results}: artifacts are not versioned: {error}", file=sys.stderr)
-        return 1
-    print(f"{len(versions)} runs are versioned")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        raise VersioningError(f"{results}: artifacts are not versioned: {error}") from None

@@ -1,17 +1,13 @@
 """Fetch the artifacts of runs and check them before anything uses them: `make pull`.
 
-    python -m workflow.dvc.pull RUN... [--replay]      (a run's folder below results/<budget>/runs)
-
 Plain `dvc pull` does the same without the check, and hands out a damaged object silently. Here,
 every file is compared with the SHA-256 in the run's record, which git keeps. A file that differs is
 removed, from the run's folder and from DVC's cache, and fetched once more.
 """
 
-import argparse
 import hashlib
 import json
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +15,6 @@ from pathlib import Path
 from amago2.config.layers import read_yaml
 from amago2.errors import ConfigError, RunError
 from amago2.files import check_part, read_json
-from workflow.dag.runs import ARTIFACTS
 from workflow.dvc.add import VersioningError, default_remote, dvc, require_repository
 
 ABSENT = ("Checkout failed", "No such file", "Not Found")
@@ -123,26 +118,3 @@ def _cache() -> Path:
 
 def _object(cache: Path, name: str) -> Path:
     return cache / name[:2] / name[2:]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.dvc.pull", description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
-    parser.add_argument("--replay", action="store_true", help="its replay too")
-    given = parser.parse_args(arguments)
-    try:
-        pull(given.runs, ARTIFACTS if given.replay else ARTIFACTS[:1])
-    except ConfigError as error:
-        print(f"pull: {error}", file=sys.stderr)
-        return 2
-    except (VersioningError, RunError) as error:
-        print(f"pull: {error}", file=sys.stderr)
-        return 1
-    for run in given.runs:
-        print(f"{run}: here, every SHA-256 as recorded")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,13 +1,9 @@
 """Describe a budget's results to DVC: writes `results/<budget>/dvc.yaml`.
 
-    python -m workflow.dvc.results_file FINGERPRINT
-
 Lists metrics, plots and an artifact for each versioned checkpoint. It lies beside the results, so
 DVC sees exactly the budgets that have results.
 """
 
-import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,20 +35,11 @@ def artifact(run: str) -> str:
     return run.replace("_", "-").replace("/", "-")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.dvc.results_file", description=__doc__
-    )
-    parser.add_argument("fingerprint", type=Path)
-    fingerprint = Fingerprint.load(parser.parse_args(arguments).fingerprint)
+def write(fingerprint_file: Path) -> None:
+    """Write the file that is a fingerprint's output, from its inputs."""
+    fingerprint = Fingerprint.load(fingerprint_file)
     listing, *plots = map(Path, fingerprint.inputs)
     (target,) = map(Path, fingerprint.outputs)
     content = describe(target.parent, plots, read_json(listing))
     head = "# Made by workflow/dvc/results_file.py; not edited by hand.\n"
     write_atomically(target, head + yaml.safe_dump(content, sort_keys=False, width=1000))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

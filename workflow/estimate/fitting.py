@@ -1,17 +1,9 @@
-"""Numbers for `params/hardware.yaml`, fitted to what was measured.
+"""Numbers for `params/hardware.yaml`, fitted to what was measured."""
 
-python -m workflow.estimate.fitting fit results/smoke        a processor's, from finished runs
-python -m workflow.estimate.fitting fit-gpu docs/performance.json  a GPU's: `make bench ONLY=gpu`
-"""
-
-import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from amago2.config.layers import read_yaml
 from amago2.config.schema import load
@@ -90,24 +82,3 @@ def _fitted(terms: Any, seconds: Sequence[float]) -> list[float]:
 
 def _rounded(number: float) -> float:
     return float(f"{number:.3g}")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.estimate.fitting", description=__doc__
-    )
-    parser.add_argument("job", choices=["fit", "fit-gpu"])
-    parser.add_argument("measured", type=Path, help="a budget's results, or docs/performance.json")
-    given = parser.parse_args(arguments)
-    try:
-        found = (fit_processor if given.job == "fit" else fit_gpu)(given.measured)
-    except ConfigError as error:
-        print(f"hardware: {error}", file=sys.stderr)
-        return 1
-    print(yaml.safe_dump(found, sort_keys=False), end="")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

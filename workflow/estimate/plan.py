@@ -1,11 +1,9 @@
 """What a budget runs, what is finished, and roughly how long the rest takes: the numbers."""
 
-import argparse
 import heapq
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from workflow.config.experiments import RUNTIMES
 from workflow.dag.plan import Dag
 from workflow.dag.runs import Run
 from workflow.estimate.calibration import Kernel, calibrate, corrections
@@ -100,14 +98,3 @@ def forecast(dag: Dag) -> Forecast | None:
     kernel = calibrate()
     seconds = totals_of_all(dag, kernel).cpu_s + drawing_seconds(dag, kernel)
     return Forecast(len(dag.pending), len(dag.stale), seconds)
-
-
-def arguments_parser(prog: str, description: str | None) -> argparse.ArgumentParser:
-    """The options that select what to make."""
-    parser = argparse.ArgumentParser(prog=prog, description=description)
-    parser.add_argument("--budget", default="smoke")
-    parser.add_argument("--experiment", default="", help="names, with commas between")
-    parser.add_argument("--benchmark", default="", help="names, with commas between")
-    parser.add_argument("--seeds", default="", help="seeds 0 to this, exclusive")
-    parser.add_argument("--runtime", default="", help=f"one of {', '.join(RUNTIMES)}")
-    return parser

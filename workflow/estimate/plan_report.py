@@ -1,16 +1,11 @@
-"""The plan as `make plan` prints it: what a budget runs, time left, disk, GPU-hours and cost.
+"""The plan as `make plan` prints it: what a budget runs, time left, disk, GPU-hours and cost."""
 
-python -m workflow.estimate.plan_report --budget paper
-"""
-
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from amago2.errors import ConfigError
 from workflow.config.experiments import Selection
 from workflow.dag.plan import Dag, plan
 from workflow.estimate import plan_accuracy
@@ -20,7 +15,6 @@ from workflow.estimate.formatting import duration, short_number
 from workflow.estimate.hardware import cores, hardware
 from workflow.estimate.plan import (
     Totals,
-    arguments_parser,
     drawing_seconds,
     totals_by_experiment,
     totals_of_all,
@@ -116,19 +110,9 @@ def _hours(part: Totals, gpu: str) -> float:
     return sum(part.gpu_s[gpu]) / 3600
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = arguments_parser("python -m workflow.estimate.plan_report", __doc__)
-    try:
-        dag = plan(Selection.parse(vars(parser.parse_args(arguments))))
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
+def report(selection: Selection) -> None:
+    """Print the plan of a selection. Raises `ConfigError`."""
+    dag = plan(selection)
     show(dag, Console(width=max(100, Console().width), highlight=False))
     for sentence in dag.left_out:
         print(sentence)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -32,7 +32,7 @@ def check_drawing() -> None:
 
     In a process of its own, which imports every figure's module.
     """
-    command = [sys.executable, "-m", "workflow.render.draw", "check"]
+    command = [sys.executable, "-m", "workflow", "job", "check-figures"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise ConfigError(done.stderr.strip())

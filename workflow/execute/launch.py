@@ -1,11 +1,8 @@
 """Train one run of the DAG: record its origin, take its GPUs, then become its trainer.
 
-    python -m workflow.execute.launch SETTINGS.yaml --out RUN --scratch SCRATCH [--image RECORD]
-
 With the record of an image, the trainer runs in a container of that image.
 """
 
-import argparse
 import fcntl
 import hashlib
 import importlib.metadata
@@ -13,11 +10,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from amago2.errors import ConfigError, RunError
+from amago2.errors import RunError
 from amago2.files import read_json, write_atomically
 from workflow.baselines.config import load_run, trainer
 from workflow.container import job as container
@@ -117,23 +114,3 @@ def _lock(path: Path) -> IO[Any]:
     except BlockingIOError:
         raise RunError(f"{path}: another process is training this run") from None
     return file
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code if it could not become the trainer."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.execute.launch", description=__doc__)
-    parser.add_argument("settings", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--scratch", type=Path, required=True)
-    parser.add_argument("--image", type=Path)
-    given = parser.parse_args(arguments)
-    try:
-        start(given.settings, given.out, given.scratch, given.image)
-    except (ConfigError, RunError, OSError) as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

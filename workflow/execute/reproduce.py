@@ -1,26 +1,22 @@
 """Make everything of a budget and show how far it is: `make reproduce`.
 
-    python -m workflow.execute.reproduce --budget smoke [--runtime docker] [--profile slurm]
-
 Runs Snakemake. It may be stopped or killed at any moment; the same command continues from there.
-Exit codes: 0 everything is made; 1 something failed, the rest is made; 2 a mistake in the request.
 """
 
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 
-from amago2.errors import ConfigError
 from workflow.config.experiments import Selection
 from workflow.container import image as container
 from workflow.dag.plan import Dag, plan
 from workflow.dvc.add import VersioningError, record_stage
 from workflow.estimate import plan_accuracy
-from workflow.estimate.plan import arguments_parser, forecast
+from workflow.estimate.plan import forecast
 from workflow.execute import snakemake
 from workflow.execute.checks import check_devices, check_drawing, check_profile
 from workflow.execute.exclusive import ROOT, AlreadyRunning, end_orphans, exclusive
@@ -129,25 +125,16 @@ def _raise_stopped(signum: int, _frame: FrameType | None) -> None:
     raise Stopped(signum)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = arguments_parser("python -m workflow.execute.reproduce", __doc__)
-    parser.add_argument("--profile", default="", help="a folder of profiles/, such as slurm")
-    given = parser.parse_args(arguments)
-    options = vars(given)
-    profile = options.pop("profile")
+def run(selection: Selection, profile: str = "") -> int:
+    """`reproduce` in the project's folder, stopped in order by a signal; returns the exit code."""
     os.chdir(ROOT)
     for signum in STOP_SIGNALS:
         signal.signal(signum, _raise_stopped)
     try:
-        return reproduce(Selection.parse(options), profile)
-    except (ConfigError, AlreadyRunning) as error:
+        return reproduce(selection, profile)
+    except AlreadyRunning as error:
         print(error, file=sys.stderr)
         return 2
     except Stopped as stop:
         print("stopped; the same command continues from here", file=sys.stderr)
         return 128 + stop.signum
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,23 +1,16 @@
 """Every run that is being trained, its speed and the time left: `make status`.
 
-    python -m workflow.execute.status --budget smoke
-
 Only reads files, so it works on any machine that sees them.
 """
-
-import sys
-from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from amago2.errors import ConfigError
 from amago2.files import read_json
 from workflow.config.experiments import Selection
 from workflow.dag.plan import Dag, plan
 from workflow.estimate.formatting import duration, short_number
-from workflow.estimate.plan import arguments_parser
 from workflow.execute.progress import Progress, label
 
 
@@ -51,17 +44,6 @@ def show(dag: Dag, console: Console) -> None:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    given = arguments_parser("python -m workflow.execute.status", __doc__).parse_args(arguments)
-    try:
-        dag = plan(Selection.parse(vars(given)))
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    show(dag, Console(width=max(120, Console().width), highlight=False))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def report(selection: Selection) -> None:
+    """Print the state of every run of a selection, at this moment. Raises `ConfigError`."""
+    show(plan(selection), Console(width=max(120, Console().width), highlight=False))

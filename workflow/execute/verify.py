@@ -1,16 +1,12 @@
 """Check a budget's results: compare every digest, and draw every figure and table anew.
 
-    python -m workflow.execute.verify --budget mini
-
 Renders all figures, tables and the report into an empty folder from the present tidy tables and
 parameters, and compares them with the manifest, byte for byte. Changes nothing.
 """
 
-import argparse
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from amago2.errors import ConfigError
@@ -70,8 +66,7 @@ def _make_anew(
     kind, _, own = name.partition("/")
     try:
         if kind == "report":
-            given = ["--budget", budget, "--results", str(results), "--params", str(params)]
-            page.main(given)
+            page.write(budget, results, params)
         else:
             render.render(kind.removesuffix("s"), own, budget, results, params)
     except ConfigError as error:
@@ -80,25 +75,3 @@ def _make_anew(
     for file, expected in outputs.items():
         if file_digest(_below(file, results, budget)) != expected:
             yield f"{file}: made anew, it has other bytes"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.execute.verify", description=__doc__)
-    parser.add_argument("--budget", default="smoke")
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--params", type=Path, default=Path("params"))
-    given = parser.parse_args(arguments)
-    try:
-        wrong = verify(given.budget, given.results, given.params)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    for sentence in wrong:
-        print(f"DIFFERS: {sentence}")
-    print(f"{len(wrong)} differ" if wrong else "verified: all of it is byte for byte the same")
-    return 1 if wrong else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

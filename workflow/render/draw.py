@@ -1,13 +1,6 @@
-"""Make one figure or one table from tidy tables and its parameter file.
+"""Make one figure or one table from tidy tables and its parameter file."""
 
-python -m workflow.render.draw figure fig05 --budget smoke
-python -m workflow.render.draw table compute --budget smoke
-python -m workflow.render.draw check                         (all parameter files, nothing is drawn)
-"""
-
-import argparse
 import importlib
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -123,29 +116,3 @@ def _module(spec: Spec, budget: str) -> tuple[ModuleType, Params]:
     kind: type[Section] = getattr(module, "Options", Section)
     options = validate(kind, spec.options, [Layer(f"{source}, options", spec.options)])
     return module, Params(budget, spec, options)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.render.draw", description=__doc__)
-    parser.add_argument("kind", choices=("figure", "table", "check"))
-    parser.add_argument("name", nargs="?")
-    parser.add_argument("--budget")
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--params", type=Path, default=Path("params"))
-    given = parser.parse_args(arguments)
-    if given.kind != "check" and not (given.name and given.budget):
-        parser.error("a figure or a table needs its name and --budget")
-    try:
-        if given.kind == "check":
-            check(given.params)
-        else:
-            render(given.kind, given.name, given.budget, given.results, given.params)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

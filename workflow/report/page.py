@@ -1,13 +1,9 @@
 """One self-contained page: scorecard, figures with numbers and provenance, tables, runs.
 
-    python -m workflow.report.page --budget smoke
-
 Written to `results/<budget>/report/index.html`: no script, images inside, opens without a network.
 """
 
-import argparse
 import base64
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +11,6 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from amago2.errors import ConfigError
 from amago2.files import write_atomically
 from workflow.analysis import frames, verdicts
 from workflow.config import catalog
@@ -194,21 +189,7 @@ def _experiment(name: str, runs: Runs) -> dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.report.page", description=__doc__)
-    parser.add_argument("--budget", required=True)
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--params", type=Path, default=Path("params"))
-    given = parser.parse_args(arguments)
-    try:
-        html = page(given.budget, given.results, given.params)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    write_atomically(given.results / given.budget / "report" / "index.html", html)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def write(budget: str, results: Path, params: Path) -> None:
+    """Write the page of a budget. Raises `ConfigError`."""
+    html = page(budget, results, params)
+    write_atomically(results / budget / "report" / "index.html", html)

@@ -20,7 +20,7 @@ for figure in PLAN.of("figures"):
             provenance=figure.provenance,
         shell:
             recorded(
-                "python -m workflow.render.draw figure {params.name} --budget {params.budget}"
+                "python -m workflow job figure {params.name} --budget {params.budget}"
             )
 
 

@@ -16,7 +16,7 @@ for report in PLAN.of("report"):
             fingerprint=report.fingerprint_file,
             provenance=report.provenance,
         shell:
-            recorded("python -m workflow.report.page --budget {params.budget}")
+            recorded("python -m workflow job report --budget {params.budget}")
 
 
 for manifest in PLAN.of("manifest"):
@@ -34,4 +34,4 @@ for manifest in PLAN.of("manifest"):
             fingerprint=manifest.fingerprint_file,
             provenance=manifest.provenance,
         shell:
-            recorded("python -m workflow.dag.manifest {params.folder}")
+            recorded("python -m workflow job manifest {params.folder}")

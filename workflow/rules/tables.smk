@@ -24,10 +24,9 @@ for data in PLAN.of("data"):
             recorded(
                 "mkdir -p {params.results}/experiments"
                 " && cp {params.listing} {params.results}/experiments/{params.name}.json"
-                " && python -m workflow.analysis.tidy"
-                " --experiment-file {params.results}/experiments/{params.name}.json"
+                " && python -m workflow job tidy {params.results}/experiments/{params.name}.json"
                 " --out {params.results}/tables/data"
-                " && python -m workflow.analysis.final_scores"
+                " && python -m workflow job scores"
                 " {params.results} {params.name} {params.scores}"
             )
 
@@ -45,12 +44,14 @@ for data in PLAN.of("computed"):
             data.log,
         localrule: True
         params:
-            module=COMPUTED[data.name],
+            name=data.name,
             table=data.fingerprint.outputs[0],
             fingerprint=data.fingerprint_file,
             provenance=data.provenance,
         shell:
-            recorded("python -m workflow.{params.module} --out {params.table}")
+            recorded(
+                "python -m workflow job computed {params.name} --out {params.table}"
+            )
 
 
 # A table that has a figure of its name is `snakemake table_<name>`.
@@ -75,7 +76,7 @@ for table in PLAN.of("tables"):
             provenance=table.provenance,
         shell:
             recorded(
-                "python -m workflow.render.draw table {params.name} --budget {params.budget}"
+                "python -m workflow job table {params.name} --budget {params.budget}"
             )
 
 

@@ -24,7 +24,7 @@ rule train:
         scratch=lambda wildcards: PLAN.runs[wildcards.run].scratch,
         image=f"--image {PLAN.image.record}" if PLAN.image else "",
     shell:
-        "python -m workflow.execute.launch {params.settings} --out {params.folder}"
+        "python -m workflow job train {params.settings} --out {params.folder}"
         " --scratch {params.scratch} {params.image} > {log} 2>&1"
 
 
@@ -49,4 +49,4 @@ if PLAN.image:
         params:
             runtime=PLAN.selection.runtime,
         shell:
-            "python -m workflow.container.image {params.runtime} > {log} 2>&1"
+            "python -m workflow job image {params.runtime} > {log} 2>&1"

@@ -16,7 +16,9 @@ for version in PLAN.of("version"):
             fingerprint=version.fingerprint_file,
             provenance=version.provenance,
         shell:
-            recorded("python -m workflow.dvc.add {params.folder} {params.fingerprint}")
+            recorded(
+                "python -m workflow job version {params.folder} {params.fingerprint}"
+            )
 
 
 # The metrics, plots and artifacts that DVC shows.
@@ -36,4 +38,4 @@ for description in PLAN.of("describe"):
             fingerprint=description.fingerprint_file,
             provenance=description.provenance,
         shell:
-            recorded("python -m workflow.dvc.results_file {params.fingerprint}")
+            recorded("python -m workflow job results-file {params.fingerprint}")

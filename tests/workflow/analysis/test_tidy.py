@@ -8,14 +8,14 @@ import pytest
 
 from tests.workflow.fake_runs import World, write_experiment
 from workflow.analysis import tidy as tabulate
+from workflow.cli.app import main
 
 RUNS = [("toy", "ind_actor_ind_critic", "default", seed) for seed in range(2)]
 WORLD = World({"default": {"easy": (0.0, 1.0), "hard": (-1.0, 1.0)}}, steps=[0, 10, 20])
 
 
 def _tables(folder: Path, name: str = "toy") -> dict[str, list[dict[str, str]]]:
-    arguments = ["--experiment-file", str(folder / "experiments" / f"{name}.json")]
-    assert tabulate.main([*arguments, "--out", str(folder / "tables" / "data")]) == 0
+    tabulate.write(folder / "experiments" / f"{name}.json", folder / "tables" / "data")
     found = {}
     for kind in tabulate.COLUMNS:
         with (folder / "tables" / "data" / f"{name}.{kind}.csv").open(newline="") as file:
@@ -103,7 +103,7 @@ def test_a_wrong_listing_is_told_in_one_line(
 ) -> None:
     path = tmp_path / "x.json"
     path.write_text(text)
-    assert tabulate.main(["--experiment-file", str(path), "--out", str(tmp_path)]) == 2
+    assert main(["job", "tidy", str(path), "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert says in error
     assert str(path) in error

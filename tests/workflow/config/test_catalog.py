@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from amago2.errors import ConfigError
+from workflow.cli.app import main
 from workflow.config import catalog
 from workflow.render import draw as render
 
@@ -76,11 +77,16 @@ def test_mistakes_are_told_with_file_and_key(tmp_path: Path, old: str, new: str,
     ],
 )
 def test_mistakes_in_options_end_with_2_and_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], extra: str, says: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    extra: str,
+    says: str,
 ) -> None:
     text = GOOD if "module" not in extra else GOOD.replace("module: fig05", "")
-    folder = _write(tmp_path, text + extra)
-    assert render.main(["check", "--params", str(folder)]) == 2
+    _write(tmp_path / "params", text + extra)
+    monkeypatch.chdir(tmp_path)
+    assert main(["job", "check-figures"]) == 2
     error = capsys.readouterr().err
     assert says in error
     assert "mine.yaml" in error
@@ -88,10 +94,11 @@ def test_mistakes_in_options_end_with_2_and_one_line(
 
 
 def test_an_unknown_figure_is_told_with_those_there_are(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = _write(tmp_path, GOOD)
-    assert render.main(["figure", "fig99", "--budget", "smoke", "--params", str(folder)]) == 2
+    _write(tmp_path / "params", GOOD)
+    monkeypatch.chdir(tmp_path)
+    assert main(["job", "figure", "fig99", "--budget", "smoke"]) == 2
     assert "mine" in capsys.readouterr().err
 
 

@@ -9,7 +9,7 @@ from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, TransformerConfig, load
 from amago2.errors import ConfigError
 from tests.workflow import project
-from workflow.config import parameters as resolve
+from workflow.cli.app import main
 from workflow.config.experiments import Selection, matrices
 from workflow.config.parameters import Parameters
 from workflow.execute import reproduce
@@ -91,7 +91,7 @@ def test_what_is_printed_is_a_complete_configuration(
 ) -> None:
     monkeypatch.chdir(ROOT)
     words = ["--benchmark", "popgym", "--variant", "ind_actor_ind_critic", "--budget", "paper"]
-    assert resolve.main([*words, "--seed", "2", "--set", "learner.batch_size=7"]) == 0
+    assert main(["resolve", *words, "--seed", "2", "--set", "learner.batch_size=7"]) == 0
     (tmp_path / "config.yaml").write_text(capsys.readouterr().out)
     config = load(tmp_path / "config.yaml")
     assert (config.seed, config.learner.batch_size, config.trajectory_encoder.context_length) == (
@@ -196,7 +196,7 @@ def test_a_mistake_ends_with_one_sentence_and_2_before_anything_is_trained(
     monkeypatch.setattr(reproduce, "ROOT", tmp_path / "clone")
     monkeypatch.chdir(tmp_path)
     change(tmp_path / "clone" / "params")
-    assert reproduce.main(["--budget", "micro", *options]) == 2
+    assert main(["reproduce", "--budget", "micro", *options]) == 2
     said = capsys.readouterr().err
     assert sentence in said
     assert said.count("\n") == 1
@@ -207,7 +207,7 @@ def test_the_real_commands_say_it_too(pristine: Path, tmp_path: Path) -> None:
     project.git(pristine, "clone", "-q", str(pristine), str(tmp_path / "clone"))
     misspelt, _, sentence = MISTAKES["misspelt key"]
     misspelt(tmp_path / "clone" / "params")
-    done = project.run(tmp_path / "clone", "workflow.execute.reproduce", "--budget", "micro")
+    done = project.run(tmp_path / "clone", "workflow", "reproduce", "--budget", "micro")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert sentence in done.stderr
     done = project.run(tmp_path / "clone", "snakemake", "--config", "budget=micro")

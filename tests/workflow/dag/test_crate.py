@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.workflow import project
+from workflow.cli.app import main
 from workflow.dag import crate
 
 SCHEMA = "http://schema.org/"
@@ -49,7 +50,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_nothing_finished_is_said(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert crate.main(["--budget", "mini"]) == 2
+    assert main(["crate", "--budget", "mini"]) == 2
     assert "results/mini: no finished run here" in capsys.readouterr().err
 
 
@@ -58,9 +59,9 @@ def test_it_is_valid_and_names_everything(results: Path, monkeypatch: pytest.Mon
     from rocrate_validator.models import Severity, ValidationSettings
     from rocrate_validator.utils.http import HttpRequester
 
-    assert crate.main(["--budget", "micro"]) == 0
+    assert main(["crate", "--budget", "micro"]) == 0
     before = (results / crate.NAME).read_bytes()
-    assert crate.main(["--budget", "micro"]) == 0
+    assert main(["crate", "--budget", "micro"]) == 0
     assert (results / crate.NAME).read_bytes() == before
     content = json.loads(before)
     entities = {entity["@id"]: entity for entity in content["@graph"]}

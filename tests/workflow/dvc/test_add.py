@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.workflow import project
+from workflow.cli.app import main
 from workflow.dag.fingerprints import Fingerprint
 from workflow.dag.runs import ARTIFACTS, Run
 from workflow.dvc import add as version
@@ -152,7 +153,7 @@ def test_what_dvc_shows(repository: Path) -> None:
         project.finish(run, artifacts=ARTIFACTS)
     version_all()
     (target,) = (target for target in project.the_plan().targets if target.kind == "describe")
-    assert describe.main([str(target.fingerprint_file)]) == 0
+    describe.write(target.fingerprint_file)
     scores = sorted(RESULTS.glob("metrics/*.json"))
     for path in scores:
         path.write_text('{"ind_actor_ind_critic": 0.5, "dep_actor_dep_critic": 0.25}')
@@ -201,7 +202,7 @@ def test_what_goes_wrong_is_said_in_a_sentence(
     monkeypatch.setattr(version, "dvc", DVC)
     blocked = repository / ".dvc-storage"
     blocked.write_text("a file where the remote's folder should be")
-    assert version.main([str(RESULTS), str(fingerprint_file())]) == 1
+    assert main(["job", "version", str(RESULTS), str(fingerprint_file())]) == 1
     said = capsys.readouterr().err
     assert said.startswith("results/micro: artifacts are not versioned: dvc push failed: ")
     assert "no reason given" not in said
@@ -209,10 +210,12 @@ def test_what_goes_wrong_is_said_in_a_sentence(
     assert said.count("\n") == 1
     assert not Path("results/micro/versioned.json").exists()
     blocked.unlink()
-    assert version.main([str(RESULTS), str(fingerprint_file())]) == 0  # the next try succeeds
+    assert (
+        main(["job", "version", str(RESULTS), str(fingerprint_file())]) == 0
+    )  # the next try succeeds
 
     shutil.rmtree(".dvc")
     Path("results/micro/versioned.json").unlink()
-    assert version.main([str(RESULTS), str(fingerprint_file())]) == 1
+    assert main(["job", "version", str(RESULTS), str(fingerprint_file())]) == 1
     said = capsys.readouterr().err
     assert "there is no .dvc in this folder; `dvc init` creates one" in said

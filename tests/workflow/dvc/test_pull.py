@@ -13,6 +13,7 @@ import pytest
 
 from tests.workflow import project
 from tests.workflow.project import wanted
+from workflow.cli.app import main
 from workflow.dag import provenance
 from workflow.dag.fingerprints import Fingerprint
 from workflow.dag.runs import ARTIFACTS, Run
@@ -108,14 +109,14 @@ def test_pulling_everything_leaves_nothing_to_do(made: Path, clone: Path) -> Non
 
 def test_one_run_is_pulled_alone(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = a_run()
-    assert pull.main([str(run.folder)]) == 0
+    assert main(["pull", str(run.folder)]) == 0
     assert capsys.readouterr().out == f"{run.folder}: here, every SHA-256 as recorded\n"
     here = {str(path) for path in RESULTS.glob("runs/*/*/*/*/")}
     assert here == {str(run.folder / "checkpoint")}
     assert wanted() == NOTHING
-    assert pull.main([str(run.folder), "--replay"]) == 0
+    assert main(["pull", str(run.folder), "--replay"]) == 0
     assert (run.folder / "replay" / "data").is_file()
-    assert pull.main([str(RESULTS)]) == 2
+    assert main(["pull", str(RESULTS)]) == 2
     assert "results/micro/checkpoint.dvc: no such pointer" in capsys.readouterr().err
 
 
@@ -128,16 +129,16 @@ def test_a_flipped_byte_in_the_cache_is_noticed_and_mended(clone: Path) -> None:
     project.dvc("checkout", f"{folder}.dvc")  # DVC gives the damaged file back, without a word
     assert (folder / "big").read_bytes() != whole
     assert not pull._whole(folder)
-    assert pull.main([str(folder.parent)]) == 0
+    assert main(["pull", str(folder.parent)]) == 0
     assert (folder / "big").read_bytes() == whole
 
 
 def test_a_flipped_byte_in_a_pulled_file_is_noticed_and_mended(clone: Path) -> None:
     folder = a_run().folder / "checkpoint"
-    assert pull.main([str(folder.parent)]) == 0
+    assert main(["pull", str(folder.parent)]) == 0
     flip(folder / "big")
     assert not pull._whole(folder)
-    assert pull.main([str(folder.parent)]) == 0
+    assert main(["pull", str(folder.parent)]) == 0
     assert pull._whole(folder)
 
 
@@ -152,27 +153,27 @@ def test_an_object_of_the_remote(
         flip(path)
     else:
         path.unlink()
-    assert pull.main([str(folder.parent)]) == 1
+    assert main(["pull", str(folder.parent)]) == 1
     said = capsys.readouterr().err
     sentence = {
-        "damaged": f"pull: {folder}: big is damaged (its SHA-256 is not the recorded one)\n",
-        "gone": f"pull: {folder}: is not in the remote local; ",
+        "damaged": f"{folder}: big is damaged (its SHA-256 is not the recorded one)\n",
+        "gone": f"{folder}: is not in the remote local; ",
     }[harm]
     assert said.startswith(sentence)
     assert said.count("\n") == 1
     assert not folder.exists()
     path.write_bytes(whole)
-    assert pull.main([str(folder.parent)]) == 0
+    assert main(["pull", str(folder.parent)]) == 0
     assert pull._whole(folder)
 
 
 def test_a_remote_that_cannot_be_reached(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path(".dvc-storage").rename("elsewhere")
-    assert pull.main([str(a_run().folder)]) == 1
+    assert main(["pull", str(a_run().folder)]) == 1
     assert "is not in the remote local; " in capsys.readouterr().err
     assert not (a_run().folder / "checkpoint").exists()
     Path("elsewhere").rename(".dvc-storage")
-    assert pull.main([str(a_run().folder)]) == 0
+    assert main(["pull", str(a_run().folder)]) == 0
 
 
 @contextlib.contextmanager
@@ -206,7 +207,7 @@ def test_a_full_disk(clone: Path, place: str) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fetch(size: int = resource.RLIM_INFINITY) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "workflow.dvc.pull", str(folder.parent)]
+        command = [sys.executable, "-m", "workflow", "pull", str(folder.parent)]
         return subprocess.run(
             command,
             capture_output=True,
@@ -225,7 +226,7 @@ def test_a_full_disk(clone: Path, place: str) -> None:
         assert done.returncode == 1
         assert ("No space left" if mounted else "File too large") in done.stderr
         assert "free some disk space and try again" in done.stderr
-        assert done.stderr.startswith("pull: dvc ")
+        assert done.stderr.startswith("dvc ")
         assert done.stderr.count("\n") == 1
         assert not folder.exists()
         for path in filter(Path.is_file, cache.rglob("*")):

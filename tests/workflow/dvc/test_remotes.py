@@ -16,10 +16,10 @@ import pytest
 from amago2.training.amago_trainer import train
 from tests.amago2.toy import small
 from tests.workflow import project
+from workflow.cli.app import main
 from workflow.dag.fingerprints import Fingerprint
 from workflow.dag.runs import ARTIFACTS, Run
 from workflow.dvc import add as version
-from workflow.dvc import pull
 
 RESULTS = Path("results/micro")
 DVC = version.dvc
@@ -168,9 +168,9 @@ def remote(repository: Path, s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_s3(
     remote: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [str(RESULTS), str(fingerprint_file())]
+    command = ["job", "version", str(RESULTS), str(fingerprint_file())]
 
-    assert version.main(command) == 1  # there is no bucket yet
+    assert main(command) == 1  # there is no bucket yet
     said = capsys.readouterr().err
     assert "bucket does not exist" in said
     assert "make it, or correct the address" in said
@@ -179,7 +179,7 @@ def test_s3(
     import boto3
 
     boto3.client("s3", endpoint_url=remote).create_bucket(Bucket="results")
-    assert version.main(command) == 0  # the next try succeeds
+    assert main(command) == 0  # the next try succeeds
     run = runs()[0]
     folder = run.folder / "checkpoint"
     content = (folder / "data").read_bytes()
@@ -190,19 +190,19 @@ def test_s3(
             patch.delenv(name)
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", "nowhere")
         patch.setenv("AWS_CONFIG_FILE", "nowhere")
-        assert pull.main([str(run.folder)]) == 1
+        assert main(["pull", str(run.folder)]) == 1
     said = capsys.readouterr().err
     assert "Unable to locate credentials" in said
     assert "set the remote's credentials" in said
     assert not folder.exists()
-    assert pull.main([str(run.folder)]) == 0
+    assert main(["pull", str(run.folder)]) == 0
     assert (folder / "data").read_bytes() == content
 
     shutil.rmtree(folder)
     shutil.rmtree(".dvc/cache")
     project.dvc("remote", "modify", "shared", "endpointurl", "http://127.0.0.1:9")
     project.dvc("remote", "modify", "shared", "connect_timeout", "1")
-    assert pull.main([str(run.folder)]) == 1
+    assert main(["pull", str(run.folder)]) == 1
     assert "the remote cannot be reached" in capsys.readouterr().err
     assert not folder.exists()
 
@@ -243,13 +243,13 @@ def test_wrong_keys(
         for name, value in keys.items():
             monkeypatch.setenv(name, value)
 
-    command = [str(RESULTS), str(fingerprint_file())]
-    refused(version.main(command))
+    command = ["job", "version", str(RESULTS), str(fingerprint_file())]
+    refused(main(command))
     assert not (RESULTS / "versioned.json").exists()
     enter(checked)
     client = boto3.Session().client("s3", endpoint_url=remote)
     assert client.list_objects_v2(Bucket="results")["KeyCount"] == 0
-    assert version.main(command) == 0
+    assert main(command) == 0
     capsys.readouterr()
 
     folder = runs()[0].folder / "checkpoint"
@@ -257,9 +257,9 @@ def test_wrong_keys(
     shutil.rmtree(folder)
     shutil.rmtree(".dvc/cache")
     enter({"AWS_SECRET_ACCESS_KEY": "wrong"})
-    refused(pull.main([str(folder.parent)]))
+    refused(main(["pull", str(folder.parent)]))
     assert not folder.exists()
     assert not [path for path in Path(".dvc/cache").rglob("*") if path.is_file()]
     enter(checked)
-    assert pull.main([str(folder.parent)]) == 0
+    assert main(["pull", str(folder.parent)]) == 0
     assert (folder / "data").read_bytes() == content

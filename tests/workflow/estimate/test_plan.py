@@ -11,7 +11,8 @@ from amago2.config.layers import read_yaml
 from amago2.config.schema import RunConfig
 from tests.workflow import project
 from tests.workflow.project import the_plan
-from workflow.estimate import plan, plan_report
+from workflow.cli.app import main
+from workflow.estimate import plan
 from workflow.estimate.formatting import duration, short_number
 from workflow.estimate.hardware import Accelerator, hardware
 from workflow.estimate.plan import totals_by_experiment, totals_of_all, wall_time
@@ -59,11 +60,11 @@ def test_finished_runs_count_as_done_and_correct_the_estimate(
 def test_the_command_shows_experiments_and_total(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert plan_report.main(["--budget", "micro"]) == 0
+    assert main(["plan", "--budget", "micro"]) == 0
     printed = capsys.readouterr().out
     for word in ("popgym", "ext_return_scale", "all different runs", "by a calibration of this"):
         assert word in printed
-    assert plan_report.main(["--budget", "micr"]) == 2
+    assert main(["plan", "--budget", "micr"]) == 2
     assert not (checkout / "results").exists()
 
 
@@ -86,7 +87,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("budget", ["smoke", "mini", "paper"])
 def test_the_plan_of_every_budget(untrained: Path, budget: str) -> None:
     began = time.monotonic()
-    done = project.run(untrained, "workflow.estimate.plan_report", "--budget", budget)
+    done = project.run(untrained, "workflow", "plan", "--budget", budget)
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - began < 60  # 10 on a machine of its own
     experiments = set(re.findall(r"^ *(\w+) +\d+ +\d+ +\d+ ", done.stdout, re.MULTILINE))
@@ -110,7 +111,7 @@ def test_gpu_hours_time_energy_and_cost(
         return seconds.get(gpu.device, 3600.0)
 
     monkeypatch.setattr(plan, "estimated_seconds", made_up)
-    assert plan_report.main(["--budget", "micro"]) == 0
+    assert main(["plan", "--budget", "micro"]) == 0
     printed = capsys.readouterr().out
     assert re.search("all different runs +80 +40 +8 +8", printed)
     assert re.search("wall time on 4 GPUs +20 h +10 h", printed)

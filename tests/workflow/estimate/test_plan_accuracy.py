@@ -7,7 +7,8 @@ import pytest
 
 from tests.workflow import project
 from tests.workflow.project import the_plan
-from workflow.estimate import plan, plan_accuracy, plan_report
+from workflow.cli.app import main
+from workflow.estimate import plan, plan_accuracy
 from workflow.estimate.calibration import Kernel
 from workflow.estimate.hardware import hardware
 from workflow.estimate.plan_accuracy import Forecast
@@ -43,7 +44,7 @@ def test_each_comparison_is_a_row_and_the_plan_tells_the_last(
         ("8", "20", "100", "80.0", "0.8"),
         ("2", "5", "50", "100.0", "2.0"),
     ]
-    assert plan_report.main(["--budget", "micro"]) == 0
+    assert main(["plan", "--budget", "micro"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "2 runs on " in said
     assert "planned 50 s, took 100 s: 2.00 of the plan, NOT within a factor of 1.5." in said

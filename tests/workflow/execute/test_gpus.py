@@ -13,8 +13,8 @@ import pytest
 from amago2.errors import ConfigError, RunError
 from tests.amago2.toy import small
 from tests.workflow.project import ROOT
+from workflow.cli.app import main
 from workflow.execute import gpus as devices
-from workflow.execute import launch as train
 
 JOB = """
 import sys, time
@@ -93,7 +93,7 @@ def test_a_run_of_several_ranks_has_a_device_for_each(
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(os, "execvp", become)
     where = ["--out", str(tmp_path / "run"), "--scratch", str(tmp_path / "scratch")]
-    assert train.main([str(settings), *where]) == 0
+    assert main(["job", "train", str(settings), *where]) == 0
     [(command, visible)] = became
     assert f" -m amago2.cli train {settings} --out " in " ".join(command)
     assert visible == "0,1"

@@ -15,7 +15,7 @@ import pytest
 
 from tests.workflow import project
 
-COMMAND = [sys.executable, "-m", "workflow.execute.reproduce", "--budget", "micro"]
+COMMAND = [sys.executable, "-m", "workflow", "reproduce", "--budget", "micro"]
 POPGYM = "results/micro/runs/popgym"
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from tests.workflow import project
 from tests.workflow.project import the_plan
-from workflow.execute import progress, status
+from workflow.cli.app import main
+from workflow.execute import progress
 
 
 @pytest.fixture
@@ -52,14 +53,14 @@ def test_status_shows_every_job(checkout: Path, capsys: pytest.CaptureFixture[st
         os.utime(silent.scratch / "progress.json", (0, 0))
     with (two.scratch / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert status.main(["--budget", "micro"]) == 0
+        assert main(["status", "--budget", "micro"]) == 0
     said = capsys.readouterr().out
     # 5 of 6 tenths were done in these 10 s: 500 steps, 25 updates; the other 4 tenths take 8 s.
     assert re.search(rf"{progress.label(two)} +learn +60% +600 +30 +50 +2.5 +8 s", said)
     assert re.search(rf"{progress.label(three)} +interrupted +50%", said)
     assert re.search(rf"{progress.label(four)} +learn +70%", said)  # elsewhere: its file is young
     assert "1 of 8 runs are finished, 2 are being trained, 1 are interrupted, 4 have not" in said
-    assert status.main(["--budget", "micro"]) == 0
+    assert main(["status", "--budget", "micro"]) == 0
     assert re.search(rf"{progress.label(two)} +interrupted +60%", capsys.readouterr().out)
 
 

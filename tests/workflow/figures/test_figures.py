@@ -251,7 +251,7 @@ for name in catalog.tables(params):
     render.render("table", name, "mini", results, params)
 for name in sys.argv[3:]:
     render.render("figure", name, "mini", results, params)
-assert page.main(["--budget", "mini", "--results", str(results), "--params", str(params)]) == 0
+page.write("mini", results, params)
 """
 
 

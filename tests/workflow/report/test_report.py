@@ -9,6 +9,7 @@ import pytest
 
 from tests.workflow import fake_report
 from tests.workflow.fake_results import ROOT
+from workflow.cli.app import main
 from workflow.config import catalog
 from workflow.execute import verify
 from workflow.report import page
@@ -141,5 +142,5 @@ def test_verify_without_a_manifest_says_how_to_get_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert verify.main(["--budget", "mini"]) == 2
+    assert main(["verify", "--budget", "mini"]) == 2
     assert "`make reproduce BUDGET=mini` makes it" in capsys.readouterr().err

@@ -1,0 +1,38 @@
+"""Commands that make generated files anew: pages of `docs`, and the schemas of parameter files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Make generated pages of docs/, and params/schemas, anew.", no_args_is_help=True
+)
+
+
+@app.command()
+def licences(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Markdown page to write.")] = Path(
+        "docs/licences.md"
+    ),
+) -> None:
+    """List the licences of all locked packages, as the installed ones state them."""
+    from workflow.docs.licences import write
+
+    write(out)
+
+
+@app.command()
+def schemas() -> None:
+    """Write params/schemas, by which editors check parameter files."""
+    from workflow.docs.schemas import write
+
+    write()
+
+
+@app.command()
+def architecture() -> None:
+    """Draw the packages and their imports into docs/architecture.md."""
+    from workflow.docs.architecture import write
+
+    write()

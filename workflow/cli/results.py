@@ -1,0 +1,157 @@
+"""Commands that make results, and those on what was made."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workflow.cli.options import (
+    PARAMS,
+    RESULTS,
+    Benchmark,
+    Budget,
+    Experiment,
+    Runtime,
+    Seeds,
+    names,
+    selection,
+)
+from workflow.config.budgets import DEFAULT
+
+MAKE, LOOK = "Make results", "Inspect and share results"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to an application."""
+    panels: dict[str, list[Callable[..., None]]] = {
+        MAKE: [reproduce, plan, status, figures, tables],
+        LOOK: [verify, pull, crate],
+    }
+    for panel, commands in panels.items():
+        for command in commands:
+            app.command(rich_help_panel=panel)(command)
+
+
+def reproduce(
+    budget: Budget = DEFAULT,
+    experiment: Experiment = "",
+    benchmark: Benchmark = "",
+    seeds: Seeds = "",
+    runtime: Runtime = "",
+    profile: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Snakemake profile that starts the jobs, a folder of profiles/, such as slurm.",
+            autocompletion=names("profiles/*"),
+        ),
+    ] = "",
+) -> None:
+    """Train, evaluate and draw everything of a budget, showing progress.
+
+    It may be stopped or killed at any moment: the same command goes on from there. If a job fails,
+    all that does not need it is made before the command ends with exit code 1.
+    """
+    chosen = selection(budget, experiment, benchmark, seeds, runtime)
+    from workflow.execute.reproduce import run
+
+    raise typer.Exit(run(chosen, profile))
+
+
+def plan(
+    budget: Budget = DEFAULT,
+    experiment: Experiment = "",
+    benchmark: Benchmark = "",
+    seeds: Seeds = "",
+    runtime: Runtime = "",
+) -> None:
+    """List what a budget runs, what is done already, and how long the rest takes."""
+    chosen = selection(budget, experiment, benchmark, seeds, runtime)
+    from workflow.estimate.plan_report import report
+
+    report(chosen)
+
+
+def status(
+    budget: Budget = DEFAULT,
+    experiment: Experiment = "",
+    benchmark: Benchmark = "",
+    seeds: Seeds = "",
+    runtime: Runtime = "",
+) -> None:
+    """Show how far each run is, how fast it goes, and how long it still takes."""
+    chosen = selection(budget, experiment, benchmark, seeds, runtime)
+    from workflow.execute.status import report
+
+    report(chosen)
+
+
+def figures(
+    budget: Budget = DEFAULT,
+    experiment: Experiment = "",
+    benchmark: Benchmark = "",
+    seeds: Seeds = "",
+    runtime: Runtime = "",
+) -> None:
+    """Make the figures alone, and the runs and tables that they need."""
+    chosen = selection(budget, experiment, benchmark, seeds, runtime)
+    from workflow.execute.part import make
+
+    raise typer.Exit(make(chosen, "figures"))
+
+
+def tables(
+    budget: Budget = DEFAULT,
+    experiment: Experiment = "",
+    benchmark: Benchmark = "",
+    seeds: Seeds = "",
+    runtime: Runtime = "",
+) -> None:
+    """Make the tables alone, and the runs that they need."""
+    chosen = selection(budget, experiment, benchmark, seeds, runtime)
+    from workflow.execute.part import make
+
+    raise typer.Exit(make(chosen, "tables"))
+
+
+def verify(budget: Budget = DEFAULT) -> None:
+    """Check every digest of a budget's manifest; make figures, tables and report anew and compare.
+
+    They are made from the tidy tables in an empty folder and must be the same byte for byte. No
+    run is needed, and nothing is changed.
+    """
+    from workflow.execute.verify import verify as differences
+
+    found = differences(budget, RESULTS, PARAMS)
+    for sentence in found:
+        print(f"DIFFERS: {sentence}")
+    print(f"{len(found)} differ" if found else "verified: all of it is byte for byte the same")
+    raise typer.Exit(int(bool(found)))
+
+
+def pull(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders below results/<budget>/runs.")
+    ],
+    replay: Annotated[bool, typer.Option("--replay", help="Fetch the replay too.")] = False,
+) -> None:
+    """Fetch the checkpoints of runs from the DVC remote, and check them.
+
+    Every file is compared with the SHA-256 in the run's record. What differs is removed and fetched
+    once more.
+    """
+    from workflow.dag.runs import ARTIFACTS
+    from workflow.dvc.pull import pull as fetch
+
+    fetch(runs, ARTIFACTS if replay else ARTIFACTS[:1])
+    for run in runs:
+        print(f"{run}: here, every SHA-256 as recorded")
+
+
+def crate(budget: Budget = DEFAULT) -> None:
+    """Describe a budget's results as an RO-Crate (Workflow Run profile)."""
+    from workflow.dag.crate import write
+
+    path, entities = write(RESULTS / budget)
+    print(f"{path}: {entities} entities")
