@@ -124,4 +124,4 @@ def test_files_and_targets_that_it_names_exist() -> None:
     assert missing <= {"workflow/baselines/dqn.py"}
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    assert set(re.findall(r"make ([a-z]+(?:-[a-z]+)*)", page)) <= targets
+    assert set(re.findall(r"(?:`|^ *)make ([a-z-]+)", page, re.MULTILINE)) <= targets
