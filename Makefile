@@ -101,10 +101,10 @@ test-slurm: setup  ## training through a real Slurm of this machine alone, as ro
 	@$(PYTEST) -m slurm tests/slurm
 
 bench: setup  ## measure speed and memory into docs/performance.md (ONLY="learner replay": parts)
-	@$(RUN) python -m workflow.bench $(if $(ONLY),--only $(ONLY))
+	@$(RUN) python -m workflow bench $(ONLY)
 
 benchmark-table: setup  ## measure how fast every benchmark steps into docs/benchmarks.md
-	@$(RUN) OMP_NUM_THREADS=1 python -m workflow.bench.benchmark_speed --out docs/benchmarks.md
+	@$(RUN) OMP_NUM_THREADS=1 python -m workflow benchmark-table --out docs/benchmarks.md
 
 learn-check: setup  ## train small agents for minutes and see them learn what they should
 	@$(PYTEST) -m learn -n 2 -rP

@@ -8,7 +8,6 @@ import pytest
 from gymnasium.utils.seeding import np_random
 
 from amago2.env.spaces import Array
-from envs import random_policy
 from envs.contract import SimulatorMissing
 from envs.popgym import (
     ACTIONS,
@@ -27,6 +26,7 @@ from tests.envs.contract_checks import (
     rollout,
 )
 from workflow.benchmarks.registry import benchmark
+from workflow.cli.app import main
 
 popgym_envs = pytest.importorskip("popgym.envs")
 
@@ -269,8 +269,8 @@ def test_random_returns_are_those_of_the_committed_file(tmp_path: Path) -> None:
         rows = {row["task"]: row for row in csv.DictReader(file)}
     assert set(rows) == set(TASKS)
     for name in ("a.csv", "b.csv"):
-        arguments = ["popgym", "--rollouts", "10", "--out", str(tmp_path / name)]
-        assert random_policy.main(arguments) == 0
+        arguments = ["random-returns", "popgym", "--rollouts", "10"]
+        assert main([*arguments, "--out", str(tmp_path / name)]) == 0
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     assert not list(tmp_path.glob("*.tmp"))
     with (tmp_path / "a.csv").open() as file:

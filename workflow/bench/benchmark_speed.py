@@ -1,19 +1,16 @@
 """What each benchmark is, and how fast it steps: its simulator alone and our environments.
 
-    python -m workflow.bench.benchmark_speed --out docs/benchmarks.md        (make benchmark-table)
+    python -m workflow benchmark-table --out docs/benchmarks.md        (make benchmark-table)
 
 Both sides play the same rollouts: tasks, variants, random actions, resets, one process or several.
 They take turns, and the turn with the median loss counts. Time is CPU time, which other load on the
 machine disturbs little. Where environments live in worker processes, a step takes the time of our
 own process plus that of the slowest worker, as if each worker had a core of its own: that workers
 wait for each other counts, as it would by the clock on a free machine.
-
-Exit codes: 0 if nothing but ROMs is missing, else 1.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import sys
@@ -33,7 +30,7 @@ from amago2.config.schema import EnvironmentConfig
 from amago2.env.make import make_env, make_vector_env
 from amago2.env.spaces import ActionSpec, Array
 from amago2.env.vector_env import VectorEnv
-from amago2.errors import ConfigError, RunError
+from amago2.errors import RunError
 from workflow.bench.raw_simulators import PLAYERS, Play
 from workflow.benchmarks.registry import benchmark, benchmarks
 from workflow.config.parameters import Parameters
@@ -296,36 +293,24 @@ def report(configs: Mapping[str, EnvironmentConfig]) -> tuple[str, list[str], li
     return "\n".join(lines), left_out, failed
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.bench.benchmark_speed", description=__doc__
-    )
-    parser.add_argument("--out", type=Path, help="page with the two marks to write between")
-    parser.add_argument("--benchmark", default="", help="names, with commas between; else all")
-    given = parser.parse_args(arguments)
+def write(out: Path | None, only: Sequence[str] = ()) -> list[str]:
+    """Measure all benchmarks, or only some, into a page between its two marks, or print the table.
+
+    Returns a sentence for each that could not run; one that lacks ROMs is none. Raises
+    `ConfigError`.
+    """
     parameters = Parameters()
-    names = [name for name in given.benchmark.split(",") if name] or [
+    names = only or [
         name for name in parameters.names("benchmarks") if not benchmark(name).same_but_rewards
     ]
-    try:
-        if given.out:
-            around(given.out, COMMAND)  # before minutes of measuring
-        configs = {
-            name: parameters.resolve(name, "ind_actor_ind_critic", "paper").env for name in names
-        }
-        text, _, failed = report(configs)
-        if given.out:
-            publish(given.out, COMMAND, text)
-        else:
-            print(text)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    for sentence in failed:
-        print(sentence, file=sys.stderr)
-    return int(bool(failed))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    if out:
+        around(out, COMMAND)  # before minutes of measuring
+    configs = {
+        name: parameters.resolve(name, "ind_actor_ind_critic", "paper").env for name in names
+    }
+    text, _, failed = report(configs)
+    if out:
+        publish(out, COMMAND, text)
+    else:
+        print(text)
+    return failed

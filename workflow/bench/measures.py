@@ -278,7 +278,7 @@ def _trained(config: AmagoConfig) -> dict[str, list[float]]:
 
 def startup(repeats: int) -> Result:
     """Seconds from a process's start to its first environment step and its first update."""
-    command = [sys.executable, "-m", "workflow.bench", "--measure", "first_update", "1"]
+    command = [sys.executable, "-m", "workflow", "job", "measure", "first_update", "1"]
     found = [
         json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         for _ in range(repeats)

@@ -7,7 +7,7 @@ import typer
 from typer.completion import get_completion_inspect_parameters
 
 from amago2.errors import ConfigError, RunError
-from workflow.cli import completion, docs, hardware, jobs, project, results, roms
+from workflow.cli import completion, docs, hardware, jobs, measurements, project, results, roms
 
 HELP = """Reproduce AMAGO-2: train and evaluate its runs, make its figures, tables and report.
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 results.register(app)
 project.register(app)
+measurements.register(app)
 completion.register(app)
 app.add_typer(hardware.app, name="hardware", rich_help_panel="Project")
 app.add_typer(roms.app, name="roms", rich_help_panel="Project")

@@ -166,3 +166,17 @@ def record(fingerprint: FingerprintFile) -> None:
     from workflow.dag.provenance import write_record
 
     write_record(Fingerprint.load(fingerprint))
+
+
+@app.command()
+def measure(
+    arguments: Annotated[
+        list[str], typer.Argument(metavar="NAME ARGUMENT...", help="A measurement of `bench`.")
+    ],
+) -> None:
+    """Make one measurement in this process and print it as JSON, for `bench`."""
+    import json
+
+    from workflow.bench.performance import measure_here
+
+    print(json.dumps(measure_here(arguments)))

@@ -14,9 +14,9 @@ from amago2.agent.agent import Agent
 from amago2.agent.batch import Batch
 from amago2.config.layers import merge
 from amago2.config.schema import AmagoConfig
+from amago2.errors import ConfigError
 from amago2.nets.transformer import Transformer
 from tests.amago2.toy import small
-from workflow.bench import __main__ as bench
 from workflow.bench import (
     axes,
     goals,
@@ -24,6 +24,7 @@ from workflow.bench import (
     learning,
     measures,
     page,
+    performance,
     plots,
     published,
     tensor_memory,
@@ -183,7 +184,7 @@ def made_up(job: dict[str, str], factor: float) -> dict[str, Any]:
 def test_the_table_of_a_part_shows_every_job(part: str) -> None:
     """Another result of any one job changes the table."""
     tabulate = page.PARTS[part][1]
-    jobs = list(bench.jobs(part))
+    jobs = list(performance.jobs(part))
     assert jobs
     assert len({tuple(job.values()) for job in jobs}) == len(jobs)
     rows = [made_up(job, 2.0 + i) for i, job in enumerate(jobs)]
@@ -197,7 +198,7 @@ def test_stored_measurements_are_those_of_the_jobs() -> None:
     data = json.loads((DOCS / "performance.json").read_text())
     assert set(data) <= set(page.PARTS)
     for part, measured in data.items():
-        jobs = list(bench.jobs(part))
+        jobs = list(performance.jobs(part))
         pairs = zip(measured["rows"], jobs, strict=True)
         assert [{name: row[name] for name in job} for row, job in pairs] == jobs, part
 
@@ -272,20 +273,21 @@ def test_the_gpu_part_is_left_out_where_there_is_none(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(gpu, "missing", lambda: "there is no GPU")
-    with pytest.raises(SystemExit):
-        bench.main(["--only", "gpu"])
-    assert "gpu cannot be measured here: there is no GPU" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="gpu cannot be measured here: there is no GPU"):
+        performance.run(["gpu"], 1)
+    with pytest.raises(ConfigError, match=r"lerner is not a part: those are .*learner"):
+        performance.run(["lerner"], 1)
     measured: list[str] = []
 
     def no_jobs(part: str) -> list[Any]:
         measured.append(part)
         return []
 
-    monkeypatch.setattr(bench, "jobs", no_jobs)
-    monkeypatch.setattr(bench, "about", lambda *_: "")
-    monkeypatch.setattr(bench, "write", lambda *_: None)
+    monkeypatch.setattr(performance, "jobs", no_jobs)
+    monkeypatch.setattr(performance, "about", lambda *_: "")
+    monkeypatch.setattr(performance, "write", lambda *_: None)
     monkeypatch.setattr(psutil, "cpu_percent", lambda interval: 0.0)
-    bench.main(["--docs", str(tmp_path)])
+    performance.run([], 1, tmp_path)
     assert set(measured) == set(page.PARTS) - {"gpu"}
     assert "not measured: gpu (there is no GPU)" in capsys.readouterr().err
 
@@ -314,4 +316,4 @@ def test_the_gpu_part_has_a_table() -> None:
 
 def test_the_page_says_what_was_measured() -> None:
     data = json.loads((DOCS / "performance.json").read_text())
-    assert bench.updated(DOCS, data) == (DOCS / "performance.md").read_text()
+    assert performance.updated(DOCS, data) == (DOCS / "performance.md").read_text()

@@ -11,8 +11,9 @@ from amago2.env.spaces import ActionSpec
 from amago2.errors import ConfigError, RunError
 from envs.contract import MultiTaskEnv
 from workflow.bench import benchmark_speed
-from workflow.bench.benchmark_speed import RolloutSchedule, Speed, main, measure
+from workflow.bench.benchmark_speed import RolloutSchedule, Speed, measure
 from workflow.bench.raw_simulators import PLAYERS
+from workflow.cli.app import main
 from workflow.config.parameters import Parameters
 from workflow.docs.marked_section import publish
 
@@ -76,7 +77,7 @@ def test_what_is_missing_is_told_and_the_rest_measured(
     page = tmp_path / "page.md"
     mark = "<!-- measured: from here to the next mark by `make benchmark-table` -->"
     page.write_text(f"before\n{mark}\nold\n<!-- end of measured -->\nafter\n")
-    assert main(["--out", str(page), "--benchmark", "return_scale,retro"]) == 0
+    assert main(["benchmark-table", "--out", str(page), "--benchmark", "return_scale,retro"]) == 0
     written = page.read_text()
     assert (
         "| `return_scale` | 4 | observation 12 | Discrete(4) | 1 | 10 | 4,000 | 3,000 | 25% |"
@@ -90,7 +91,7 @@ def test_what_is_missing_is_told_and_the_rest_measured(
         raise RunError("the simulator package `x` cannot be imported")
 
     monkeypatch.setattr(benchmark_speed, "make_env", broken)
-    assert main(["--benchmark", "return_scale,retro"]) == 1
+    assert main(["benchmark-table", "--benchmark", "return_scale,retro"]) == 1
     assert capsys.readouterr().err.endswith(
         "return_scale: the simulator package `x` cannot be imported\n"
     )

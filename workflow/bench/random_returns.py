@@ -1,4 +1,4 @@
-"""Returns of a uniformly random policy, task by task: `python -m envs.random_policy --help`.
+"""Returns of a uniformly random policy, task by task: `python -m workflow random-returns`.
 
 The zero of normalised scores. Actions are uniform over the environment's own action space. For
 POPGym this is the padded one, where an action that a task does not have is replaced by a uniform
@@ -8,16 +8,16 @@ draw from those it has: with n of 27 valid, each is taken with probability
 
 from __future__ import annotations
 
-import argparse
 import csv
 import importlib
-import sys
-from collections.abc import Sequence
+import io
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from amago2.errors import ConfigError, RunError
+from amago2.files import write_atomically
 from envs.contract import MultiTaskEnv, SimulatorMissing
 
 # name -> (module, class, distributions whose versions the numbers depend on)
@@ -57,36 +57,24 @@ def rows(env: MultiTaskEnv, rollouts: int, seed: int, versions: str) -> list[tup
     return table
 
 
-def write_csv(path: Path, table: list[tuple[object, ...]]) -> None:
-    """Write the table under its final name only when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(path.name + ".tmp")
-    with scratch.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(table)
-    scratch.replace(path)
+def write(out: Path, benchmark: str, rollouts: int, seed: int) -> None:
+    """Play every task of a benchmark and write the table, a CSV file, when it is whole.
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Returns of a uniformly random policy, by task.")
-    parser.add_argument("benchmark", choices=sorted(BENCHMARKS))
-    parser.add_argument("--rollouts", type=int, default=200, help="per task, at least 2")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True, help="CSV file to write")
-    options = parser.parse_args(arguments)
-    if options.rollouts < 2:
-        parser.error("--rollouts: at least 2 are needed for a standard deviation")
-    module, name, distributions = BENCHMARKS[options.benchmark]
+    Raises `ConfigError` for an unknown benchmark or too few rollouts, `RunError` if its simulator
+    is missing.
+    """
+    if benchmark not in BENCHMARKS:
+        raise ConfigError(f"{benchmark} is not one of {', '.join(sorted(BENCHMARKS))}")
+    if rollouts < 2:
+        raise ConfigError("rollouts: at least 2 are needed for a standard deviation")
+    module, name, distributions = BENCHMARKS[benchmark]
     try:
         env: MultiTaskEnv = getattr(importlib.import_module(module), name)()
     except SimulatorMissing as error:
-        parser.error(str(error))
+        raise RunError(str(error)) from None
     versions = "; ".join(f"{package} {version(package)}" for package in distributions)
-    write_csv(options.out, rows(env, options.rollouts, options.seed, versions))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(rows(env, rollouts, seed, versions))
+    write_atomically(out, text.getvalue())

@@ -1,13 +1,12 @@
 """Measure speed and memory into docs/performance.json and docs/performance.md.
 
-    python -m workflow.bench                        (make bench)
-    python -m workflow.bench --only learner replay  (make bench ONLY="learner replay")
+    python -m workflow bench                 (make bench)
+    python -m workflow bench learner replay  (make bench ONLY="learner replay")
 
 Each figure comes from a process of its own and is the median of its repeats; learner and actors are
 measured in five such runs. Parts that are not measured anew stay as they were.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -23,6 +22,7 @@ from typing import Any
 
 import psutil
 
+from amago2.errors import ConfigError
 from amago2.files import write_atomically
 from workflow.bench import page, published
 from workflow.bench.axes import AXES
@@ -105,7 +105,7 @@ def jobs(part: str) -> Iterator[dict[str, str]]:
 
 def measure(job: dict[str, str], repeats: int) -> dict[str, Any]:
     """One row: the arguments, and what a fresh process found."""
-    command = [sys.executable, "-m", "workflow.bench", "--measure", *job.values(), str(repeats)]
+    command = [sys.executable, "-m", "workflow", "job", "measure", *job.values(), str(repeats)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
     print(*job.values(), found, file=sys.stderr, flush=True)
@@ -124,7 +124,7 @@ def combined(rounds: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]
     return rows
 
 
-def _measure_here(arguments: Sequence[str]) -> dict[str, Any]:
+def measure_here(arguments: Sequence[str]) -> dict[str, Any]:
     """What `measure` asks a fresh process for."""
     from workflow.bench import gpu, learning, measures, scaling, tensor_memory
 
@@ -184,37 +184,30 @@ def updated(docs: Path, data: dict[str, Any]) -> str:
     return f"{before}{MARKS[0]}\n\n{page.render(data)}\n\n{MARKS[1]}{after}"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.bench", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=list(page.PARTS))
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--docs", type=Path, default=DOCS)
-    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-    if given.measure:
-        print(json.dumps(_measure_here(given.measure)))
-        return
+def run(only: Sequence[str], repeats: int, docs: Path = DOCS) -> None:
+    """Measure some parts, or all that this machine can, and write the page after each.
+
+    Raises `ConfigError` for an unknown part, or one that cannot be measured here.
+    """
     from workflow.bench import gpu
 
+    unknown = [part for part in only if part not in page.PARTS]
+    if unknown:
+        raise ConfigError(f"{unknown[0]} is not a part: those are {', '.join(page.PARTS)}")
     lacking = gpu.missing()
-    if lacking and "gpu" in (given.only or ()):
-        parser.error(f"argument --only: gpu cannot be measured here: {lacking}")
-    if lacking and not given.only:
+    if lacking and "gpu" in only:
+        raise ConfigError(f"gpu cannot be measured here: {lacking}")
+    if lacking and not only:
         print(f"not measured: gpu ({lacking})", file=sys.stderr)
-    parts = given.only or [part for part in page.PARTS if not (lacking and part == "gpu")]
-    stored = given.docs / "performance.json"
+    parts = only or [part for part in page.PARTS if not (lacking and part == "gpu")]
+    stored = docs / "performance.json"
     data = json.loads(stored.read_text()) if stored.exists() else {}
     for part in parts:
         busy = psutil.cpu_percent(interval=2)
         with ThreadPoolExecutor(PARALLEL_JOBS.get(part, 1)) as pool:
             rounds = [
-                list(pool.map(partial(measure, repeats=given.repeats), jobs(part)))
+                list(pool.map(partial(measure, repeats=repeats), jobs(part)))
                 for _ in range(ROUNDS.get(part, 1))
             ]
-        data[part] = {"about": about(part, given.repeats, busy), "rows": combined(rounds)}
-        write(data, given.docs)
-
-
-if __name__ == "__main__":
-    main()
+        data[part] = {"about": about(part, repeats, busy), "rows": combined(rounds)}
+        write(data, docs)
