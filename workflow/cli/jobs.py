@@ -48,7 +48,7 @@ def train(
 def image(
     runtime: Annotated[str, typer.Argument(metavar="RUNTIME", help="docker, podman or apptainer.")],
 ) -> None:
-    """Build the image that runs are trained in, unless it is there, and record what it is."""
+    """Build the image that runs are trained in, unless it exists, and record what it is."""
     from workflow.container.image import build_wanted
 
     built = build_wanted(runtime)
@@ -58,7 +58,7 @@ def image(
 @app.command()
 def tidy(
     experiment: Annotated[
-        Path, typer.Argument(metavar="FILE", help="results/<budget>/experiments/<name>.json.")
+        Path, typer.Argument(metavar="FILE", help="`results/<budget>/experiments/<name>.json`.")
     ],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the tables.")],
 ) -> None:
@@ -145,7 +145,7 @@ def version(results: Folder, fingerprint: FingerprintFile) -> None:
 
 @app.command("results-file")
 def results_file(fingerprint: FingerprintFile) -> None:
-    """Write results/<budget>/dvc.yaml, which lists metrics, plots and artifacts for DVC."""
+    """Write `results/<budget>/dvc.yaml`, which lists metrics, plots and artifacts for DVC."""
     from workflow.dvc.results_file import write
 
     write(fingerprint)

@@ -132,7 +132,7 @@ def verify(budget: Budget = DEFAULT) -> None:
 
 def pull(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders below results/<budget>/runs.")
+        list[Path], typer.Argument(metavar="RUN...", help="Folders below `results/<budget>/runs`.")
     ],
     replay: Annotated[bool, typer.Option("--replay", help="Fetch the replay too.")] = False,
 ) -> None:
