@@ -45,7 +45,9 @@ def test_imports_name_the_package() -> None:
 
 def test_packages_say_what_belongs_in_them() -> None:
     for folder in PRODUCT:
-        for path in (ROOT / folder).rglob("__init__.py"):
+        packages = sorted((ROOT / folder).rglob("__init__.py"))
+        assert ROOT / folder / "__init__.py" in packages
+        for path in packages:
             tree = ast.parse(path.read_text(encoding="utf-8"))
             assert ast.get_docstring(tree), f"{path.relative_to(ROOT)} has no docstring"
             if path.parent.parent != ROOT:

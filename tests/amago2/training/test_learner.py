@@ -63,6 +63,7 @@ def test_the_learner_shuffles_when_asked_and_otherwise_samples_the_same(
     plain = learned_from(monkeypatch, tmp_path / "plain")
     shuffled = learned_from(monkeypatch, tmp_path / "a", learner={"shuffle_rewards": True})
     again = learned_from(monkeypatch, tmp_path / "b", learner={"shuffle_rewards": True})
+    assert len(plain) == 2
     for one, other, same in zip(plain, shuffled, again, strict=True):
         assert torch.equal(one.action, other.action)
         assert not torch.equal(one.reward, other.reward)

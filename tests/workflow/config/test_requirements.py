@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from envs.retro_roms import MARIO_GAMES, Rom
 from workflow.config import experiments, requirements
 from workflow.config.experiments import Selection
 from workflow.dag.plan import plan
@@ -36,9 +38,51 @@ def test_with_roms_mario_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said == []
 
 
-def test_the_sentence_names_the_remedy() -> None:
+@pytest.fixture
+def nothing_cached() -> Iterator[None]:
+    """So that pretended ROMs are looked at, and are forgotten by the tests that follow."""
+    requirements.lacking.cache_clear()
+    yield
+    requirements.lacking.cache_clear()
+
+
+def roms_are(monkeypatch: pytest.MonkeyPatch, found: dict[str, str]) -> None:
+    """Pretend that exactly these ROMs, with these SHA-1s, were found."""
+
+    def of(game: str) -> Rom:
+        return Rom(game, Path(f"{game}.rom"), ("right",), found.get(game))
+
+    monkeypatch.setattr(Rom, "of", of)
+    requirements.lacking.cache_clear()
+
+
+@pytest.mark.usefixtures("nothing_cached")
+def test_the_sentence_names_the_games_and_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, *others = MARIO_GAMES
+    assert others
+    roms_are(monkeypatch, {})
     said = requirements.lacking("retro")
-    assert said is None or "make retro-roms FROM=folder" in said
+    assert said is not None
+    assert all(game in said for game in MARIO_GAMES)
+    assert "make retro-roms FROM=folder" in said
+    roms_are(monkeypatch, dict.fromkeys(others, "right") | {first: "wrong"})
+    said = requirements.lacking("retro")
+    assert said is not None
+    assert first in said
+    assert not any(f" {game}" in said.partition(";")[0] for game in others)
+
+
+@pytest.mark.usefixtures("nothing_cached")
+def test_nothing_is_lacking_when_every_rom_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    roms_are(monkeypatch, dict.fromkeys(MARIO_GAMES, "right"))
+    assert requirements.lacking("retro") is None
+
+
+@pytest.mark.usefixtures("nothing_cached")
+def test_benchmarks_without_files_of_the_user_lack_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    roms_are(monkeypatch, {})
+    assert requirements.lacking("retro_free") is None
+    assert requirements.lacking("no such benchmark") is None
 
 
 HIDE = """

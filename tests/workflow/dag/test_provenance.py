@@ -1,0 +1,134 @@
+"""What a fingerprint covers, and whether a provenance record agrees with it."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from amago2.errors import ConfigError, RunError
+from workflow.dag import fingerprints, provenance
+from workflow.dag.fingerprints import Fingerprint, code_digest, file_digests, value_digest
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fingerprint:
+    """Of a target that has just been made from `in.csv`."""
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_text("1\n")
+    for name in ("out.svg", "out.csv"):
+        Path(name).write_text(name)
+    found = Fingerprint("record.json", "parameters", "code", ("in.csv",), ("out.svg", "out.csv"))
+    provenance.write_record(found)
+    assert provenance.agrees(found, {})
+    return found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parameters": "others"},
+        {"code": "other"},
+        {"inputs": ()},
+        {"inputs": ("in.csv", "missing.csv")},
+        {"outputs": ("out.svg",)},
+        {"outputs": ("out.svg", "out.csv", "out.png")},
+    ],
+)
+def test_any_difference_makes_a_target_stale(
+    made: Fingerprint, change: dict[str, str | tuple[str, ...]]
+) -> None:
+    assert not provenance.agrees(replace(made, **change), {})  # type: ignore[arg-type]
+
+
+def test_the_content_of_inputs_counts(made: Fingerprint) -> None:
+    Path("in.csv").write_text("2\n")
+    assert not provenance.agrees(made, {})
+    # A digest that is known is believed, and the file is not read.
+    assert provenance.agrees(made, {"in.csv": hashlib.sha256(b"1\n").hexdigest()})
+    Path("in.csv").unlink()
+    assert not provenance.agrees(made, {})
+
+
+def test_neither_order_nor_content_of_outputs_counts(made: Fingerprint) -> None:
+    assert provenance.agrees(replace(made, outputs=made.outputs[::-1]), {})
+    Path("out.svg").unlink()  # a clone without artifacts
+    assert provenance.agrees(made, {})
+
+
+def test_no_record_agrees_with_nothing(made: Fingerprint) -> None:
+    Path(made.provenance).unlink()
+    assert not provenance.agrees(replace(made, inputs=(), outputs=()), {})
+
+
+def test_a_missing_output_leaves_no_record(made: Fingerprint) -> None:
+    Path(made.provenance).unlink()
+    Path("out.csv").unlink()
+    with pytest.raises(RunError, match=r"out\.csv: the job ended without writing"):
+        provenance.write_record(made)
+    assert not Path(made.provenance).exists()
+
+
+def test_a_fingerprint_is_read_as_it_was_written(made: Fingerprint) -> None:
+    made.write(Path("fingerprint.json"))
+    assert Fingerprint.load(Path("fingerprint.json")) == made
+    with pytest.raises(ConfigError, match=r"absent\.json: no such fingerprint"):
+        Fingerprint.load(Path("absent.json"))
+
+
+def test_digests_are_sha256_and_none_of_what_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_bytes(b"abc")
+    Path("folder").mkdir()
+    assert file_digests(["file", "folder", "missing"]) == {
+        "file": hashlib.sha256(b"abc").hexdigest(),
+        "folder": None,
+        "missing": None,
+    }
+    # Known not to exist is known, too.
+    assert file_digests(["file"], {"file": None}) == {"file": None}
+
+
+def test_values_differ_by_content_and_not_by_the_order_of_keys() -> None:
+    assert value_digest({"a": 1, "b": [1, 2]}) == value_digest({"b": [1, 2], "a": 1})
+    assert value_digest({"a": 1, "b": [1, 2]}) != value_digest({"a": 1, "b": [2, 1]})
+    assert value_digest({"a": 1}) == hashlib.sha256(b'{"a":1}').hexdigest()
+
+
+CODE = {
+    "workflow/top.py": "import envs.one\nfrom workflow import sub\nimport numpy\n",
+    "workflow/__init__.py": "",
+    "workflow/sub/__init__.py": "def f():\n    from amago2.config.schema import x\n",
+    "envs/one.py": "import workflow.top\n",
+    "amago2/config/schema.py": "",
+    "numpy.py": "",
+    "workflow/apart.py": "",
+}
+"""`workflow.top` imports two modules, of which one imports it and the other says what may be."""
+
+
+def digest_after(path: str, text: str) -> str:
+    Path(fingerprints.ROOT / path).write_text(text)
+    fingerprints._parse.cache_clear()
+    return code_digest("workflow.top")
+
+
+def test_code_is_followed_through_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fingerprints, "ROOT", tmp_path)
+    for path, text in CODE.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    before = code_digest("workflow.top")
+    followed = set()
+    for path, text in CODE.items():
+        if digest_after(path, f"{text}\nNEW = 1\n") != before:
+            followed.add(path)
+        assert digest_after(path, f"# A comment.\n\n{text}\n\n") == before, path
+    assert followed == {
+        "workflow/top.py",
+        "workflow/__init__.py",
+        "workflow/sub/__init__.py",
+        "envs/one.py",
+    }
