@@ -103,7 +103,10 @@ def train(
     try:
         run(config, out, scratch, extra, continue_from)
     except KeyboardInterrupt:
-        print("\nstopped; the same command resumes from the last checkpoint", file=sys.stderr)
+        print(
+            "\nstopped; run the same command again to continue from the last checkpoint",
+            file=sys.stderr,
+        )
         raise typer.Exit(130) from None
     record = json.loads((out / "record.json").read_text())
     print(

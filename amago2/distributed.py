@@ -39,8 +39,8 @@ TORCHRUN = "TORCHELASTIC_RUN_ID"
 """An environment variable that `torchrun` sets."""
 PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 LOST_RANK = (
-    "lost contact with another process of this run: it has ended or does not answer; the same "
-    "command continues from the last checkpoint"
+    "lost contact with another process of this run: it has ended or does not answer; "
+    "run the same command again to continue from the last checkpoint"
 )
 
 
@@ -254,8 +254,8 @@ def _collective() -> Iterator[None]:
 def _raise_terminated(*_: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise RunError(
-        "torchrun ended this run: another of its processes has ended, or it was told to stop; the "
-        "same command continues from the last checkpoint"
+        "torchrun ended this run: another of its processes has ended, or it was asked to stop; "
+        "run the same command again to continue from the last checkpoint"
     )
 
 

@@ -211,12 +211,12 @@ def _serve(pipe: Connection, envs: VectorEnv, rows: list[int], arrays: dict[str,
         if message == STEP:
             local = None if active.all() else np.flatnonzero(active)
             envs.step(action if local is None else action[local], local)
-            infos = [
+            ended = [
                 (rows[i], envs.infos[i])
                 for i in (range(len(rows)) if local is None else local.tolist())
                 if "attempt_return" in envs.infos[i]
             ]
-            pipe.send_bytes(OK + (json.dumps(infos, default=_plain).encode() if infos else b""))
+            pipe.send_bytes(OK + (json.dumps(ended, default=_plain).encode() if ended else b""))
         else:
             asked, seeds, options = zip(*json.loads(message[1:]), strict=True)
             begun = [row - rows[0] for row in asked]

@@ -51,10 +51,10 @@ class Collector:
         n = len(envs)
         self.memory = agent.initial_memory(n)
         self.rows = np.arange(n)
-        self.staged = np.zeros((n, 64), record_type(envs.observations, envs.actions))
+        self.tokens = np.zeros((n, 64), record_type(envs.observations, envs.actions))
         self.rollout = np.zeros(n, np.int64)  # number of each actor's current rollout
         self.time = np.zeros(n, np.int64)  # its timesteps so far
-        self.value = np.zeros(n)  # its rewards so far
+        self.returns = np.zeros(n)  # sum of its rewards so far
         self.scale = np.ones(n)  # of its epsilon
         self.chunk_start = np.zeros(n, np.int64)  # timestep at which the current chunk starts
         self.chunk_limit = np.full(n, np.iinfo(np.int64).max)  # and its largest length
@@ -80,7 +80,7 @@ class Collector:
 
     def _policy_actions(self, rng: torch.Generator) -> Array:
         at = self.rows, self.time - self.chunk_start
-        previous = self.staged["reward"][at], self.staged["action"][at]
+        previous = self.tokens["reward"][at], self.tokens["action"][at]
         return act(self.agent, self.envs, *previous, self.memory, rng)
 
     def _advance(self, actions: Array) -> list[FinishedRollout]:
@@ -101,7 +101,7 @@ class Collector:
             if not over[row]:
                 self._start_chunk(row)
         ended = np.flatnonzero(over).tolist()
-        finished = [FinishedRollout(self.envs.task(row), float(self.value[row])) for row in ended]
+        finished = [FinishedRollout(self.envs.task(row), float(self.returns[row])) for row in ended]
         if ended:
             self.rollout[ended] += 1
             self._reset_rollouts(ended)
@@ -115,12 +115,12 @@ class Collector:
             self.memory.reset(row)
             self.history[row] = []
             self.time[row] = self.chunk_start[row] = 0
-            self.value[row] = 0.0
+            self.returns[row] = 0.0
             if self.config.collector.exploration.randomize:
                 self.scale[row] = numpy_rng(seed, Stream.EPSILON, row, rollout).random()
             self._draw_limit(row)
-            self.staged[row, 0] = np.zeros((), self.staged.dtype)
-            self.staged["action"][row, 0] = self.envs.actions.blank()
+            self.tokens[row, 0] = np.zeros((), self.tokens.dtype)
+            self.tokens["action"][row, 0] = self.envs.actions.blank()
             seeds.append(integer(seed, Stream.ROLLOUT, row, rollout))
         self.envs.reset(rows, seeds)
         self._stage_observation(np.array(rows))
@@ -128,30 +128,30 @@ class Collector:
     def _stage(self, rows: Array, actions: Array, reward: Array, terminated: Array) -> None:
         """Write the tokens after a step of `rows` to the current chunks."""
         self.time[rows] += 1
-        self.value[rows] += reward
+        self.returns[rows] += reward
         at = self.time[rows] - self.chunk_start[rows]
-        if at.max() >= self.staged.shape[1]:
-            grown = np.zeros((len(self.envs), 2 * self.staged.shape[1]), self.staged.dtype)
-            grown[:, : self.staged.shape[1]] = self.staged
-            self.staged = grown
-        self.staged["action"][rows, at] = actions
-        self.staged["reward"][rows, at] = reward
-        self.staged["terminated"][rows, at] = terminated
+        if at.max() >= self.tokens.shape[1]:
+            grown = np.zeros((len(self.envs), 2 * self.tokens.shape[1]), self.tokens.dtype)
+            grown[:, : self.tokens.shape[1]] = self.tokens
+            self.tokens = grown
+        self.tokens["action"][rows, at] = actions
+        self.tokens["reward"][rows, at] = reward
+        self.tokens["terminated"][rows, at] = terminated
         self._stage_observation(rows)
 
     def _stage_observation(self, rows: Array) -> None:
         at = self.time[rows] - self.chunk_start[rows]
-        self.staged["time"][rows, at] = self.time[rows]
+        self.tokens["time"][rows, at] = self.time[rows]
         for key, value in self.envs.observation.items():
-            self.staged[f"observation.{key}"][rows, at] = value[rows]
+            self.tokens[f"observation.{key}"][rows, at] = value[rows]
 
     def _store_chunk(self, row: int) -> None:
         length = int(self.time[row] - self.chunk_start[row]) + 1
-        self.replay.add(self.staged[row, :length], self.envs.task(row))
+        self.replay.add(self.tokens[row, :length], self.envs.task(row))
 
     def _start_chunk(self, row: int) -> None:
         """Start a chunk whose first token is the last one of the chunk before it."""
-        self.staged[row, 0] = self.staged[row, int(self.time[row] - self.chunk_start[row])]
+        self.tokens[row, 0] = self.tokens[row, int(self.time[row] - self.chunk_start[row])]
         self.chunk_start[row] = self.time[row]
         self._draw_limit(row)
 

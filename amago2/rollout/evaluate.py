@@ -93,26 +93,26 @@ class _Evaluation:
         callback: Callback | None,
     ) -> None:
         self.callback = callback
-        self.agent, self.envs, self.jobs, self.split, self.rows = agent, envs, jobs, split, rows
+        self.agent, self.envs, self.waiting, self.split, self.rows = agent, envs, jobs, split, rows
         n = len(envs)
         self.memory = agent.initial_memory(n)
         self.running: list[_Rollout | None] = [None] * n
         self.reward = np.zeros(n)
         self.action = np.stack([envs.actions.blank()] * n)
-        self.value = np.zeros(n)
+        self.returns = np.zeros(n)
         self.time = np.zeros(n, np.int64)
 
     def run(self, rng: torch.Generator) -> None:
         self._next(range(len(self.envs)))
         while any(self.running):
             actions = act(self.agent, self.envs, self.reward, self.action, self.memory, rng)
-            busy = np.flatnonzero([job is not None for job in self.running])
+            busy = np.flatnonzero([rollout is not None for rollout in self.running])
             if self.callback is not None:
                 self.callback(
                     [
-                        RolloutStep(row, job.number, int(self.time[row]))
-                        for row, job in enumerate(self.running)
-                        if job is not None
+                        RolloutStep(row, rollout.number, int(self.time[row]))
+                        for row, rollout in enumerate(self.running)
+                        if rollout is not None
                     ]
                 )
             self._step(busy, actions[busy])
@@ -120,7 +120,7 @@ class _Evaluation:
     def _step(self, busy: Array, actions: Array) -> None:
         reward, terminated, truncated = self.envs.step(actions, busy)
         self.reward[busy], self.action[busy] = reward, actions
-        self.value[busy] += reward
+        self.returns[busy] += reward
         self.time[busy] += 1
         ended = []
         for i, row in enumerate(busy.tolist()):
@@ -131,27 +131,29 @@ class _Evaluation:
                 if "success" in info:
                     self._record(row, attempt, "success", float(info["success"]))
             if terminated[i] or truncated[i]:
-                self._record(row, WHOLE_ROLLOUT, "return", float(self.value[row]))
+                self._record(row, WHOLE_ROLLOUT, "return", float(self.returns[row]))
                 ended.append(row)
         self._next(ended)
 
     def _record(self, row: int, attempt: int, metric: str, value: float) -> None:
-        job = self.running[row]
-        assert job is not None
+        rollout = self.running[row]
+        assert rollout is not None
         self.rows.append(
-            EvaluationRow(self.split, job.number, self.envs.task(row), attempt, metric, value)
+            EvaluationRow(self.split, rollout.number, self.envs.task(row), attempt, metric, value)
         )
 
     def _next(self, rows: Sequence[int]) -> None:
         """Start the next rollouts, as long as there are any, in some rows."""
         begun: dict[int, _Rollout] = {}
         for row in rows:
-            job = self.running[row] = self.jobs.popleft() if self.jobs else None
-            if job is not None:
-                begun[row] = job
+            rollout = self.running[row] = self.waiting.popleft() if self.waiting else None
+            if rollout is not None:
+                begun[row] = rollout
                 self.memory.reset(row)
-                self.reward[row] = self.value[row] = 0.0
+                self.reward[row] = self.returns[row] = 0.0
                 self.time[row] = 0
                 self.action[row] = self.envs.actions.blank()
         jobs = begun.values()
-        self.envs.reset(list(begun), [job.seed for job in jobs], [job.options for job in jobs])
+        self.envs.reset(
+            list(begun), [rollout.seed for rollout in jobs], [rollout.options for rollout in jobs]
+        )

@@ -68,9 +68,9 @@ def test_a_run_loses_a_rank_says_so_and_goes_on_to_the_same_bits(tmp_path: Path)
     (tmp_path / "config.yaml").write_text(RANKS.to_yaml())
     run = start(tmp_path / "config.yaml", tmp_path / "run")
     try:
-        kept = tmp_path / ".run.scratch/checkpoints"
+        checkpoints = tmp_path / ".run.scratch/checkpoints"
         end = time.monotonic() + 60
-        while not list(kept.glob("epoch-*")):
+        while not list(checkpoints.glob("epoch-*")):
             assert time.monotonic() < end
             time.sleep(0.01)
         family = psutil.Process(run.pid).children(recursive=True)
@@ -82,7 +82,7 @@ def test_a_run_loses_a_rank_says_so_and_goes_on_to_the_same_bits(tmp_path: Path)
     assert run.returncode == 1
     assert out == (
         "amago2: lost contact with another process of this run: it has ended or does not answer; "
-        "the same command continues from the last checkpoint\n"
+        "run the same command again to continue from the last checkpoint\n"
     )
     assert not psutil.wait_procs(family, timeout=10)[1]
     assert not (tmp_path / "run").exists()
