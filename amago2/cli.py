@@ -85,7 +85,7 @@ def train(
     """Train a run, or resume it if it is unfinished."""
     if os.environ.get("RANK", "0") != "0":  # started by torchrun, not as the run itself
         from amago2.distributed import ProcessGroup
-        from amago2.training.worker import work
+        from amago2.training.rank_worker import work
 
         return work(ProcessGroup())
     layers = [Layer(str(path), read_yaml(path)) for path in configs]

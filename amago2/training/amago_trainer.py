@@ -17,11 +17,11 @@ from amago2.training import checkpoint as ckpt
 from amago2.training.async_collector import AsyncCollector
 from amago2.training.continue_run import continue_run
 from amago2.training.learner import Learner, NonFiniteError
+from amago2.training.rank_worker import work
 from amago2.training.resources import check_resources
 from amago2.training.run import run_trainer
 from amago2.training.scratch import default_scratch
 from amago2.training.trainer import EpochResult, Trainer, TrainerState
-from amago2.training.worker import work
 
 UPDATES_PER_REPORT = 25
 """Updates between two reports of progress."""
@@ -86,7 +86,7 @@ class AmagoTrainer(Trainer):
         self._broadcast_state()
 
     def _broadcast_state(self) -> None:
-        """Send the other ranks what they start with; see `amago2.training.worker`."""
+        """Send the other ranks what they start with; see `amago2.training.rank_worker`."""
         spaces = ckpt.describe_spaces(self.envs.observations, self.envs.actions)
         config = self.config.model_dump(mode="json")
         values = {"config": config, "spaces": spaces, "updates": self.updates}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from amago2.distributed import launch
 from amago2.errors import ConfigError
-from amago2.training.worker import work
+from amago2.training.rank_worker import work
 from tests.amago2.toy import small
 from tests.amago2.training.test_train import content
 from tests.amago2.two_ranks import VARIANTS

@@ -27,7 +27,7 @@ from tests.envs.contract_checks import (
     global_generators_untouched,
     rollout,
 )
-from workflow.benchmarks.registry import benchmark
+from workflow.benchmarks.lookup import benchmark
 
 pytest.importorskip("minigrid")
 

@@ -26,7 +26,7 @@ from tests.envs.contract_checks import (
     global_generators_untouched,
     rollout,
 )
-from workflow.benchmarks.registry import benchmark
+from workflow.benchmarks.lookup import benchmark
 
 env_dict = pytest.importorskip("metaworld.env_dict")
 

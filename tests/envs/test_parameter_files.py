@@ -16,7 +16,7 @@ from amago2.env.vector_env import VectorEnv
 from envs.contract import MultiTaskEnv
 from tests.envs.contract_checks import rollout
 from workflow.benchmarks.description import Actions
-from workflow.benchmarks.registry import benchmark, benchmarks
+from workflow.benchmarks.lookup import benchmark, benchmarks
 from workflow.config.parameters import Parameters
 from workflow.config.requirements import lacking
 

@@ -25,7 +25,7 @@ from tests.envs.contract_checks import (
     global_generators_untouched,
     rollout,
 )
-from workflow.benchmarks.registry import benchmark
+from workflow.benchmarks.lookup import benchmark
 from workflow.cli.app import main
 
 popgym_envs = pytest.importorskip("popgym.envs")

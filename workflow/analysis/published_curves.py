@@ -8,7 +8,7 @@ import pandas as pd
 from workflow.analysis import frames
 from workflow.analysis.frames import Tables
 from workflow.analysis.normalisation import normalise
-from workflow.benchmarks.registry import benchmark
+from workflow.benchmarks.lookup import benchmark
 
 POINTS = 80
 

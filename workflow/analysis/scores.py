@@ -9,7 +9,7 @@ from amago2.errors import ConfigError
 from workflow.analysis import frames, statistics
 from workflow.analysis.frames import SCORE, Tables
 from workflow.analysis.normalisation import percent
-from workflow.benchmarks.registry import benchmark, with_scale
+from workflow.benchmarks.lookup import benchmark, with_scale
 
 KEYS = [key for key in SCORE if key != "step"]
 """A final score's columns, beside `value`: benchmark, variant, cell, seed, split, task."""

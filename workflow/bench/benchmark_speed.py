@@ -32,7 +32,7 @@ from amago2.env.spaces import ActionSpec, Array
 from amago2.env.vector_env import VectorEnv
 from amago2.errors import RunError
 from workflow.bench.raw_simulators import PLAYERS, Play
-from workflow.benchmarks.registry import benchmark, benchmarks
+from workflow.benchmarks.lookup import benchmark, benchmarks
 from workflow.config.parameters import Parameters
 from workflow.config.requirements import lacking
 from workflow.docs.marked_section import around, machine, publish

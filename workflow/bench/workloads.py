@@ -15,7 +15,7 @@ from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, build
 from amago2.env.spaces import ActionSpec
 from workflow.benchmarks.description import Array
-from workflow.benchmarks.registry import benchmark
+from workflow.benchmarks.lookup import benchmark
 from workflow.config.parameters import Parameters
 
 PARAMS = Path(__file__).resolve().parents[2] / "params"

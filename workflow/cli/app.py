@@ -7,7 +7,15 @@ import typer
 from typer.completion import get_completion_inspect_parameters
 
 from amago2.errors import ConfigError, RunError
-from workflow.cli import completion, docs, hardware, jobs, measurements, project, results, roms
+from workflow.cli import (
+    commands,
+    completion,
+    docs,
+    hardware,
+    measurements,
+    roms,
+    snakemake_jobs,
+)
 
 HELP = """Reproduce AMAGO-2: train and evaluate its runs, make its figures, tables and report.
 
@@ -24,14 +32,13 @@ app = typer.Typer(
     add_completion=False,  # typer's needs a command of one word: see workflow/cli/completion.py
     pretty_exceptions_enable=False,
 )
-results.register(app)
-project.register(app)
+commands.register(app)
 measurements.register(app)
 completion.register(app)
 app.add_typer(hardware.app, name="hardware", rich_help_panel="Project")
 app.add_typer(roms.app, name="roms", rich_help_panel="Project")
 app.add_typer(docs.app, name="docs", rich_help_panel="Project")
-app.add_typer(jobs.app, name="job", rich_help_panel="For the pipeline")
+app.add_typer(snakemake_jobs.app, name="job", rich_help_panel="For the pipeline")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints
 
 from amago2.config.layers import Layer, Section, read_yaml, validate
 from amago2.errors import ConfigError
-from workflow.benchmarks.registry import benchmarks, main_experiments, scale_files
+from workflow.benchmarks.lookup import benchmarks, main_experiments, scale_files
 from workflow.config.budgets import Budget, Disclaimer
 
 REFERENCE = Path(__file__).parents[1] / "reference"

@@ -3,7 +3,7 @@
 import importlib
 from functools import cache
 
-from workflow.benchmarks.registry import benchmarks
+from workflow.benchmarks.lookup import benchmarks
 
 
 @cache

@@ -15,7 +15,7 @@ import yaml
 from amago2.errors import RunError
 from amago2.files import write_atomically
 from workflow.benchmarks.description import Simulator
-from workflow.benchmarks.registry import benchmarks
+from workflow.benchmarks.lookup import benchmarks
 from workflow.setup.locks import lock_files, pins
 
 PARTS = Path(__file__).with_name("licences.yaml")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from amago2.config.layers import read_yaml
 from amago2.config.schema import AmagoConfig, ImageEncoderConfig, RunConfig
 from amago2.footprint import stored_timesteps
-from workflow.benchmarks.registry import benchmark, benchmarks
+from workflow.benchmarks.lookup import benchmark, benchmarks
 from workflow.dag.runs import Run
 from workflow.estimate import network
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure, SubFigure
 from amago2.config.layers import Section
 from workflow.analysis import frames
 from workflow.analysis.normalisation import largest_returns, normalise
-from workflow.benchmarks.registry import benchmark
+from workflow.benchmarks.lookup import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from workflow.analysis import frames, published_curves
 from workflow.analysis.normalisation import solved, success_rates
-from workflow.benchmarks.registry import benchmark
+from workflow.benchmarks.lookup import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 

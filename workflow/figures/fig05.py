@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from amago2.config.layers import Section
 from workflow.analysis import frames, published_curves
 from workflow.analysis.normalisation import normalise
-from workflow.benchmarks.registry import benchmark
+from workflow.benchmarks.lookup import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 

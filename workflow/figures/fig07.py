@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from workflow.analysis import frames
 from workflow.analysis.normalisation import normalise
-from workflow.benchmarks.registry import benchmark
+from workflow.benchmarks.lookup import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 

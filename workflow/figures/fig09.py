@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from workflow.analysis import frames, scores
 from workflow.analysis.normalisation import limits
-from workflow.benchmarks.registry import benchmark
+from workflow.benchmarks.lookup import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 

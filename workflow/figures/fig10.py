@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from workflow.analysis import frames
-from workflow.benchmarks.registry import benchmark
+from workflow.benchmarks.lookup import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 

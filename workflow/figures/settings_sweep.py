@@ -12,7 +12,7 @@ from pydantic import Field
 
 from amago2.config.layers import Section
 from workflow.analysis import frames, scores, statistics
-from workflow.benchmarks.registry import benchmark
+from workflow.benchmarks.lookup import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
 

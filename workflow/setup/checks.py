@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from workflow.benchmarks.registry import benchmarks
+from workflow.benchmarks.lookup import benchmarks
 from workflow.setup.environment import ROOT
 from workflow.setup.findings import Finding, ask, ask_python, interpreter, set_up
 from workflow.setup.locks import lock_files, pins

@@ -5,7 +5,7 @@ import pandas as pd
 from workflow.analysis import frames
 from workflow.analysis.frames import Tables
 from workflow.analysis.normalisation import largest_returns, normalise
-from workflow.benchmarks.registry import benchmark
+from workflow.benchmarks.lookup import benchmark
 from workflow.render import style
 from workflow.render.draw import Params
 

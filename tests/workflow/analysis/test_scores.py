@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from amago2.errors import ConfigError
 from tests.workflow.fake_results import ROOT, VARIANTS
 from workflow.analysis import scores
-from workflow.benchmarks.registry import scale_files
+from workflow.benchmarks.lookup import scale_files
 from workflow.config.catalog import REFERENCE, FigureSpec
 from workflow.config.experiments import Selection, matrices
 from workflow.config.parameters import Parameters

@@ -13,7 +13,7 @@ from tests.workflow.fake_results import DD, II, ROOT, compute_data, tidy, write_
 from tests.workflow.fake_runs import World, write_experiment
 from workflow.analysis import frames, scores, verdicts
 from workflow.analysis.normalisation import normalise
-from workflow.benchmarks.registry import benchmark, with_scale
+from workflow.benchmarks.lookup import benchmark, with_scale
 from workflow.config import catalog, claims
 from workflow.render import draw as render
 from workflow.tables import scorecard

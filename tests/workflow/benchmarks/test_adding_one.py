@@ -14,7 +14,7 @@ import workflow.benchmarks
 from tests.workflow.fake_results import II, ROOT, tidy
 from tests.workflow.fake_runs import World, write_experiment
 from workflow.analysis import scores
-from workflow.benchmarks.registry import benchmark, benchmarks, main_experiments
+from workflow.benchmarks.lookup import benchmark, benchmarks, main_experiments
 from workflow.config import catalog
 from workflow.config.experiments import Selection
 from workflow.dag.plan import plan

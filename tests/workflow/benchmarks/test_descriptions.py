@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from workflow.benchmarks.description import BetweenReferences, ShareOfMaximum
-from workflow.benchmarks.registry import (
+from workflow.benchmarks.lookup import (
     benchmark,
     benchmarks,
     main_experiments,
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 LIGHT = """
 import sys
 before = set(sys.modules)
-from workflow.benchmarks.registry import benchmarks
+from workflow.benchmarks.lookup import benchmarks
 assert len(benchmarks()) > 5
 loaded = {name.partition(".")[0] for name in set(sys.modules) - before} - {"workflow"}
 print(*sorted(loaded - set(sys.stdlib_module_names)))

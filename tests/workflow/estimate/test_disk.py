@@ -8,7 +8,7 @@ from amago2.config.layers import Layer
 from amago2.footprint import stored_timesteps
 from tests.workflow import project
 from tests.workflow.estimate.configs import resolved
-from workflow.benchmarks.registry import benchmark
+from workflow.benchmarks.lookup import benchmark
 from workflow.estimate import disk
 
 

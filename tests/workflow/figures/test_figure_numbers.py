@@ -12,7 +12,7 @@ from amago2.errors import ConfigError
 from workflow.analysis import frames, scores
 from workflow.analysis.normalisation import normalise, solved, success_rates
 from workflow.analysis.published_curves import mean_over_tasks
-from workflow.benchmarks.registry import benchmark
+from workflow.benchmarks.lookup import benchmark
 from workflow.figures import fig07, fig09, fig10, fig15, fig_retro
 from workflow.render import panels
 

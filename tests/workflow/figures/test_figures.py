@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from tests.workflow.fake_results import POPGYM, ROOT, VARIANTS, compute_data, write_results
 from workflow.analysis import frames, published_curves
 from workflow.analysis.normalisation import normalise
-from workflow.benchmarks.registry import benchmark, scale_files
+from workflow.benchmarks.lookup import benchmark, scale_files
 from workflow.config import catalog
 from workflow.config.parameters import Parameters
 from workflow.figures import fig05

@@ -1,4 +1,4 @@
-"""Commands that make results, and those on what was made."""
+"""Commands on results, on the machine and on parameters; what they do is elsewhere."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ from workflow.cli.options import (
 )
 from workflow.config.budgets import DEFAULT
 
-MAKE, LOOK = "Make results", "Inspect and share results"
+MAKE, LOOK, PROJECT = "Make results", "Inspect and share results", "Project"
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     panels: dict[str, list[Callable[..., None]]] = {
         MAKE: [reproduce, plan, status, figures, tables],
         LOOK: [verify, pull, crate],
+        PROJECT: [doctor, resolve],
     }
     for panel, commands in panels.items():
         for command in commands:
@@ -155,3 +156,53 @@ def crate(budget: Budget = DEFAULT) -> None:
 
     path, entities = write(RESULTS / budget)
     print(f"{path}: {entities} entities")
+
+
+def doctor() -> None:
+    """Report what this machine has and lacks, each lack with its remedy.
+
+    Exit code 1 if `make reproduce` cannot run here yet. Before `make setup`, `make doctor` says the
+    same.
+    """
+    from workflow.setup.doctor import main
+
+    raise typer.Exit(main())
+
+
+def resolve(
+    benchmark: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Benchmark, a file of params/benchmarks.",
+            autocompletion=names("params/benchmarks/*.yaml"),
+        ),
+    ],
+    variant: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Variant, a file of params/variants.",
+            autocompletion=names("params/variants/*.yaml"),
+        ),
+    ],
+    budget: Budget = DEFAULT,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the run.")] = 0,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="SECTION.KEY=VALUE", help="Override a key: --set learner.batch=32."
+        ),
+    ] = None,
+) -> None:
+    """Print the complete configuration of one run as YAML.
+
+    It is ready for `amago2 train`, or for
+    `python -m workflow.baselines.<trainer>` if it names a trainer.
+    """
+    from amago2.config.layers import parse_override
+    from workflow.config.parameters import Parameters
+
+    over = [parse_override(text) for text in overrides or []]
+    config = Parameters(PARAMS).resolve(benchmark, variant, budget, seed, over)
+    print(config.to_yaml(), end="")
