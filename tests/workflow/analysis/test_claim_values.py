@@ -10,7 +10,7 @@ from workflow.analysis import scores, verdicts
 from workflow.analysis.scores import KEYS
 
 AGENT: dict[str, Any] = {"experiment": "mine", "benchmark": "bench", "variant": "ours"}
-TABLES = {"mine.evaluations": pd.DataFrame()}
+TABLES = {f"{name}.evaluations": pd.DataFrame() for name in ("mine", "x")}
 """The scores themselves are those of `final_scores`."""
 
 
@@ -25,8 +25,9 @@ def final_scores(monkeypatch: pytest.MonkeyPatch) -> dict[int | None, list[dict[
     rows: dict[int | None, list[dict[str, Any]]] = {}
 
     def final(experiment: str, tables: Any, attempt: int | None = None) -> pd.DataFrame:
-        assert (experiment, tables) == ("mine", TABLES)
-        return pd.DataFrame(rows[attempt], columns=[*KEYS, "value"])
+        assert tables is TABLES
+        own = [row for row in rows[attempt] if row.get("experiment", "mine") == experiment]
+        return pd.DataFrame(own, columns=[*KEYS, "value"])
 
     monkeypatch.setattr(scores, "final", final)
     return rows
@@ -125,7 +126,7 @@ def test_attempts_of_the_same_runs_are_subtracted_within_each_seed(
     assert (found.low, found.high) == pytest.approx((5 - 2.484, 5 + 2.484), abs=1e-3)
 
 
-@pytest.mark.parametrize("differ_in", ["variant", "cell", "benchmark"])
+@pytest.mark.parametrize("differ_in", ["variant", "cell", "benchmark", "experiment"])
 def test_other_agents_seeds_are_independent(
     final_scores: dict[int | None, list[dict[str, Any]]], differ_in: str
 ) -> None:

@@ -61,6 +61,20 @@ def test_no_record_agrees_with_nothing(made: Fingerprint) -> None:
     assert not provenance.agrees(replace(made, inputs=(), outputs=()), {})
 
 
+def test_records_of_the_same_are_the_same_bytes(made: Fingerprint) -> None:
+    """They are committed: a line for each digest, in an order that nothing changes."""
+    text = Path(made.provenance).read_text()
+    provenance.write_record(replace(made, outputs=made.outputs[::-1]))
+    assert Path(made.provenance).read_text() == text
+    outside = [line for line in text.splitlines() if line.startswith(' "')]
+    assert [line.split('"')[1] for line in outside] == ["code", "inputs", "outputs", "parameters"]
+
+
+def test_a_record_is_named_after_its_target() -> None:
+    found = provenance.record_path(Path("results/mini"), "figures", "fig03")
+    assert found == Path("results/mini/provenance/figures/fig03.json")
+
+
 def test_a_missing_output_leaves_no_record(made: Fingerprint) -> None:
     Path(made.provenance).unlink()
     Path("out.csv").unlink()
@@ -94,7 +108,7 @@ def test_digests_are_sha256_and_none_of_what_is_no_file(
 def test_values_differ_by_content_and_not_by_the_order_of_keys() -> None:
     assert value_digest({"a": 1, "b": [1, 2]}) == value_digest({"b": [1, 2], "a": 1})
     assert value_digest({"a": 1, "b": [1, 2]}) != value_digest({"a": 1, "b": [2, 1]})
-    assert value_digest({"a": 1}) == hashlib.sha256(b'{"a":1}').hexdigest()
+    assert value_digest({"a": 1, "b": 2}) == hashlib.sha256(b'{"a":1,"b":2}').hexdigest()
 
 
 CODE = {
