@@ -39,8 +39,10 @@ def _rows(tables: Tables, order: Order) -> Iterator[dict[str, object]]:
         final = scores.final(name, tables)
         for place, group in final.groupby(GROUP):
             for variant in order(list(group.variant)):
-                own = scores.matrix(group[group.variant == variant])
-                yield dict(zip(GROUP, place, strict=True)) | {"variant": variant} | aggregate(own)
+                subset = scores.matrix(group[group.variant == variant])
+                yield (
+                    dict(zip(GROUP, place, strict=True)) | {"variant": variant} | aggregate(subset)
+                )
 
 
 def aggregate(values: statistics.Array) -> dict[str, object]:

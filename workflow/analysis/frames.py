@@ -37,7 +37,7 @@ def read(table: str, path: Path) -> pd.DataFrame:
     return pd.DataFrame(columns=list(columns))
 
 
-def of_kind(tables: Tables, kind: str) -> pd.DataFrame:
+def all_rows(tables: Tables, kind: str) -> pd.DataFrame:
     """The tables of one kind of all experiments, one below the other."""
     found = [frame for name, frame in tables.items() if name.endswith(f".{kind}") and len(frame)]
     if not found:

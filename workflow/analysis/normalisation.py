@@ -29,8 +29,8 @@ def percent(
     `attempt` is one attempt of a rollout; None is all of them.
     """
     if isinstance(benchmark.scale, SuccessRate):
-        own = evaluations if attempt is None else evaluations[evaluations.attempt == attempt]
-        rates = success_rates(own)
+        subset = evaluations if attempt is None else evaluations[evaluations.attempt == attempt]
+        rates = success_rates(subset)
         return rates.assign(value=100 * rates.value)
     return normalise(_returns(evaluations, benchmark, attempt), benchmark, tables)
 
@@ -39,23 +39,23 @@ def normalise(returns: pd.DataFrame, benchmark: Benchmark, tables: Tables) -> pd
     """Rows of returns with `value` in percent of the benchmark's scale."""
     scale = benchmark.scale
     if isinstance(scale, ShareOfMaximum):
-        largest = largest_returns(returns.task, benchmark)
+        largest = maximum_returns(returns.task, benchmark)
         return returns.assign(value=100 * returns.value / largest)
     ends = limits(benchmark, tables)
     unknown = sorted(set(returns.task) - set(ends.dropna().index))
     if unknown:
         names = ", ".join(unknown)
         raise ConfigError(f"no reference score for {benchmark.title} task {names}")
-    own = ends.loc[returns.task]
-    share = statistics.normalise(returns.value, own.zero, own.full) / 100
+    subset = ends.loc[returns.task]
+    share = statistics.normalise(returns.value, subset.zero, subset.full) / 100
     return returns.assign(value=100 * share)
 
 
-def largest_returns(tasks: "pd.Series[str]", benchmark: Benchmark) -> "pd.Series[float]":
+def maximum_returns(tasks: "pd.Series[str]", benchmark: Benchmark) -> "pd.Series[float]":
     """The largest possible return of an attempt at each of the tasks."""
     if not isinstance(benchmark.scale, ShareOfMaximum):
         raise ConfigError(f"benchmark {benchmark.name} has no largest return")
-    return pd.Series([benchmark.scale.of(task) for task in tasks], tasks.index, dtype=float)
+    return pd.Series([benchmark.scale.maximum_of(task) for task in tasks], tasks.index, dtype=float)
 
 
 def limits(benchmark: Benchmark, tables: Tables) -> pd.DataFrame:
@@ -89,8 +89,8 @@ def _returns(evaluations: pd.DataFrame, benchmark: Benchmark, attempt: int | Non
 
 def success_rates(evaluations: pd.DataFrame) -> pd.DataFrame:
     """Share of successful attempts: rows (`frames.SCORE`, value)."""
-    own = evaluations[(evaluations.metric == "success") & (evaluations.attempt >= 0)]
-    return own.groupby(frames.SCORE, as_index=False).agg(value=("value", "mean"))
+    subset = evaluations[(evaluations.metric == "success") & (evaluations.attempt >= 0)]
+    return subset.groupby(frames.SCORE, as_index=False).agg(value=("value", "mean"))
 
 
 def solved(rates: pd.DataFrame) -> pd.DataFrame:

@@ -9,13 +9,13 @@ from amago2.errors import ConfigError
 from workflow.analysis import frames, statistics
 from workflow.analysis.frames import SCORE, Tables
 from workflow.analysis.normalisation import percent
-from workflow.benchmarks.lookup import benchmark, with_scale
+from workflow.benchmarks.lookup import benchmark, comparable_benchmarks
 
 KEYS = [key for key in SCORE if key != "step"]
 """A final score's columns, beside `value`: benchmark, variant, cell, seed, split, task."""
 HELD_OUT = "test_tasks"
 """Evaluation set of tasks that are never trained on; all others are of training tasks."""
-LEAST_SEEDS = 3
+MIN_SEEDS = 3
 """Of fewer seeds there are points, neither intervals nor verdicts."""
 
 
@@ -37,27 +37,27 @@ def of_experiment(experiment: str, tables: Tables, attempt: int | None = None) -
     """
     found = []
     for name, rows in frames.groups(tables[f"{experiment}.evaluations"], "benchmark").items():
-        if name not in with_scale():
+        if name not in comparable_benchmarks():
             continue
-        own = percent(rows, benchmark(name), tables, attempt)
+        subset = percent(rows, benchmark(name), tables, attempt)
         if merged_with := benchmark(name).merged_with:
-            variants = own.variant + "_" + own.cell
-            own = own.assign(variant=variants, benchmark=merged_with, cell="default")
-        found.append(own[[*SCORE, "value"]])
+            variants = subset.variant + "_" + subset.cell
+            subset = subset.assign(variant=variants, benchmark=merged_with, cell="default")
+        found.append(subset[[*SCORE, "value"]])
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=[*SCORE, "value"])
 
 
-def of_every_experiment(tables: Tables, attempt: int | None = None) -> pd.DataFrame:
+def of_all_experiments(tables: Tables, attempt: int | None = None) -> pd.DataFrame:
     """Rows (benchmark, variant, cell, seed, split, task, step, value in %) of all experiments.
 
     Raises:
         ConfigError: A benchmark has no scale.
     """
-    evaluations = frames.of_kind(tables, "evaluations")
+    evaluations = frames.all_rows(tables, "evaluations")
     parts = [evaluations[[*SCORE, "value"]].iloc[:0]]
     for name, rows in frames.groups(evaluations, "benchmark").items():
-        if name not in with_scale():
-            known = ", ".join(with_scale())
+        if name not in comparable_benchmarks():
+            known = ", ".join(comparable_benchmarks())
             raise ConfigError(
                 f"scores of {name} cannot be compared: workflow/benchmarks gives no scale for it, "
                 f"only for {known}"
@@ -67,32 +67,32 @@ def of_every_experiment(tables: Tables, attempt: int | None = None) -> pd.DataFr
 
 
 def gain(tables: Tables) -> pd.DataFrame:
-    """As `of_every_experiment`: scores of a rollout's last attempt minus those of the first."""
-    attempts = frames.of_kind(tables, "evaluations").groupby("benchmark").attempt.max()
+    """As `of_all_experiments`: scores of a rollout's last attempt minus those of the first."""
+    attempts = frames.all_rows(tables, "evaluations").groupby("benchmark").attempt.max()
     parts = []
     for number in sorted(set(attempts)):
-        rows = of_every_experiment(tables, number)
+        rows = of_all_experiments(tables, number)
         parts.append(rows[rows.benchmark.map(attempts) == number])
-    first = of_every_experiment(tables, 0)
+    first = of_all_experiments(tables, 0)
     both = pd.concat(parts).merge(first, on=SCORE, suffixes=("", "_first"))
     return both.assign(value=both.value - both.value_first).drop(columns="value_first")
 
 
-def of_training_tasks(rows: pd.DataFrame) -> pd.DataFrame:
+def on_training_tasks(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of tasks that are trained on."""
     return rows[rows.split != HELD_OUT]
 
 
 def listed_benchmarks(tables: Tables) -> list[str]:
     """Benchmarks that the experiments have runs of, finished or not, in the order of figures."""
-    listed = set(frames.of_kind(tables, "runs").benchmark)
-    return [name for name in with_scale() if name in listed]
+    listed = set(frames.all_rows(tables, "runs").benchmark)
+    return [name for name in comparable_benchmarks() if name in listed]
 
 
 def explanation(benchmarks: Sequence[str]) -> str:
     """A sentence on what the percentages of some benchmarks are of."""
-    described = [with_scale()[name] for name in benchmarks]
-    parts = [f"{own.title}: {own.scale.percent_of}" for own in described if own.scale]
+    described = [comparable_benchmarks()[name] for name in benchmarks]
+    parts = [f"{each.title}: {each.scale.percent_of}" for each in described if each.scale]
     return f"Score, mean over tasks, in percent. {'; '.join(parts)}."
 
 
@@ -109,6 +109,6 @@ def bootstrap(
 
     Drawn by a generator of its own, so that nothing computed before can change it.
     """
-    if len(scores) < LEAST_SEEDS:
+    if len(scores) < MIN_SEEDS:
         return None
     return statistics.stratified_bootstrap(scores, statistic, np.random.default_rng(0))

@@ -89,10 +89,10 @@ def stratified_bootstrap(
 
     Arguments: scores (S, T); statistic maps (S, T) to a number. Needs two seeds or more.
     """
-    return stratified_bootstrap_of([scores], lambda one: statistic(one[0]), rng, resamples, level)
+    return joint_bootstrap([scores], lambda one: statistic(one[0]), rng, resamples, level)
 
 
-def stratified_bootstrap_of(
+def joint_bootstrap(
     agents: Sequence[ArrayLike],
     statistic: Callable[[Sequence[Array]], ArrayLike],
     rng: np.random.Generator,

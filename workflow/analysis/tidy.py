@@ -33,7 +33,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "gpu_mean_util", "gpu_joules",
     ),
 }  # fmt: skip
-MADE_WITH = ("training_version", "git_commit", "git_dirty", "lock_sha256", "container_digest")
+PROVENANCE_KEYS = ("training_version", "git_commit", "git_dirty", "lock_sha256", "container_digest")
 """Of a run's record, what the report marks and shows."""
 POINTS = 400
 """Most steps of one metric that are kept: a figure shows no more, and git should not hold more."""
@@ -65,7 +65,7 @@ def _run_tables(folder: Path) -> dict[str, list[Row]]:
     if not (folder / "record.json").is_file():
         return {"runs": [{"state": "missing"}], "compute": list(_unfinished(folder))}
     record = _read_json(folder / "record.json")
-    made = {key: record.get(key) for key in MADE_WITH}
+    made = {key: record.get(key) for key in PROVENANCE_KEYS}
     return {
         "runs": [{"state": "finished", **made, "settings": settings(folder / "config.yaml")}],
         "evaluations": list(mean_over_rollouts(_read_csv(folder / "evaluations.csv"))),

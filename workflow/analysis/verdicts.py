@@ -55,8 +55,8 @@ def judge(groups: Sequence[Sequence[float]] | None, above: float | None, below: 
         return Judgement(0, None, None, None, NO_VERDICT, "not run")
     seeds = min(map(len, groups))
     value = float(sum(np.mean(group) for group in groups))
-    if seeds < scores.LEAST_SEEDS:
-        why = f"{seeds} seed{'' if seeds == 1 else 's'}, needs {scores.LEAST_SEEDS}"
+    if seeds < scores.MIN_SEEDS:
+        why = f"{seeds} seed{'' if seeds == 1 else 's'}, needs {scores.MIN_SEEDS}"
         return Judgement(seeds, value, None, None, NO_VERDICT, why)
     _, low, high = map(float, statistics.t_interval(groups))
     verdict, why = _verdict(low, high, above, below)
@@ -102,11 +102,11 @@ def _groups(claim: Mapping[Any, Any], tables: Tables) -> list[list[float]] | Non
     runs: dict[tuple[str, ...], pd.Series] = {}
     for side, sign in (("plus", 1.0), ("minus", -1.0)):
         for agent in json.loads(str(claim[side])):
-            own = sign * _values(agent, str(claim["statistic"]), tables)
+            subset = sign * _values(agent, str(claim["statistic"]), tables)
             keys = ("experiment", "benchmark", "variant", "cell")
             place = tuple(str(agent.get(key)) for key in keys)
             # Only seeds that have every part: the sum is empty where one is missing.
-            runs[place] = runs[place] + own if place in runs else own
+            runs[place] = runs[place] + subset if place in runs else subset
     groups = [values.dropna().sort_index().tolist() for values in runs.values()]
     return groups if all(groups) else None
 
@@ -124,5 +124,5 @@ def _values(agent: Mapping[str, Any], statistic: str, tables: Tables) -> "pd.Ser
         chosen &= rows.task.isin(agent["tasks"])
     seeds = rows[chosen].groupby("seed").value
     if statistic == "solved":
-        return seeds.apply(lambda own: float((own > 100 * SOLVED - 1e-6).sum()))
+        return seeds.apply(lambda subset: float((subset > 100 * SOLVED - 1e-6).sum()))
     return seeds.median() if statistic == "median" else seeds.mean()

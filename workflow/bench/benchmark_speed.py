@@ -1,4 +1,4 @@
-"""What each benchmark is, and how fast it steps: its simulator alone and our environments.
+"""Facts about each benchmark, and how fast it steps: the bare simulator and our environments.
 
     python -m workflow benchmark-table --out docs/benchmarks.md        (make benchmark-table)
 
@@ -38,15 +38,15 @@ from workflow.config.requirements import lacking
 from workflow.docs.marked_section import around, machine, publish
 
 LIMIT = 500
-"""Agent steps after which both sides leave a rollout."""
+"""Agent steps after which a rollout is cut off."""
 ENVS = 8
-"""Environments of a process, where its simulator allows several."""
+"""Environments per process, if the simulator allows several."""
 PROCESSES = (1, 2)
 REPEATS = 5
 SECONDS = 0.5
-"""The least that the simulator's turn takes."""
-APART = 1_000_000
-"""Numbers of rollouts between those of two processes."""
+"""Minimum duration of the simulator's turn."""
+PROCESS_OFFSET = 1_000_000
+"""Added to the rollout number from one process to the next, so that no two play the same."""
 COMMAND = "make benchmark-table"
 
 
@@ -70,13 +70,13 @@ class RolloutSchedule:
         return self.tasks[number % len(self.tasks)], number, drawn.astype(blank.dtype)
 
 
-def envs_each(config: EnvironmentConfig) -> int:
-    """Environments of a process: one where the parameter file asks for worker processes."""
+def envs_per_process(config: EnvironmentConfig) -> int:
+    """Environments per process: one if the parameter file asks for worker processes."""
     return ENVS if config.processes is None else 1
 
 
 class Timed(NamedTuple):
-    """Rollouts begun, steps made, seconds that they took."""
+    """Number of rollouts and steps, and the CPU seconds that they took."""
 
     rollouts: int
     steps: int
@@ -84,26 +84,29 @@ class Timed(NamedTuple):
 
 
 class Speed(NamedTuple):
-    """Steps a second and core of the simulator alone, if there is one, and of ours; share lost."""
+    """Steps per second and core of the bare simulator and of our environment, and the loss.
 
-    alone: float | None
+    Without a simulator, `simulator` and `loss` are None. The loss is a fraction of the simulator's.
+    """
+
+    simulator: float | None
     ours: float
-    lost: float | None
+    loss: float | None
 
 
-# --- the simulator alone -------------------------------------------------------------------------
+# --- the bare simulator --------------------------------------------------------------------------
 
 
 @cache
 def player(entry: str, args: str) -> Play:
-    """This process's simulators of a benchmark."""
+    """The function that plays a benchmark's rollouts in this process, built once."""
     return PLAYERS[entry](json.loads(args))
 
 
-def play_alone(schedule: RolloutSchedule, first: int, least: int, seconds: float) -> Timed:
-    """Play whole rollouts from the `first` on: `least` of them, then until time is over.
+def play_simulator(schedule: RolloutSchedule, first: int, minimum: int, seconds: float) -> Timed:
+    """Play whole rollouts from number `first` on: at least `minimum`, and for at least `seconds`.
 
-    Their number is one that our environments can play side by side.
+    Their number is a multiple of the environments that we run side by side.
     """
     play, steps = player(schedule.config.entry_point, json.dumps(schedule.config.kwargs)), 0
     began = time.process_time()
@@ -111,7 +114,11 @@ def play_alone(schedule: RolloutSchedule, first: int, least: int, seconds: float
         for _ in play(*schedule.rollout(number)):
             steps += 1
         seconds_so_far = time.process_time() - began
-        if begun >= least and begun % envs_each(schedule.config) == 0 and seconds_so_far >= seconds:
+        if (
+            begun >= minimum
+            and begun % envs_per_process(schedule.config) == 0
+            and seconds_so_far >= seconds
+        ):
             return Timed(begun, steps, seconds_so_far)
     raise AssertionError("there is always a next rollout")
 
@@ -120,10 +127,10 @@ def play_alone(schedule: RolloutSchedule, first: int, least: int, seconds: float
 
 
 class Clock:
-    """CPU seconds of this process, plus those of its slowest worker at every lap."""
+    """CPU seconds of this process, plus those of the slowest worker in every lap."""
 
     def __init__(self, workers: Sequence[int]) -> None:
-        """Start, given the workers' process numbers."""
+        """Start the clock; `workers` are process ids."""
         # The system's numbers of other processes' CPU clocks: clock_getcpuclockid(3).
         self._clocks = [(~worker << 3) | 2 for worker in workers]
         self._waited = 0.0
@@ -133,21 +140,21 @@ class Clock:
         return [time.clock_gettime(clock) for clock in self._clocks]
 
     def lap(self) -> None:
-        """What was asked of the workers since the last lap has been answered."""
+        """End a lap: all workers have answered what they were asked since the last one."""
         before, self._workers = self._workers, self._read()
         spent = (now - then for now, then in zip(self._workers, before, strict=True))
         self._waited += max(spent, default=0.0)
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """CPU seconds since the start."""
         return time.process_time() - self._began + self._waited
 
 
 def play_ours(
     envs: VectorEnv, clock: Clock, schedule: RolloutSchedule, numbers: Iterator[int]
 ) -> Timed:
-    """Play rollouts until one ends and there are no more to begin."""
+    """Play rollouts until one ends and `numbers` has no next one to start."""
     steps, begun, rows = 0, 0, np.arange(len(envs))
     at, ended = np.zeros(len(envs), int), rows
     plan = np.stack([schedule.rollout(0)[2]] * len(envs))
@@ -166,8 +173,8 @@ def play_ours(
         ended = np.flatnonzero(terminated | truncated | (at == schedule.limit))
 
 
-def until(seconds: float, first: int) -> Iterator[int]:
-    """Numbers from `first` on, for a time."""
+def numbers_for(seconds: float, first: int) -> Iterator[int]:
+    """Rollout numbers from `first` on, until `seconds` of CPU time are over."""
     began, numbers = time.process_time(), count(first)
     while time.process_time() - began < seconds:
         yield next(numbers)
@@ -176,14 +183,14 @@ def until(seconds: float, first: int) -> Iterator[int]:
 # --- both ----------------------------------------------------------------------------------------
 
 
-class Race:
-    """A simulator in processes of its own, and our environments in as many."""
+class Comparison:
+    """A bare simulator and our environments, each in the same number of processes."""
 
     def __init__(self, stack: ExitStack, config: EnvironmentConfig, processes: int) -> None:
         self._processes, others = processes, set(multiprocessing.active_children())
         ours = config.model_copy(update={"processes": processes if processes > 1 else None})
         self.envs = stack.enter_context(
-            closing(make_vector_env(ours, processes * envs_each(config)))
+            closing(make_vector_env(ours, processes * envs_per_process(config)))
         )
         self._workers = [
             worker.pid or 0 for worker in multiprocessing.active_children() if worker not in others
@@ -195,40 +202,40 @@ class Race:
         ]
 
     def run(
-        self, schedule: RolloutSchedule, first: int, least: int, seconds: float
+        self, schedule: RolloutSchedule, first: int, minimum: int, seconds: float
     ) -> tuple[int, Speed]:
-        """(next rollout, speeds) from rollout `first` on, the simulator's turn first."""
-        starts = [first + APART * i for i in range(len(self._simulators))]
-        shares = [
-            simulator.submit(play_alone, schedule, begin, least, seconds)
+        """Time both from rollout `first` on; returns the next rollout's number and the speeds."""
+        starts = [first + PROCESS_OFFSET * i for i in range(len(self._simulators))]
+        pending = [
+            simulator.submit(play_simulator, schedule, begin, minimum, seconds)
             for simulator, begin in zip(self._simulators, starts, strict=True)
         ]
-        alone = [share.result() for share in shares]
-        played = [range(i, i + timed.rollouts) for i, timed in zip(starts, alone, strict=True)]
-        numbers = chain(*played) if played else until(seconds, first)
+        timings = [each.result() for each in pending]
+        played = [range(i, i + timed.rollouts) for i, timed in zip(starts, timings, strict=True)]
+        numbers = chain(*played) if played else numbers_for(seconds, first)
         ours = play_ours(self.envs, Clock(self._workers), schedule, numbers)
         rate = ours.steps / ours.seconds / self._processes
-        if not alone:
+        if not timings:
             return first + ours.rollouts, Speed(None, rate, None)
-        yardstick = sum(timed.steps for timed in alone) / sum(timed.seconds for timed in alone)
+        simulator = sum(timed.steps for timed in timings) / sum(timed.seconds for timed in timings)
         following = max(len(each) for each in played) + first
-        return following, Speed(yardstick, rate, 1 - rate / yardstick)
+        return following, Speed(simulator, rate, 1 - rate / simulator)
 
 
 def measure(
     config: EnvironmentConfig, tasks: Sequence[str], processes: int, seconds: float = SECONDS
 ) -> Speed:
-    """The speeds of the turn with the median loss; of the median speed without a simulator."""
+    """Speeds of the turn with the median loss, or without a simulator with the median speed."""
     with ExitStack() as stack:
-        race = Race(stack, config, processes)
-        schedule = RolloutSchedule(config, tuple(tasks), race.envs.actions)
-        # What is built once is not timed.
-        first, _ = race.run(replace(schedule, limit=2), 0, least=len(tasks), seconds=0.1)
+        comparison = Comparison(stack, config, processes)
+        schedule = RolloutSchedule(config, tuple(tasks), comparison.envs.actions)
+        # The first turn is a warm-up: what is built once is not timed.
+        first, _ = comparison.run(replace(schedule, limit=2), 0, minimum=len(tasks), seconds=0.1)
         turns = []
         for _ in range(REPEATS):
-            first, speed = race.run(schedule, first, least=1, seconds=seconds)
+            first, speed = comparison.run(schedule, first, minimum=1, seconds=seconds)
             turns.append(speed)
-    turns.sort(key=lambda turn: turn.ours if turn.lost is None else turn.lost)
+    turns.sort(key=lambda turn: turn.ours if turn.loss is None else turn.loss)
     return turns[REPEATS // 2]
 
 
@@ -236,7 +243,7 @@ def measure(
 
 HEADER = (
     "| benchmark | tasks | observation | actions | attempts | horizon "
-    + "".join(f"| alone, {n} | ours, {n} | lost " for n in PROCESSES)
+    + "".join(f"| simulator, {n} | ours, {n} | loss " for n in PROCESSES)
     + "|\n|---|---:|---|---|---:|---:"
     + "|---:|---:|---:" * len(PROCESSES)
     + "|"
@@ -244,16 +251,16 @@ HEADER = (
 
 
 def row(name: str, config: EnvironmentConfig) -> str:
-    """A benchmark's line. Raises `RunError` if its simulator is missing."""
+    """A benchmark's row. Raises `RunError` if its simulator is missing."""
     env: Any = make_env(config)
     tasks, cells = env.tasks, [str(len(env.tasks)), _observation(env), _actions(env)]
     cells += [str(env.attempts), f"{env.horizon:,}" if env.horizon else "-"]
     env.close()
     for processes in PROCESSES:
         speed = measure(config, tasks, processes)
-        print(f"{name}, {processes} at once: {speed}", file=sys.stderr, flush=True)
-        cells += [_rate(speed.alone), _rate(speed.ours), _share(speed.lost)]
-    alike = [own.name for own in benchmarks().values() if own.same_but_rewards == name]
+        print(f"{name}, {processes} processes: {speed}", file=sys.stderr, flush=True)
+        cells += [_rate(speed.simulator), _rate(speed.ours), _percent(speed.loss)]
+    alike = [each.name for each in benchmarks().values() if each.same_except_rewards == name]
     names = [name, *alike]
     return f"| {', '.join(f'`{each}`' for each in names)} | {' | '.join(cells)} |"
 
@@ -269,16 +276,16 @@ def _actions(env: Any) -> str:
 
 
 def _rate(steps_per_s: float | None) -> str:
-    """With the three digits that a measurement on a shared machine deserves."""
+    """To three digits: a measurement on a shared machine is no more precise."""
     return "-" if steps_per_s is None else f"{float(f'{steps_per_s:.3g}'):,.0f}"
 
 
-def _share(lost: float | None) -> str:
-    return "-" if lost is None else f"{lost:.0%}"
+def _percent(loss: float | None) -> str:
+    return "-" if loss is None else f"{loss:.0%}"
 
 
 def report(configs: Mapping[str, EnvironmentConfig]) -> tuple[str, list[str], list[str]]:
-    """(Markdown, what was left out for want of ROMs, what could not run); the rest is measured."""
+    """Measure; returns (Markdown, benchmarks left out for lack of ROMs, benchmarks that failed)."""
     rows, left_out, failed = [], [], []
     for name, config in configs.items():
         if sentence := lacking(name):
@@ -301,7 +308,7 @@ def write(out: Path | None, only: Sequence[str] = ()) -> list[str]:
     """
     parameters = Parameters()
     names = only or [
-        name for name in parameters.names("benchmarks") if not benchmark(name).same_but_rewards
+        name for name in parameters.names("benchmarks") if not benchmark(name).same_except_rewards
     ]
     if out:
         around(out, COMMAND)  # before minutes of measuring

@@ -12,7 +12,7 @@ Goal = tuple[str, float, float]
 PARTS = ("learner", "actors", "replay", "learning")
 
 
-def reached(data: dict[str, Any]) -> list[Goal]:
+def evaluate(data: dict[str, Any]) -> list[Goal]:
     """Every goal whose part was measured."""
     rows = {part: data.get(part, {"rows": []})["rows"] for part in PARTS}
     return [
@@ -66,14 +66,14 @@ def _learning(rows: list[dict[str, Any]]) -> list[Goal]:
         (
             f"learning, {name.replace('_', ' ')}: speed",
             2,
-            published.LEARNING[name][0] / middle if (middle := median_s(same)) else 0.0,
+            published.LEARNING[name][0] / middle if (middle := median_cpu_s(same)) else 0.0,
         )
         for name, same in seeds.items()
         if same
     ]
 
 
-def median_s(seeds: Sequence[dict[str, Any]]) -> float | None:
+def median_cpu_s(seeds: Sequence[dict[str, Any]]) -> float | None:
     """Median CPU seconds until a row's scores were reached; None if the middle seed never did."""
     middle = statistics.median_high(
         math.inf if r["cpu_s"] is None else float(r["cpu_s"]) for r in seeds

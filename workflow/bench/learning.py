@@ -25,13 +25,13 @@ FOUR_TASKS = {
     "collector": {"steps_per_epoch": 212, "epochs": 48},
     "evaluation": {"every": 6},
 }
-SUITED = {  # what the Ind. losses need here: see docs/learning.md
+IND_SETTINGS = {  # what the Ind. losses need here: see docs/learning.md
     "agent": {"discounts": [0.1, 0.5, 0.9], "bins": 32, "target_rate": 0.01},
     "trajectory_encoder": {"dropout": 0},
     "learner": {"learning_rate": 1e-3, "updates_per_epoch": 75},
     "collector": {"epochs": 16},
 }
-UNSATURATED = {  # what keeps its policies able to change their minds: see docs/learning.md
+HIGH_WEIGHT_DECAY = {  # what keeps its policies able to change their minds: see docs/learning.md
     "learner": {"weight_decay": 0.5},
     "collector": {"epochs": 45},
 }
@@ -61,7 +61,7 @@ def cue_recall_config(variant: str, cell: str) -> AmagoConfig:
 def config_of(row: str) -> AmagoConfig:
     """The configuration of a row, by its key in `ROWS`: products of bfloat16, seed 0."""
     task, variant = row.split("/")
-    suited = [SUITED] if variant == "ind_actor_ind_critic" else []
+    suited = [IND_SETTINGS] if variant == "ind_actor_ind_critic" else []
     if task == "repeat_previous":
         epochs = {"collector": {"epochs": 32 if suited else 12}, "evaluation": {"every": 1}}
         config = tiny_config(variant, *suited, epochs)
@@ -70,7 +70,7 @@ def config_of(row: str) -> AmagoConfig:
     else:
         config = cue_recall_config(variant, task.removeprefix("cue_"))
         if variant == "dep_actor_ind_critic":
-            config = _changed(config, UNSATURATED)
+            config = _changed(config, HIGH_WEIGHT_DECAY)
     return _changed(config, {"learner": {"precision": "bfloat16"}})
 
 

@@ -37,7 +37,7 @@ from workflow.estimate.training_time import flops_per_update
 Result = dict[str, float]
 
 
-def median_s(work: Callable[[], object], repeats: int) -> float:
+def median_seconds(work: Callable[[], object], repeats: int) -> float:
     """Median wall seconds of `repeats` calls, after three while the heap still grows."""
     for _ in range(3):
         work()
@@ -89,7 +89,7 @@ def learner(size: str, variant: str, mode: str, repeats: int) -> Result:
     config = workloads.config(size, variant, {"learner": _precision(mode)})
     tokens = config.learner.batch_size * (config.trajectory_encoder.context_length + 1)
     with unoptimised.unoptimised_learner() if mode == "plain" else contextlib.nullcontext():
-        seconds = median_s(_update_of(size, config, mode), repeats)
+        seconds = median_seconds(_update_of(size, config, mode), repeats)
     return {"seconds": seconds, "tokens_per_s": tokens / seconds}
 
 
@@ -98,7 +98,7 @@ def paper(size: str, mode: str, batch: str, repeats: int) -> Result:
     over: dict[str, Any] = {"learner": {"batch_size": int(batch), **_precision(mode)}}
     config = workloads.config(size, "ind_actor_ind_critic", over)
     tokens = config.learner.batch_size * (config.trajectory_encoder.context_length + 1)
-    seconds = median_s(_update_of(size, config, mode), repeats)
+    seconds = median_seconds(_update_of(size, config, mode), repeats)
     flops = flops_per_update(config)
     return {
         "seconds": seconds,
@@ -163,7 +163,7 @@ def policy(net: str, count: str, mode: str, repeats: int) -> Result:
             for t in range(128):
                 transformer.step(tokens[:, t], memory)
 
-        return {"steps_per_s": 128 * n / median_s(rollout, repeats)}
+        return {"steps_per_s": 128 * n / median_seconds(rollout, repeats)}
 
 
 def collecting(config: AmagoConfig, threads: int, repeats: int) -> float:
@@ -176,7 +176,7 @@ def collecting(config: AmagoConfig, threads: int, repeats: int) -> float:
         collector = Collector(config, envs, agent, make_replay(config, envs, Path(folder)))
         collector.reset()
         epochs = iter(range(10**6))
-        return median_s(lambda: collector.collect(next(epochs)), repeats)
+        return median_seconds(lambda: collector.collect(next(epochs)), repeats)
 
 
 # --- replay ---------------------------------------------------------------------------------------
@@ -201,10 +201,10 @@ def replay(kind: str, mode: str, repeats: int) -> Result:
             write, sample = _plain_replay(Path(folder), tokens, count, context)
         else:
             write, sample = _our_replay(Path(folder), tokens, count, context)
-        wrote = median_s(write, repeats)
+        wrote = median_seconds(write, repeats)
         return {
             "written_per_s": count / wrote,
-            "sampled_per_s": 24 * 20 / median_s(sample, repeats),
+            "sampled_per_s": 24 * 20 / median_seconds(sample, repeats),
         }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from workflow.analysis.statistics import t_interval
 from workflow.bench import published
 from workflow.bench.axes import AXES, slope
-from workflow.bench.goals import median_s, reached
+from workflow.bench.goals import evaluate, median_cpu_s
 
 Row = dict[str, Any]
 GIB = 2**30
@@ -242,7 +242,7 @@ def learning(rows: Sequence[Row]) -> list[str]:
         if not same:
             continue
         task, variant = name.split("/")
-        middle = median_s(same)
+        middle = median_cpu_s(same)
         missed = [r for r in same if r["cpu_s"] is None]
         lines.append(
             [
@@ -289,7 +289,7 @@ def render(data: dict[str, Any]) -> str:
     """What was aimed at and reached, then all parts that have been measured, in order."""
     goals = [
         [what, f"{wanted:g}", f"{found:.1f}", "yes" if found >= wanted else "**no**"]
-        for what, wanted, found in reached(data)
+        for what, wanted, found in evaluate(data)
     ]
     head = ["", "aimed at, x published", "measured", "reached"]
     lines = ["### Against the published implementation", "", *table(head, goals, 1), ""]

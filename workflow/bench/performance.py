@@ -26,9 +26,10 @@ from amago2.errors import ConfigError
 from amago2.files import write_atomically
 from workflow.bench import page, published
 from workflow.bench.axes import AXES
+from workflow.docs.marked_section import publish
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-MARKS = "<!-- measured: from here to the next mark by `make bench` -->", "<!-- end of measured -->"
+COMMAND = "make bench"
 BOTH = ("dep_actor_dep_critic", "ind_actor_ind_critic")
 MIXED = ("dep_actor_ind_critic", "ind_actor_dep_critic")
 PAPER_BATCH = {
@@ -166,7 +167,7 @@ def write(data: dict[str, Any], docs: Path) -> None:
     """The data, the page and the plot."""
     text = json.dumps(data, indent=1) + "\n"
     write_atomically(docs / "performance.json", text.encode())
-    write_atomically(docs / "performance.md", updated(docs, data).encode())
+    publish(docs / "performance.md", COMMAND, page.render(data))
     if "scaling" in data:
         from workflow.bench import plots
 
@@ -175,13 +176,6 @@ def write(data: dict[str, Any], docs: Path) -> None:
             "Grey: line fitted to the logarithms.",
         ]
         plots.save(data["scaling"]["rows"], facts, docs / "images" / "performance_scaling.png")
-
-
-def updated(docs: Path, data: dict[str, Any]) -> str:
-    """The page with its measured part from `data`."""
-    before, _, rest = (docs / "performance.md").read_text().partition(MARKS[0])
-    after = rest.partition(MARKS[1])[2]
-    return f"{before}{MARKS[0]}\n\n{page.render(data)}\n\n{MARKS[1]}{after}"
 
 
 def run(only: Sequence[str], repeats: int, docs: Path = DOCS) -> None:

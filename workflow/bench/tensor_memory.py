@@ -84,7 +84,7 @@ def _as_on_a_gpu() -> Iterator[None]:
         yield
 
 
-def peak_of(size: str, config: AmagoConfig, gpu: bool = True) -> dict[str, float]:
+def accounted_peak(size: str, config: AmagoConfig, gpu: bool = True) -> dict[str, float]:
     """Bytes of an update by part, and at its peak, as on a GPU or on a CPU.
 
     What a GPU's libraries take for themselves is not in it: context, workspaces, fragmentation.
@@ -123,7 +123,7 @@ def _bytes(x: Tensor) -> int:
     return x.numel() * x.element_size()
 
 
-def measured(size: str, config: AmagoConfig) -> int:
+def allocator_peak(size: str, config: AmagoConfig) -> int:
     """Bytes at the peak of an update on the CPU, by PyTorch's allocator."""
     agent = workloads.agent(size, config)
     batch = workloads.batch(size, config, torch.Generator().manual_seed(0))
@@ -154,7 +154,7 @@ def account(size: str, mode: str, recompute_frames: str) -> dict[str, float]:
     if size == "procgen_memory_hard":
         frames = int(recompute_frames) if recompute_frames else None
         over["timestep_encoder"] = {"recompute_frames": frames}
-    return peak_of(size, workloads.config(size, "ind_actor_ind_critic", over))
+    return accounted_peak(size, workloads.config(size, "ind_actor_ind_critic", over))
 
 
 def check(size: str, variant: str, batch: str) -> dict[str, float]:
@@ -163,5 +163,5 @@ def check(size: str, variant: str, batch: str) -> dict[str, float]:
     if size == "pixels":
         over["trajectory_encoder"] = {"context_length": 31}
     config = workloads.config(size, variant, over)
-    accounted = peak_of(size, config, gpu=False)["peak"]
-    return {"accounted": accounted, "measured": measured(size, config)}
+    accounted = accounted_peak(size, config, gpu=False)["peak"]
+    return {"accounted": accounted, "measured": allocator_peak(size, config)}

@@ -42,7 +42,7 @@ BENCHMARKS = (
         name="atari_clipped",
         title="Atari, clipped rewards",
         position=51,
-        same_but_rewards="atari",
+        same_except_rewards="atari",
         experiment="atari",
         merged_with="atari",
     ),

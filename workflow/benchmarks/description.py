@@ -39,7 +39,7 @@ class Part:
 
     name: str
     licence: str
-    read_in: str
+    source: str
     """Where the licence was read."""
 
 
@@ -53,7 +53,7 @@ class Simulator:
     """What is imported."""
     extra: str
     """Of `pyproject.toml`, which pins it."""
-    with_packages: tuple[str, ...] = ()
+    extra_packages: tuple[str, ...] = ()
     """Further packages that are part of the simulator."""
     parts: tuple[Part, ...] = ()
 
@@ -112,7 +112,7 @@ class ShareOfMaximum(Scale):
     in_name: str = ""
     """Pattern whose first group is the maximum in a task's name; else `maximum` is of all tasks."""
 
-    def of(self, task: str) -> float:
+    def maximum_of(self, task: str) -> float:
         """The largest possible return of an attempt at a task."""
         if not self.in_name:
             return self.maximum
@@ -145,7 +145,7 @@ class Benchmark:
     """Number of tasks that are only evaluated."""
     published: bool = True
     """Whether the paper has it; the others are ours."""
-    same_but_rewards: str = ""
+    same_except_rewards: str = ""
     """Benchmark from which it differs in its training rewards alone."""
 
     # The environment

@@ -34,20 +34,20 @@ def benchmark(name: str) -> Benchmark:
     return benchmarks()[name]
 
 
-def with_scale() -> dict[str, Benchmark]:
+def comparable_benchmarks() -> dict[str, Benchmark]:
     """The benchmarks whose scores can be compared, in percent."""
     return {name: own for name, own in benchmarks().items() if own.scale is not None}
 
 
 def main_experiments() -> list[str]:
     """Experiments with the main results of these benchmarks: the paper's first, then ours."""
-    ordered = sorted(with_scale().values(), key=lambda own: not own.published)
+    ordered = sorted(comparable_benchmarks().values(), key=lambda own: not own.published)
     return list(dict.fromkeys(own.main_experiment for own in ordered))
 
 
 def scale_files() -> dict[str, str]:
     """Files of `workflow/reference` that scores are normalised by, by the names of their tables."""
-    columns = [column for own in with_scale().values() for column in _columns(own.scale)]
+    columns = [column for own in comparable_benchmarks().values() for column in _columns(own.scale)]
     return {column.table: column.file for column in columns}
 
 

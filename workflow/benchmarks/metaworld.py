@@ -11,7 +11,7 @@ BENCHMARKS = (
         held_out_tasks=5,
         simulator=Simulator(
             "metaworld", "metaworld", "metaworld",
-            with_packages=("mujoco",),
+            extra_packages=("mujoco",),
             parts=(
                 Part("MuJoCo's third parties", "several",
                      "LICENSES_THIRD_PARTY.md of mujoco 3.3.0"),

@@ -29,7 +29,7 @@ _EASY = Benchmark(
     tasks=5,
     simulator=Simulator(
         "procgen-mirror", "procgen", "procgen",
-        with_packages=("gym", "gym3"),
+        extra_packages=("gym", "gym3"),
         parts=(
             Part("Procgen's pictures (kenney and others)",
                  "none stated beside them; the package is MIT",
@@ -50,7 +50,7 @@ BENCHMARKS = (
         name="procgen_easy_rescaled",
         title="Procgen, rescaled rewards",
         position=41,
-        same_but_rewards="procgen_easy",
+        same_except_rewards="procgen_easy",
     ),
     replace(
         _EASY,

@@ -38,8 +38,8 @@ class Grid(Section):
     """Whole numbers by dotted key, as multiples of what they are without this cell; rounded."""
 
 
-class Share(Section):
-    """What a budget runs of an experiment."""
+class BudgetScope(Section):
+    """The part of an experiment that a budget runs; None stands for everything."""
 
     seeds: Positive
     benchmarks: tuple[Name, ...] | None = None
@@ -48,11 +48,12 @@ class Share(Section):
     set: dict[Name, dict[str, Any]] = {}
     """Partial configuration by benchmark, laid over the budget's and under the cell's."""
 
-    def runs(self, grid: Grid, variant: str) -> bool:
-        """Does the budget run this variant of a grid?"""
-        asked = (self.benchmarks, self.cells, self.variants)
-        given = (grid.benchmark, grid.cell, variant)
-        return all(some is None or one in some for some, one in zip(asked, given, strict=True))
+    def covers(self, grid: Grid, variant: str) -> bool:
+        """Whether the budget runs this variant of a grid."""
+        choices = (self.benchmarks, self.cells, self.variants)
+        names = (grid.benchmark, grid.cell, variant)
+        pairs = zip(choices, names, strict=True)
+        return all(choice is None or name in choice for choice, name in pairs)
 
 
 def _one_each(grids: Any) -> Any:
@@ -70,7 +71,7 @@ class Experiment(Section):
 
     title: str = Field(min_length=1)
     runs: Annotated[tuple[Grid, ...], BeforeValidator(_one_each)] = Field(min_length=1)
-    budgets: dict[Name, Share]
+    budgets: dict[Name, BudgetScope]
 
 
 @dataclass(frozen=True)
@@ -198,8 +199,8 @@ def _matrix(parameters: Parameters, name: str, selection: Selection) -> Matrix:
     layer = parameters.layer("experiments", name)
     experiment = validate(Experiment, layer.data, [layer])
     _check(experiment, layer.source, parameters)
-    share = experiment.budgets.get(selection.budget)
-    members = tuple(_members(parameters, name, experiment, share, selection)) if share else ()
+    scope = experiment.budgets.get(selection.budget)
+    members = tuple(_members(parameters, name, experiment, scope, selection)) if scope else ()
     used = {member.config.benchmark for member in members}
     lacks = {
         grid.benchmark: lacking(grid.benchmark)
@@ -217,18 +218,22 @@ def _asked(name: str, grid: Grid, selection: Selection) -> bool:
 
 
 def _members(
-    parameters: Parameters, name: str, experiment: Experiment, share: Share, selection: Selection
+    parameters: Parameters,
+    name: str,
+    experiment: Experiment,
+    scope: BudgetScope,
+    selection: Selection,
 ) -> Iterator[Member]:
-    seeds = selection.seeds or share.seeds
+    seeds = selection.seeds or scope.seeds
     source = str(parameters.folder / "experiments" / f"{name}.yaml")
     for grid in experiment.runs:
         lacks = lacking(grid.benchmark)
         selected = _asked(name, grid, selection) and not lacks
         for variant in grid.variants:
-            if not share.runs(grid, variant):
+            if not scope.covers(grid, variant):
                 continue
-            over = _layers(parameters, source, grid, variant, share, selection.budget)
-            for seed in range(max(seeds, share.seeds)):
+            over = _layers(parameters, source, grid, variant, scope, selection.budget)
+            for seed in range(max(seeds, scope.seeds)):
                 config = parameters.resolve(
                     grid.benchmark, variant, selection.budget, seed, over, asked_by=source
                 )
@@ -236,11 +241,11 @@ def _members(
 
 
 def _layers(
-    parameters: Parameters, source: str, grid: Grid, variant: str, share: Share, budget: str
+    parameters: Parameters, source: str, grid: Grid, variant: str, scope: BudgetScope, budget: str
 ) -> list[Layer]:
     """What an experiment lays over benchmark, variant and budget for the runs of a cell."""
     where = f"{source}, budgets.{budget}.set.{grid.benchmark}"
-    layers = [Layer(where, share.set.get(grid.benchmark, {}))]
+    layers = [Layer(where, scope.set.get(grid.benchmark, {}))]
     own = Layer(f"{source}, cell {grid.cell}", grid.set)
     if not grid.multiply:
         return [*layers, own]
@@ -263,12 +268,12 @@ def _check(experiment: Experiment, source: str, parameters: Parameters) -> None:
     cells = sorted({grid.cell for grid in experiment.runs})
     benchmarks = sorted({grid.benchmark for grid in experiment.runs})
     variants = sorted({variant for grid in experiment.runs for variant in grid.variants})
-    for budget, share in experiment.budgets.items():
+    for budget, scope in experiment.budgets.items():
         parameters.choose("budgets", budget, asked_by=source)
         for key, names, known in (
-            ("benchmark", (*(share.benchmarks or ()), *share.set), benchmarks),
-            ("cell", share.cells, cells),
-            ("variant", share.variants, variants),
+            ("benchmark", (*(scope.benchmarks or ()), *scope.set), benchmarks),
+            ("cell", scope.cells, cells),
+            ("variant", scope.variants, variants),
         ):
             for name in names or ():
                 if name not in known:

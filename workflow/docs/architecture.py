@@ -46,7 +46,7 @@ def arrows(nodes: Mapping[str, str]) -> Arrows:
     return found
 
 
-def reduced(found: Arrows) -> Arrows:
+def transitive_reduction(found: Arrows) -> Arrows:
     """The arrows without those that a longer way makes superfluous; there is no circle."""
 
     def reached(node: str) -> set[str]:
@@ -62,7 +62,7 @@ def drawing(nodes: Mapping[str, str]) -> str:
     """A Mermaid flow chart, from the importing to the imported."""
     lines = ["```mermaid", "flowchart TD"]
     lines += [f"    {node.replace('.', '_')}[{node}]" for node in nodes]
-    for node, others in reduced(arrows(nodes)).items():
+    for node, others in transitive_reduction(arrows(nodes)).items():
         lines += [
             f"    {node.replace('.', '_')} --> {other.replace('.', '_')}"
             for other in sorted(others)

@@ -69,7 +69,7 @@ def _simulators() -> list[Simulator]:
 
 def simulator_packages() -> set[str]:
     """Packages that are listed as simulators."""
-    own = {name for each in _simulators() for name in (each.package, *each.with_packages)}
+    own = {name for each in _simulators() for name in (each.package, *each.extra_packages)}
     return own | set(USED_BY_SIMULATORS)
 
 
@@ -79,9 +79,9 @@ def page() -> str:
     simulators = [row for row in rows if row[0] in wanted]
     others = [row for row in rows if row[0] not in wanted]
     described = [part for simulator in _simulators() for part in simulator.parts]
-    parts = [(part.name, part.licence, part.read_in) for part in described]
+    parts = [(part.name, part.licence, part.source) for part in described]
     parts += [
-        (part["part"], part["licence"], part["read_in"])
+        (part["part"], part["licence"], part["source"])
         for part in yaml.safe_load(PARTS.read_text(encoding="utf-8"))
     ]
     head = ("package", "version", "licence")

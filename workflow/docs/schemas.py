@@ -22,7 +22,7 @@ from workflow.baselines.config import TRAINERS
 from workflow.config.budgets import Budget
 from workflow.config.catalog import FigureSpec, TableSpec
 from workflow.config.claims import Claim, ScoreOf
-from workflow.config.experiments import Experiment, Grid, Share
+from workflow.config.experiments import BudgetScope, Experiment, Grid
 from workflow.estimate.hardware import Hardware
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +61,7 @@ def schemas() -> dict[str, Schema]:
     several = {"type": "array", "items": name, "minItems": 1}
     experiment.set_property(Grid, "benchmark", {"anyOf": [name, several]})
     experiment.set_property(Grid, "set", partial)
-    experiment.set_property(Share, "set", by_name)
+    experiment.set_property(BudgetScope, "set", by_name)
 
     claims = _Definitions(Claim)
     claims.of(ScoreOf).pop("required")

@@ -33,7 +33,7 @@ class Disk(NamedTuple):
         return self.checkpoint + self.replay
 
 
-def sum_of_runs(runs: Iterable[Run]) -> Disk:
+def disk_of_runs(runs: Iterable[Run]) -> Disk:
     """Bytes of all these runs: those of their pointers if they are versioned, else estimates."""
     runs = list(runs)
     corrections = _corrections(runs)

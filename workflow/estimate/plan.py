@@ -7,7 +7,7 @@ from typing import NamedTuple
 from workflow.dag.plan import Dag
 from workflow.dag.runs import Run
 from workflow.estimate.calibration import Kernel, calibrate, corrections
-from workflow.estimate.disk import Disk, sum_of_runs
+from workflow.estimate.disk import Disk, disk_of_runs
 from workflow.estimate.hardware import cores, hardware
 from workflow.estimate.plan_accuracy import Forecast
 from workflow.estimate.resources import gpus, threads
@@ -49,7 +49,7 @@ def totals(runs: Iterable[Run], corrections: Mapping[str, float]) -> Totals:
             name: [estimated_seconds(c, gpu) * corrections.get("cuda", 1) for c in on_gpu]
             for name, gpu in hardware().gpus.items()
         },
-        disk=sum_of_runs(runs),
+        disk=disk_of_runs(runs),
     )
 
 

@@ -28,7 +28,7 @@ class Forecast(NamedTuple):
     seconds: float
 
 
-def record(results: Path, planned: Forecast, took_s: float) -> str:
+def record_comparison(results: Path, planned: Forecast, took_s: float) -> str:
     """Append a comparison to the budget's file, and return it as a sentence."""
     seconds, took = round(planned.seconds, 1), round(took_s, 1)
     row = {
@@ -53,7 +53,7 @@ def sentence(planned_s: float, took_s: float) -> str:
     return f"{times}: {ratio:.2f} of the plan, {verdict} a factor of {TOLERANCE:g}"
 
 
-def last(results: Path) -> str | None:
+def last_comparison(results: Path) -> str | None:
     """The last comparison of a budget in words; None if there is none."""
     if not (rows := _rows(results / "durations.csv")):
         return None

@@ -45,7 +45,7 @@ def show(dag: Dag, console: Console) -> None:
         console.print(f"On these {cores()} cores about {total} in all, by {basis} of this moment.")
     if any(all_runs.gpu_s.values()):
         _show_gpus(by_experiment, all_runs, console)
-    if last := plan_accuracy.last(dag.results):
+    if last := plan_accuracy.last_comparison(dag.results):
         console.print(last)
 
 

@@ -70,7 +70,7 @@ def reproduce(selection: Selection, profile: str = "") -> int:
     took = time.time() - progress.began
     print(f"all is made, in {clock(took)}")
     if planned:
-        print(plan_accuracy.record(dag.results, planned, took))
+        print(plan_accuracy.record_comparison(dag.results, planned, took))
     return _finish(dag)
 
 

@@ -20,7 +20,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     rows = aggregates(tables, style.in_order)
     if rows.empty:
         return panels.empty_figure(params)
-    groups = [(group_label(place), own) for place, own in rows.groupby(GROUP, sort=False)]
+    groups = [(group_label(place), subset) for place, subset in rows.groupby(GROUP, sort=False)]
     heights = [0.2 + ROW * len(group) for _, group in groups]
     few = int(rows.seeds.max()) < 3
     bars = "fewer than three seeds, so no intervals" if few else BARS

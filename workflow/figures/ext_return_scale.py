@@ -8,7 +8,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from amago2.config.layers import Section
 from workflow.analysis import frames
-from workflow.analysis.normalisation import largest_returns, normalise
+from workflow.analysis.normalisation import maximum_returns, normalise
 from workflow.benchmarks.lookup import benchmark
 from workflow.render import panels, style
 from workflow.render.draw import Params
@@ -30,7 +30,7 @@ class Options(Section):
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """A row of learning curves per cell, a panel per task; below them the final scores as bars."""
-    returns = frames.scores(frames.of_kind(tables, "evaluations"))
+    returns = frames.scores(frames.all_rows(tables, "evaluations"))
     scores = normalise(returns, benchmark("return_scale"), tables)
     if scores.empty:
         return panels.empty_figure(params)
@@ -56,8 +56,8 @@ def _curves(part: SubFigure, scores: pd.DataFrame, cells: dict[str, str]) -> Non
         for axes, title, rows in zip(row, titles, tasks.values(), strict=False):
             axes.set_title(title, fontsize=7)
             _chance(axes)
-            for variant, own in frames.groups(rows, "variant").items():
-                panels.draw_curve(axes, frames.curve(own), variant, small=True)
+            for variant, subset in frames.groups(rows, "variant").items():
+                panels.draw_curve(axes, frames.curve(subset), variant, small=True)
             panels.timestep_axis(axes, "")
             axes.set_ylim(-4, 104)
     part.supxlabel("environment steps", fontsize=7.5)
@@ -72,12 +72,12 @@ def _bars(part: SubFigure, scores: pd.DataFrame, cells: dict[str, str]) -> None:
         _chance(axes)
         tasks, variants = sorted(set(group.task)), style.in_order(list(group.variant))
         for index, variant in enumerate(variants):
-            own = frames.groups(group[group.variant == variant], "task")
+            subset = frames.groups(group[group.variant == variant], "task")
             width = 0.8 / len(variants)
             shift = (index - (len(variants) - 1) / 2) * width
             for place, task in enumerate(tasks):
-                if task in own:
-                    seeds = own[task].value.to_numpy(dtype=float)
+                if task in subset:
+                    seeds = subset[task].value.to_numpy(dtype=float)
                     panels.draw_bar(axes, place + shift, seeds, variant, width)
         axes.set_xticks(range(len(tasks)), _names(tasks))
         axes.set_ylim(-4, 108)
@@ -89,7 +89,7 @@ def _chance(axes: Axes) -> None:
 
 def _names(tasks: Sequence[str], prefix: str = "") -> list[str]:
     """Tasks by their reward scale, or by number where they have the same."""
-    largest = largest_returns(pd.Series(tasks), benchmark("return_scale"))
+    largest = maximum_returns(pd.Series(tasks), benchmark("return_scale"))
     scales = [f"{prefix}×{scale:g}" for scale in largest]
     alike = len(set(scales)) < len(scales)
     return [f"task {place}" for place in range(1, len(tasks) + 1)] if alike else scales

@@ -27,7 +27,7 @@ class Options(Section):
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """A panel per task that an agent of its own was to learn."""
-    scores = frames.scores(frames.of_kind(tables, "evaluations"), split=params.options.split)
+    scores = frames.scores(frames.all_rows(tables, "evaluations"), split=params.options.split)
     single = scores[scores.cell != params.options.all_tasks_cell]
     if single.empty:
         return panels.empty_figure(params, "No finished run of ext_single_task on a single task")
@@ -44,10 +44,10 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     grid = body.subplots(rows, columns, squeeze=False)
     for axes, (task, group) in zip(grid.flat, tasks.items(), strict=False):
         axes.set_title(panels.task_title(task, width=22), fontsize=7.5)
-        for (cell, variant), own in group.groupby(["cell", "variant"]):
+        for (cell, variant), subset in group.groupby(["cell", "variant"]):
             single = cell != params.options.all_tasks_cell
             dash = SINGLE_TASK_DASH if single else "-"
-            panels.draw_curve(axes, frames.curve(own), str(variant), small=True, dash=dash)
+            panels.draw_curve(axes, frames.curve(subset), str(variant), small=True, dash=dash)
             if single:
                 axes.get_lines()[-1].set_markerfacecolor("white")
         _logarithmic(axes)

@@ -51,7 +51,7 @@ PANELS = (
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Three panels, one line per variant, over the published curves."""
-    evaluations = frames.of_kind(tables, "evaluations")
+    evaluations = frames.all_rows(tables, "evaluations")
     evaluations = evaluations[evaluations.split == "train"]
     if evaluations.empty:
         return panels.empty_figure(params)
@@ -80,7 +80,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
 def _published(tables: frames.Tables, panel: Panel, tasks: list[str]) -> pd.DataFrame | None:
     """As printed for all tasks; for some of them, made from single tasks' curves if possible."""
     curves = _curves(tables, panel, tasks)
-    return curves if panel.limit == "none" else panels.not_negative(curves)
+    return curves if panel.limit == "none" else panels.clip_at_zero(curves)
 
 
 def _curves(tables: frames.Tables, panel: Panel, tasks: list[str]) -> pd.DataFrame | None:
@@ -91,8 +91,10 @@ def _curves(tables: frames.Tables, panel: Panel, tasks: list[str]) -> pd.DataFra
         return None
     table = tables["reference.tasks"]
     names = table.panel.map(ML45.task_name).str.split("/", expand=True)
-    own = table.assign(task=names[0], value=table.value * panel.factor)
-    return published_curves.mean_over_tasks(own[(names[1] == panel.of_task) & own.task.isin(tasks)])
+    subset = table.assign(task=names[0], value=table.value * panel.factor)
+    return published_curves.mean_over_tasks(
+        subset[(names[1] == panel.of_task) & subset.task.isin(tasks)]
+    )
 
 
 def _note(tasks: int, published: bool) -> str:
@@ -110,8 +112,10 @@ def _levels(axes: Axes, tables: frames.Tables, panel: str) -> None:
     for value in curves.value[(curves.panel == panel) & curves.timesteps.isna()].astype(float):
         axes.axhline(value, color=style.GREY, linestyle=":", linewidth=0.9)
         _label(axes, axes.get_xlim()[1], value, "RL2-PPO", "right")
-    own = marks[marks.panel == panel]
-    places = zip(own.timesteps.astype(float), own.value.astype(float), own.label, strict=True)
+    subset = marks[marks.panel == panel]
+    places = zip(
+        subset.timesteps.astype(float), subset.value.astype(float), subset.label, strict=True
+    )
     for step, value, label in places:
         if step <= axes.get_xlim()[1]:
             axes.plot(step, value, marker="*", color=style.GREY, markersize=6)

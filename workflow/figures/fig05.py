@@ -28,7 +28,7 @@ class Options(Section):
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Mean over tasks, from 0 % (random policy) to 100 % (best single-task result)."""
-    scores = frames.scores(frames.of_kind(tables, "evaluations"))
+    scores = frames.scores(frames.all_rows(tables, "evaluations"))
     if scores.empty:
         return panels.empty_figure(params)
     means = frames.task_means(normalise(scores, POPGYM, tables))

@@ -35,7 +35,7 @@ Scores = Mapping[tuple[str, str, str], statistics.Array]
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Four bars a game: two agents, default and rescaled rewards."""
-    scores = frames.last_steps(frames.attempt_sums(frames.of_kind(tables, "evaluations")))
+    scores = frames.last_steps(frames.attempt_sums(frames.all_rows(tables, "evaluations")))
     if scores.empty:
         return panels.empty_figure(params)
     values: Scores = {
@@ -68,7 +68,7 @@ def _game(
         panels.draw_bar(axes, x, seeds, agent, WIDTH, hatch="////" if cell == "rescaled" else "")
         before = values.get((agent, "default", game))
         if cell == "rescaled" and before is not None:
-            panels.text_above(axes, x, panels.change(before, seeds, " %"))
+            panels.text_above(axes, x, panels.percent_change(before, seeds, " %"))
     _lines(axes, place, values.get((*LONG, game)), game, published)
 
 

@@ -40,7 +40,7 @@ NOTE = (
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Three parts side by side; one whose runs are missing says so."""
-    if frames.of_kind(tables, "evaluations").empty and frames.of_kind(tables, "metrics").empty:
+    if frames.all_rows(tables, "evaluations").empty and frames.all_rows(tables, "metrics").empty:
         return panels.empty_figure(params)
     notes = panels.run_notes(tables, NOTE)
     entries = _entries(tables, params.spec.show_reference)
@@ -58,22 +58,22 @@ def by_updates(rows: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
     keys = ["benchmark", "variant", "cell", "seed"]
     counts = metrics[metrics.name == "updates"]
     parts = []
-    for run, own in rows.groupby(keys):
+    for run, subset in rows.groupby(keys):
         known = counts[(counts[keys] == pd.Series(run, index=keys)).all(axis=1)].sort_values("step")
         if len(known):
-            steps = np.interp(own.step, [0, *known.step], [0, *known.value])
-            parts.append(own.assign(step=steps))
+            steps = np.interp(subset.step, [0, *known.step], [0, *known.value])
+            parts.append(subset.assign(step=steps))
     return pd.concat(parts, ignore_index=True) if parts else rows.iloc[:0]
 
 
 def _scores(axes: Axes, tables: frames.Tables, published: pd.DataFrame | None) -> None:
     axes.set(title="score on unseen levels", xlabel="updates")
-    attempts = frames.of_kind(tables, "evaluations")
-    own = attempts[
+    attempts = frames.all_rows(tables, "evaluations")
+    subset = attempts[
         attempts.benchmark.str.startswith("procgen_easy") & (attempts.cell != "long_context")
     ]
-    totals = frames.attempt_sums(own)
-    metrics = frames.of_kind(tables, "metrics")
+    totals = frames.attempt_sums(subset)
+    metrics = frames.all_rows(tables, "metrics")
     per_attempt = totals.assign(value=totals.value / 2)
     percent = normalise(per_attempt, benchmark("procgen_easy"), tables)
     shares = percent.assign(value=percent.value / 100)
@@ -100,13 +100,13 @@ def _scores(axes: Axes, tables: frames.Tables, published: pd.DataFrame | None) -
 
 def _classes(part: SubFigure, tables: frames.Tables) -> None:
     """Heat maps of the most likely class over training, default above rescaled."""
-    metrics = frames.of_kind(tables, "metrics")
-    own = metrics[(metrics.name == "bin_histogram") & (metrics.variant == II)]
-    own = own[own.benchmark.str.startswith("procgen_easy")]
+    metrics = frames.all_rows(tables, "metrics")
+    subset = metrics[(metrics.name == "bin_histogram") & (metrics.variant == II)]
+    subset = subset[subset.benchmark.str.startswith("procgen_easy")]
     grid = part.subplots(2, 1, sharex=True)
-    brightest = float(np.sqrt(own.value.max())) if len(own) else 1.0
+    brightest = float(np.sqrt(subset.value.max())) if len(subset) else 1.0
     for axes, (cell, name) in zip(grid, CELLS.items(), strict=True):
-        rows = own[own.cell == cell]
+        rows = subset[subset.cell == cell]
         axes.set_title(f"classes, {name}", fontsize=7.5)
         if rows.empty:
             panels.empty_panel(axes, "no finished run")
@@ -123,16 +123,16 @@ def _classes(part: SubFigure, tables: frames.Tables) -> None:
 
 def _filter(axes: Axes, tables: frames.Tables, published: pd.DataFrame | None) -> None:
     axes.set(title="approved by the filter (%)", xlabel="training (%)")
-    metrics = frames.of_kind(tables, "metrics")
-    own = metrics[(metrics.name == "filter_share") & (metrics.variant == II)]
-    own = own[own.cell != "long_context"]
+    metrics = frames.all_rows(tables, "metrics")
+    subset = metrics[(metrics.name == "filter_share") & (metrics.variant == II)]
+    subset = subset[subset.cell != "long_context"]
     for (experiment, name), (series, _, dash) in FILTERS.items():
         stroke = {"linestyle": dash, "zorder": 2}
         if published is not None:
             curve = published[published.series == series]
             progress, share = curve.training_progress_pct, curve.actions_approved_pct
             axes.plot(progress, share, color=style.GREY, linewidth=0.9, **stroke)
-        rows = own[(own.experiment == experiment) & (own.benchmark == name)]
+        rows = subset[(subset.experiment == experiment) & (subset.benchmark == name)]
         if len(rows):
             ours = frames.curve(rows.assign(value=100 * rows.value))
             progress = 100 * ours.steps / ours.steps[-1]
@@ -143,7 +143,7 @@ def _filter(axes: Axes, tables: frames.Tables, published: pd.DataFrame | None) -
 
 def _entries(tables: frames.Tables, published: bool) -> list[Artist]:
     """Of what is drawn: a published curve has its dashes in the legend though ours is not there."""
-    metrics = frames.of_kind(tables, "metrics")
+    metrics = frames.all_rows(tables, "metrics")
     drawn = {name for name, rows in frames.groups(metrics, "benchmark").items() if len(rows)}
     lines = panels.legend_entries(sorted(set(metrics.variant) & {II, DD}))
     lines.append(Line2D([], [], linewidth=1.2, color=style.DARK, linestyle="--", label="rescaled"))

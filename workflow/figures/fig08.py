@@ -27,7 +27,7 @@ NOTE = (
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Two bars a game, first and second attempt; memory-mode games left, hard-mode games right."""
-    evaluations = frames.of_kind(tables, "evaluations")
+    evaluations = frames.all_rows(tables, "evaluations")
     attempts = [frames.last_steps(frames.scores(evaluations, "attempt_return", k)) for k in (0, 1)]
     if attempts[0].empty:
         return panels.empty_figure(params)
@@ -57,14 +57,14 @@ def _games(
     values = zip(published.game, published[columns].to_numpy(dtype=float).tolist(), strict=True)
     for place, (game, printed) in enumerate(values):
         seeds = [rows.value[rows.task == game].to_numpy(dtype=float) for rows in scores]
-        for index, (own, shade, value) in enumerate(zip(seeds, SHADES, printed, strict=True)):
+        for index, (subset, shade, value) in enumerate(zip(seeds, SHADES, printed, strict=True)):
             x = place + (index - 0.5) * WIDTH
-            if len(own):
-                panels.draw_bar(axes, x, own, AGENT, WIDTH, alpha=shade)
+            if len(subset):
+                panels.draw_bar(axes, x, subset, AGENT, WIDTH, alpha=shade)
             if show_published:
                 panels.draw_published_bar(axes, x, value, WIDTH)
         if len(seeds[0]) and len(seeds[1]):
-            panels.text_above(axes, place, panels.change(seeds[0], seeds[1], least=LEAST))
+            panels.text_above(axes, place, panels.percent_change(seeds[0], seeds[1], least=LEAST))
     axes.set_xticks(range(len(published)), published.game, rotation=90, fontsize=6.5)
     axes.tick_params(axis="x", pad=1)
 

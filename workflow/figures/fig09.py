@@ -21,7 +21,7 @@ NOTE = (
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Curves of human-normalised score against the timesteps of one game."""
-    if frames.of_kind(tables, "evaluations").empty:
+    if frames.all_rows(tables, "evaluations").empty:
         return panels.empty_figure(params)
     ends = limits(benchmark("atari"), tables)
     rows = per_game(scores.of_experiment("atari", tables))

@@ -23,7 +23,7 @@ BARS = "each task's mean over seeds"
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Mean, median and quartiles over tasks, one panel per set of tasks."""
-    scores = frames.scores(frames.of_kind(tables, "evaluations"))
+    scores = frames.scores(frames.all_rows(tables, "evaluations"))
     if scores.empty:
         return panels.empty_figure(params)
     published = tables["reference.curves"] if params.spec.show_reference else None
@@ -39,9 +39,9 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     )
     for axes, (split, (panel, title)) in zip(body.subplots(1, 2), PANELS.items(), strict=True):
         axes.set_title(title)
-        own = scores[scores.split == split]
+        subset = scores[scores.split == split]
         curves = None if published is None else published[published.panel == panel]
-        _panel(axes, own, curves, medians)
+        _panel(axes, subset, curves, medians)
     body.supylabel("return of two attempts", fontsize=7.5)
     body.supxlabel("environment steps", fontsize=7.5)
     return figure

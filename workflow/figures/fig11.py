@@ -22,19 +22,19 @@ NOTE = (
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Two marks a task, first and second attempt; training tasks left, held-out tasks right."""
-    rows = attempts(frames.of_kind(tables, "evaluations"))
+    rows = attempts(frames.all_rows(tables, "evaluations"))
     if rows.empty:
         return panels.empty_figure(params)
     published = _published(tables) if params.spec.show_reference else None
     columns = _columns(rows)
-    longest = max(len(own) for _, own in columns)
+    longest = max(len(subset) for _, subset in columns)
     notes = panels.run_notes(tables, NOTE + _means(rows), bars=BARS)
     entries = _entries(published is not None and bool(set(rows.task) & set(published.index)))
     figure, body = panels.new_figure(params, 0.75 + ROW * max(longest, 5), notes, entries)
     grid = body.subplots(1, len(columns), squeeze=False, sharex=True)[0]
-    for axes, (split, own) in zip(grid, columns, strict=True):
+    for axes, (split, subset) in zip(grid, columns, strict=True):
         axes.set_title("held-out tasks" if split == "test_tasks" else "training tasks")
-        _column(axes, own, rows[rows.split == split], published, longest)
+        _column(axes, subset, rows[rows.split == split], published, longest)
     body.supxlabel("return of an attempt", fontsize=7.5)
     return figure
 
@@ -43,9 +43,9 @@ def attempts(evaluations: pd.DataFrame) -> pd.DataFrame:
     """Rows (split, task, first, second) at the last step, mean over seeds, sorted by the second."""
     means = []
     for attempt, name in enumerate(("first", "second")):
-        own = frames.scores(evaluations, "attempt_return", attempt)
-        own = frames.last_steps(own[own.variant == AGENT])
-        means.append(own.groupby(["split", "task"]).value.mean().rename(name))
+        subset = frames.scores(evaluations, "attempt_return", attempt)
+        subset = frames.last_steps(subset[subset.variant == AGENT])
+        means.append(subset.groupby(["split", "task"]).value.mean().rename(name))
     table = pd.concat(means, axis=1).dropna().reset_index()
     return table.sort_values(["split", "second", "task"], ascending=[False, False, True])
 
@@ -54,8 +54,8 @@ def _columns(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Training tasks first, in columns of at most `COLUMN` tasks."""
     found = []
     for split in ("train_tasks", "test_tasks"):
-        own = rows[rows.split == split]
-        found += [(split, own.iloc[k : k + COLUMN]) for k in range(0, len(own), COLUMN)]
+        subset = rows[rows.split == split]
+        found += [(split, subset.iloc[k : k + COLUMN]) for k in range(0, len(subset), COLUMN)]
     return found
 
 
@@ -69,8 +69,11 @@ def _column(
 ) -> None:
     look, places = style.agent_style(AGENT), range(len(rows))
     if published is not None:
-        own = published.reindex(rows.task)
-        for values, mark in ((own.first_episode_return, "|"), (own.second_episode_return, "x")):
+        subset = published.reindex(rows.task)
+        for values, mark in (
+            (subset.first_episode_return, "|"),
+            (subset.second_episode_return, "x"),
+        ):
             axes.plot(values, places, mark, color=style.GREY, markersize=3.5)
     axes.hlines(places, rows["first"], rows["second"], color=look.colour, linewidth=0.8)
     axes.plot(rows["first"], places, "o", color=look.colour, markerfacecolor="white", markersize=3)

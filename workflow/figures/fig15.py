@@ -22,11 +22,13 @@ NOTE = (
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """A stacked bar per stage, a panel per agent."""
-    metrics = frames.of_kind(tables, "metrics")
-    own = metrics[(metrics.name == "replay_share") & (metrics.cell == "default")]
-    if own.empty:
+    metrics = frames.all_rows(tables, "metrics")
+    subset = metrics[(metrics.name == "replay_share") & (metrics.cell == "default")]
+    if subset.empty:
         return panels.empty_figure(params)
-    games = sorted(set(own.key), key=lambda game: -float(own[own.key == game].value.mean()))
+    games = sorted(
+        set(subset.key), key=lambda game: -float(subset[subset.key == game].value.mean())
+    )
     shades = colormaps["cividis"](np.linspace(0, 1, len(games)))
     entries = [Patch(color=shade, label=game) for shade, game in zip(shades, games, strict=True)]
     figure, body = panels.new_figure(
@@ -34,7 +36,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     )
     for axes, agent in zip(body.subplots(1, 2, sharey=True), AGENTS, strict=True):
         axes.set_title(style.agent_style(agent).label)
-        rows = own[own.variant == agent]
+        rows = subset[subset.variant == agent]
         if rows.empty:
             panels.empty_panel(axes, "no finished run")
         else:

@@ -35,7 +35,7 @@ class Options(Section):
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Learning curves of one game, and relative gains of each start of the others."""
-    scores = frames.scores(frames.of_kind(tables, "evaluations"))
+    scores = frames.scores(frames.all_rows(tables, "evaluations"))
     if scores.empty:
         return panels.empty_figure(params)
     first = scores.task.str.startswith(params.options.absolute + ":")

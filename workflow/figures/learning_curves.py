@@ -32,7 +32,7 @@ class Options(Section):
     label: str = "return"
     marked: str | None = None
     """Evaluation set whose tasks get a star, and what that means."""
-    marked_means: str = ""
+    mark_meaning: str = ""
     levels: dict[str, str] = {}
     """Published series that are one number each, and what they are called: horizontal lines."""
 
@@ -40,7 +40,7 @@ class Options(Section):
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Rows of panels: one per cell and task, or one per cell."""
     options: Options = params.options
-    evaluations = frames.of_kind(tables, "evaluations")
+    evaluations = frames.all_rows(tables, "evaluations")
     scores = frames.scores(evaluations, options.metric, options.attempt, options.split)
     if scores.empty:
         return panels.empty_figure(params)
@@ -48,15 +48,15 @@ def render(tables: frames.Tables, params: Params) -> Figure:
         scores = frames.task_means(scores).assign(task="mean over tasks")
     groups = {
         (cell, task): rows
-        for cell, own in frames.groups(scores, "cell").items()
-        for task, rows in sorted(frames.groups(own, "task").items(), key=_difficulty)
+        for cell, subset in frames.groups(scores, "cell").items()
+        for task, rows in sorted(frames.groups(subset, "task").items(), key=_difficulty)
     }
     columns = min(options.columns, len(groups))
     rows = -(-len(groups) // columns)
     published = _published(tables, params)
     entries = _entries(list(scores.variant), published, options, float(scores.step.max()))
     height = 0.3 + options.height * rows
-    note = f"* {options.marked_means}." if options.marked_means else ""
+    note = f"* {options.mark_meaning}." if options.mark_meaning else ""
     figure, body = panels.new_figure(params, height, panels.run_notes(tables, note), entries)
     grid = body.subplots(rows, columns, squeeze=False)
     for axes, ((cell, task), group) in zip(grid.flat, groups.items(), strict=False):
@@ -80,7 +80,7 @@ def _published(tables: frames.Tables, params: Params) -> pd.DataFrame | None:
     table = tables.get("reference.curves")
     if table is None or not params.spec.show_reference:
         return None
-    names = {name for name in frames.of_kind(tables, "runs").benchmark if name in benchmarks()}
+    names = {name for name in frames.all_rows(tables, "runs").benchmark if name in benchmarks()}
     for name in sorted(names):
         table = table.assign(panel=table.panel.map(benchmark(name).task_name))
     return table

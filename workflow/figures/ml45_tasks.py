@@ -23,7 +23,7 @@ class Options(Section):
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Two panels a task, one above the other; only the page's tasks that were evaluated."""
-    evaluations = frames.of_kind(tables, "evaluations")
+    evaluations = frames.all_rows(tables, "evaluations")
     if evaluations.empty:
         return panels.empty_figure(params)
     shown = [task for task in params.options.tasks if task in set(evaluations.task)]
@@ -38,7 +38,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     drawn = [_published(reference, task, name) for task in shown for name in statistics]
     end = float(evaluations.step.max())
     entries = panels.legend_entries(
-        agents, [name for own in drawn for name in panels.series_before(own, end)]
+        agents, [name for subset in drawn for name in panels.series_before(subset, end)]
     )
     blocks, columns = -(-len(shown) // COLUMNS), min(COLUMNS, len(shown))
     notes = _run_notes(tables, shown, params)
@@ -65,8 +65,8 @@ def _published(reference: pd.DataFrame | None, task: str, name: str) -> pd.DataF
     if reference is None:
         return None
     panels_ = reference.panel.map(benchmark("ml45").task_name)
-    own = reference[panels_ == f"{task}/{name}"]
-    return panels.not_negative(own) if name == "successes" else own
+    subset = reference[panels_ == f"{task}/{name}"]
+    return panels.clip_at_zero(subset) if name == "successes" else subset
 
 
 def _run_notes(tables: frames.Tables, shown: list[str], params: Params) -> list[str]:

@@ -44,7 +44,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     ]
     pairs = [pair for place, rows in groups for pair in improvements(place, rows)]
     most = max(int(rows.seed.nunique()) for _, rows in groups)
-    few = most < final_scores.LEAST_SEEDS
+    few = most < final_scores.MIN_SEEDS
     bars = "fewer than three seeds, so no intervals" if few else BARS
     notes = panels.run_notes(tables, NOTE, bars=bars)
     entries = panels.legend_entries([variant for _, rows in groups for variant in rows.variant])
@@ -72,16 +72,17 @@ def improvements(place: str, rows: pd.DataFrame) -> Iterator[Pair]:
     for other in style.in_order([agent for agent in agents if agent != II]):
         tasks = set(agents[II].task) & set(agents[other].task)
         ours, theirs = (
-            final_scores.matrix(own[own.task.isin(tasks)]) for own in (agents[II], agents[other])
+            final_scores.matrix(subset[subset.task.isin(tasks)])
+            for subset in (agents[II], agents[other])
         )
         value = statistics.probability_of_improvement(ours, theirs)
         yield Pair(place.replace("\n", ", "), other, value, _interval(ours, theirs))
 
 
 def _interval(ours: statistics.Array, theirs: statistics.Array) -> tuple[float, float] | None:
-    if min(len(ours), len(theirs)) < final_scores.LEAST_SEEDS:
+    if min(len(ours), len(theirs)) < final_scores.MIN_SEEDS:
         return None
-    interval = statistics.stratified_bootstrap_of(
+    interval = statistics.joint_bootstrap(
         [ours, theirs],
         lambda pair: statistics.probability_of_improvement(*pair),
         np.random.default_rng(0),
@@ -101,8 +102,8 @@ def _profile(axes: Axes, rows: pd.DataFrame) -> None:
             thresholds, share, color=look.colour, marker=look.marker, markevery=POINTS // 6,
             markersize=2.4, linewidth=1.0,
         )  # fmt: skip
-        if len(scores) >= final_scores.LEAST_SEEDS:
-            band = statistics.stratified_bootstrap_of(
+        if len(scores) >= final_scores.MIN_SEEDS:
+            band = statistics.joint_bootstrap(
                 [scores],
                 lambda drawn: statistics.performance_profile(drawn[0], thresholds),
                 np.random.default_rng(0),

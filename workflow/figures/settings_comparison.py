@@ -31,11 +31,11 @@ class Options(Section):
 def render(tables: frames.Tables, params: Params) -> Figure:
     """One panel a benchmark."""
     options: Options = params.options
-    rows = scores.of_every_experiment(tables)
+    rows = scores.of_all_experiments(tables)
     if rows.empty:
         return panels.empty_figure(params)
     lines = {name: _line(tables, rows, options.by, name) for name in options.names}
-    lines = {name: own for name, own in lines.items() if len(own)}
+    lines = {name: subset for name, subset in lines.items() if len(subset)}
     benchmarks = scores.listed_benchmarks(tables)
     notes = panels.run_notes(tables, scores.explanation(benchmarks))
     entries = [*panels.legend_entries(list(rows.variant)), *_entries(options, list(lines))]
@@ -45,8 +45,8 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     grid = list(body.subplots(-(-len(benchmarks) // columns), columns, squeeze=False).flat)
     for axes, name in zip(grid, benchmarks, strict=False):
         axes.set_title(benchmark(name).title)
-        own = {label: line[line.benchmark == name] for label, line in lines.items()}
-        _panel(axes, own, list(options.names))
+        subset = {label: line[line.benchmark == name] for label, line in lines.items()}
+        _panel(axes, subset, list(options.names))
     for axes in grid[len(benchmarks) :]:
         axes.set_visible(False)
     body.supylabel("score (%)", fontsize=7.5)
@@ -59,9 +59,9 @@ def _line(tables: frames.Tables, rows: pd.DataFrame, by: str, name: str) -> pd.D
     if by == "tasks":
         chosen = rows[(rows.split == scores.HELD_OUT) == (name == "novel")]
     elif by == "attempt":
-        chosen = scores.of_training_tasks(scores.of_every_experiment(tables, int(name)))
+        chosen = scores.on_training_tasks(scores.of_all_experiments(tables, int(name)))
     else:
-        chosen = scores.of_training_tasks(rows[rows.cell == name])
+        chosen = scores.on_training_tasks(rows[rows.cell == name])
     return chosen.groupby(_RUN, as_index=False).agg(value=("value", "mean"))
 
 
@@ -74,9 +74,9 @@ def _panel(axes: Axes, lines: dict[str, pd.DataFrame], names: list[str]) -> None
         panels.empty_panel(axes, "no finished run")
         return
     for name, rows in lines.items():
-        for variant, own in frames.groups(rows, "variant").items():
+        for variant, subset in frames.groups(rows, "variant").items():
             dash = DASHES[names.index(name)]
-            panels.draw_curve(axes, frames.curve(own), variant, small=True, dash=dash)
+            panels.draw_curve(axes, frames.curve(subset), variant, small=True, dash=dash)
     panels.timestep_axis(axes, "")
     panels.fit_axes(axes, end)
 

@@ -45,7 +45,7 @@ class Options(Section):
 def render(tables: frames.Tables, params: Params) -> Figure:
     """One panel each, with a line per cell; the same label has one colour in all panels."""
     options: Options = params.options
-    evaluations = frames.of_kind(tables, "evaluations")
+    evaluations = frames.all_rows(tables, "evaluations")
     scores = frames.scores(evaluations, options.metric, options.attempt, options.split)
     if scores.empty:
         return panels.empty_figure(params)
@@ -71,9 +71,9 @@ def render(tables: frames.Tables, params: Params) -> Figure:
 
 
 def _select(scores: pd.DataFrame, panel: Panel) -> pd.DataFrame:
-    own = scores[scores.cell.isin(list(panel.cells))]
-    own = own[own.task.isin(panel.tasks)] if panel.tasks else own
-    return own if panel.variant is None else own[own.variant == panel.variant]
+    subset = scores[scores.cell.isin(list(panel.cells))]
+    subset = subset[subset.task.isin(panel.tasks)] if panel.tasks else subset
+    return subset if panel.variant is None else subset[subset.variant == panel.variant]
 
 
 def _panel(

@@ -17,7 +17,7 @@ from workflow.render import panels, style
 from workflow.render.draw import Params
 
 ROWS = {
-    "score": (scores.of_every_experiment, "final score (%)"),
+    "score": (scores.of_all_experiments, "final score (%)"),
     "gain": (scores.gain, "last minus first\nattempt (points)"),
 }
 BARS = "marks: mean, whiskers: minimum and maximum over seeds"
@@ -37,11 +37,11 @@ class Options(Section):
 def render(tables: frames.Tables, params: Params) -> Figure:
     """Rows of panels: what is measured; in each, a line per agent and series."""
     options: Options = params.options
-    if frames.of_kind(tables, "evaluations").empty:
+    if frames.all_rows(tables, "evaluations").empty:
         return panels.empty_figure(params)
     benchmarks = scores.listed_benchmarks(tables)
     notes = panels.run_notes(tables, scores.explanation(benchmarks), bars=BARS)
-    agents = list(frames.of_kind(tables, "evaluations").variant)
+    agents = list(frames.all_rows(tables, "evaluations").variant)
     entries = [*panels.legend_entries(agents), *_entries(options)]
     height = 0.2 + options.height * len(options.rows)
     figure, body = panels.new_figure(params, height, notes, entries)
@@ -49,7 +49,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     for line, row in zip(grid, options.rows, strict=True):
         statistic, label = ROWS[row]
         line[0].set_ylabel(label)
-        final = frames.last_steps(scores.of_training_tasks(statistic(tables)))
+        final = frames.last_steps(scores.on_training_tasks(statistic(tables)))
         for axes, name in zip(line, benchmarks, strict=True):
             _panel(axes, final[final.benchmark == name], options.series)
     for axes, name in zip(grid[0], benchmarks, strict=True):
@@ -66,11 +66,11 @@ def _panel(axes: Axes, rows: pd.DataFrame, series: dict[str, dict[str, str]]) ->
     keys = ["variant", "cell", "seed"]
     means = rows.groupby(keys, as_index=False).agg(value=("value", "mean"))
     for index, cells in enumerate(series.values()):
-        for variant, own in frames.groups(means, "variant").items():
+        for variant, subset in frames.groups(means, "variant").items():
             drawn = {
-                places.index(place): statistics.mean_min_max(own.value[own.cell == cell])
+                places.index(place): statistics.mean_min_max(subset.value[subset.cell == cell])
                 for cell, place in cells.items()
-                if cell in set(own.cell)
+                if cell in set(subset.cell)
             }
             _draw(axes, drawn, _look(variant, index))
     axes.set_xticks(range(len(places)), places, fontsize=6)

@@ -129,10 +129,10 @@ def draw_agents(
     The horizontal axis ends at `end`, or with our last step.
     """
     if published is not None:
-        for series, own in groups(published.dropna(subset="timesteps"), "series").items():
-            draw_published(axes, own, series, small)
-    for variant, own in groups(rows, "variant").items():
-        draw_curve(axes, frames.curve(own), variant, small)
+        for series, subset in groups(published.dropna(subset="timesteps"), "series").items():
+            draw_published(axes, subset, series, small)
+    for variant, subset in groups(rows, "variant").items():
+        draw_curve(axes, frames.curve(subset), variant, small)
     timestep_axis(axes, "")
     fit_axes(axes, float(rows.step.max()) if end is None else end)
 
@@ -167,7 +167,7 @@ def new_figure(
     return style.new_figure(height, texts)
 
 
-def change(
+def percent_change(
     before: statistics.Array, after: statistics.Array, unit: str = "", least: float = 0
 ) -> str:
     """Change of the mean in percent, rounded: -13; a base of `least` or less has none."""
@@ -206,7 +206,7 @@ def axis_from_zero(axes: Axes, whole: bool = False) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
 
 
-def not_negative(published: pd.DataFrame | None) -> pd.DataFrame | None:
+def clip_at_zero(published: pd.DataFrame | None) -> pd.DataFrame | None:
     """Published curves of what cannot be negative: readings of a plot fall short of its zero."""
     if published is None:
         return None
@@ -251,7 +251,7 @@ LINES = "line: mean, band: minimum and maximum over seeds"
 
 def run_notes(tables: frames.Tables, *notes: str, bars: str = LINES) -> list[str]:
     """What a reader must know of the runs: seeds, what the bars are, which runs are missing."""
-    runs = frames.of_kind(tables, "runs")
+    runs = frames.all_rows(tables, "runs")
     finished = runs[runs.state == "finished"]
     seeds = finished.groupby(["benchmark", "variant", "cell"]).seed.nunique()
     few, many = (int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0)
@@ -300,9 +300,9 @@ def describe_missing(runs: pd.DataFrame) -> str:
     several = runs.benchmark.nunique() > 1
     parts = []
     for benchmark, variant, cell in missing[keys].drop_duplicates().itertuples(index=False):
-        own = missing[(missing[keys] == [benchmark, variant, cell]).all(axis=1)]
+        subset = missing[(missing[keys] == [benchmark, variant, cell]).all(axis=1)]
         where = f"{benchmark}, " if several else ""
         which = "" if cell == "default" else f" ({cell})"
-        seeds = ", ".join(str(seed) for seed in sorted(own.seed))
+        seeds = ", ".join(str(seed) for seed in sorted(subset.seed))
         parts.append(f"{where}{style.agent_style(variant).label}{which} seed {seeds}")
     return f"Missing {len(missing)} of {total} runs: {'; '.join(parts)}."

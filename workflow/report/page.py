@@ -152,11 +152,11 @@ def _final(evaluations: pd.DataFrame) -> list[list[str]]:
         step=("step", "max"), value=("value", "mean")
     )  # fmt: skip
     found = []
-    for place, own in seeds.groupby(keys):
-        low, high = own.value.min(), own.value.max()
-        ends = f"({low:.4g}–{high:.4g})" if len(own) > 1 else "–"
-        mean = f"{own.value.mean():.4g}"
-        found.append([*map(str, place), f"{own.step.max():,}", mean, ends, str(len(own))])
+    for place, subset in seeds.groupby(keys):
+        low, high = subset.value.min(), subset.value.max()
+        ends = f"({low:.4g}–{high:.4g})" if len(subset) > 1 else "–"
+        mean = f"{subset.value.mean():.4g}"
+        found.append([*map(str, place), f"{subset.step.max():,}", mean, ends, str(len(subset))])
     return found
 
 

@@ -35,7 +35,7 @@ def build(tables: Tables, _params: Params) -> pd.DataFrame:
 
     A run that several experiments share is counted once.
     """
-    runs = frames.of_kind(tables, "compute").drop_duplicates(
+    runs = frames.all_rows(tables, "compute").drop_duplicates(
         ["benchmark", "variant", "seed", "run"]
     )
     runs = runs[runs.state == "finished"]

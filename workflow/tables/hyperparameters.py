@@ -37,8 +37,8 @@ def build(tables: Tables, params: Params) -> pd.DataFrame:
     known = [name for name in dict.fromkeys(published.benchmark) if name != "all"]
     found = []
     for benchmark in _in_order(given.benchmark, known):
-        own = given[given.benchmark == benchmark]
-        values = dict(zip(own.key, map(json.loads, own.value), strict=True))
+        subset = given[given.benchmark == benchmark]
+        values = dict(zip(subset.key, map(json.loads, subset.value), strict=True))
         name = params.options.published_as.get(benchmark, benchmark)
         for row in params.options.rows:
             ours = " ".join(_text(key, values) for key in row.keys)

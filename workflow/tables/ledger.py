@@ -15,14 +15,14 @@ _NAMES = {
 
 def build(tables: frames.Tables, _params: Params) -> pd.DataFrame:
     """A row per benchmark, and their sum; a run that several experiments share is counted once."""
-    listed = frames.of_kind(tables, "runs").drop_duplicates(_RUN)
-    taken = frames.of_kind(tables, "compute").drop_duplicates(_RUN)
+    listed = frames.all_rows(tables, "runs").drop_duplicates(_RUN)
+    taken = frames.all_rows(tables, "compute").drop_duplicates(_RUN)
     if listed.empty:
         return pd.DataFrame(columns=list(_NAMES))
     numbers = ["wall_s", "cpu_s", "resumptions"]
     taken = taken.assign(**{name: pd.to_numeric(taken[name]).fillna(0) for name in numbers})
-    rows = [_row(name, own, taken[taken.benchmark == name])
-            for name, own in frames.groups(listed, "benchmark").items()]  # fmt: skip
+    rows = [_row(name, subset, taken[taken.benchmark == name])
+            for name, subset in frames.groups(listed, "benchmark").items()]  # fmt: skip
     every = _row("all", listed, taken)
     return pd.DataFrame([*rows, every], columns=list(_NAMES))
 

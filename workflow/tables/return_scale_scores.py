@@ -4,7 +4,7 @@ import pandas as pd
 
 from workflow.analysis import frames
 from workflow.analysis.frames import Tables
-from workflow.analysis.normalisation import largest_returns, normalise
+from workflow.analysis.normalisation import maximum_returns, normalise
 from workflow.benchmarks.lookup import benchmark
 from workflow.render import style
 from workflow.render.draw import Params
@@ -19,14 +19,14 @@ def build(tables: Tables, _params: Params) -> pd.DataFrame:
     over seeds.
     """
     described = benchmark("return_scale")
-    returns = frames.last_steps(frames.scores(frames.of_kind(tables, "evaluations")))
+    returns = frames.last_steps(frames.scores(frames.all_rows(tables, "evaluations")))
     scores = normalise(returns, described, tables)
     grouped = scores.groupby(_KEYS, as_index=False)
     table = grouped.agg(
         step=("step", "max"), score_pct=("value", "mean"), low=("value", "min"),
         high=("value", "max"), seeds=("seed", "nunique"),
     )  # fmt: skip
-    table.insert(3, "scale", largest_returns(table.task, described))
+    table.insert(3, "scale", maximum_returns(table.task, described))
     rank = {name: place for place, name in enumerate(style.in_order(list(table.variant)))}
     order = table.assign(rank=table.variant.map(rank)).sort_values(["cell", "rank", "task"]).index
     return table.loc[order].reset_index(drop=True)

@@ -17,7 +17,7 @@ def build(tables: Tables, _params: Params) -> pd.DataFrame:
     The value is the mean return of a whole rollout; low and high are minimum and maximum over
     seeds. A run that several experiments share is counted once.
     """
-    scores = frames.scores(frames.of_kind(tables, "evaluations")).drop_duplicates()
+    scores = frames.scores(frames.all_rows(tables, "evaluations")).drop_duplicates()
     final = scores[scores.step == scores.groupby(_RUN)["step"].transform("max")]
     return final.groupby(_ROW, as_index=False).agg(
         step=("step", "max"), value=("value", "mean"), low=("value", "min"),

@@ -54,7 +54,7 @@ def test_percent_of_each_benchmark_by_hand() -> None:
         attempt("ml45", "reach-v3", 0, 4321.0),
         attempt("ml45", "reach-v3", 2, 0.5, metric="success"),
     )
-    whole = scores.of_every_experiment(made).set_index("benchmark").value
+    whole = scores.of_all_experiments(made).set_index("benchmark").value
     assert whole["return_scale"] == 50  # the mean of both attempts
     assert whole["popgym"] == pytest.approx(100, abs=0.01)  # the last one alone
     assert whole["babyai"] == pytest.approx(60)
@@ -64,7 +64,7 @@ def test_percent_of_each_benchmark_by_hand() -> None:
     assert gain["babyai"] == pytest.approx(20)
     assert gain["ml45"] == -50  # three attempts
     assert gain["popgym"] == pytest.approx(100 * 1.397 / (0.997 + 0.4998), rel=0.01)
-    assert set(scores.of_training_tasks(scores.of_every_experiment(made)).benchmark) == {
+    assert set(scores.on_training_tasks(scores.of_all_experiments(made)).benchmark) == {
         "return_scale",
         "popgym",
         "ml45",
@@ -73,7 +73,7 @@ def test_percent_of_each_benchmark_by_hand() -> None:
 
 def test_a_benchmark_without_a_scale_has_no_percent() -> None:
     with pytest.raises(ConfigError, match="scores of retro cannot be compared"):
-        scores.of_every_experiment(tables(attempt("retro", "SuperMarioBros-Nes:Level1-1", 0, 1.0)))
+        scores.of_all_experiments(tables(attempt("retro", "SuperMarioBros-Nes:Level1-1", 0, 1.0)))
 
 
 def draw(module: object, options: object, *rows: Row) -> Figure:

@@ -95,7 +95,7 @@ def test_bootstrap_bounds_are_the_quantiles_of_the_level() -> None:
         count += 1
         return [count, -10.0 * count]
 
-    value, low, high = statistics.stratified_bootstrap_of(
+    value, low, high = statistics.joint_bootstrap(
         [SCORES], counted, np.random.default_rng(0), resamples=101, level=0.8
     )
     assert value.tolist() == [102, -1020]
@@ -129,7 +129,7 @@ def test_bootstrap_covers_the_truth_as_often_as_it_says() -> None:
 
 def test_bootstrap_of_two_agents_draws_them_independently() -> None:
     # P(x > y) of single seeds drawn from {0, 2} and {1, 3}: 0, 1/2 or 1 by how often 2 meets 1.
-    result = statistics.stratified_bootstrap_of(
+    result = statistics.joint_bootstrap(
         [[[0.0], [2.0]], [[1.0], [3.0]]],
         lambda pair: statistics.probability_of_improvement(*pair),
         np.random.default_rng(0),

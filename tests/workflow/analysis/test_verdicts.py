@@ -13,7 +13,7 @@ from tests.workflow.fake_results import DD, II, ROOT, compute_data, tidy, write_
 from tests.workflow.fake_runs import World, write_experiment
 from workflow.analysis import frames, scores, verdicts
 from workflow.analysis.normalisation import normalise
-from workflow.benchmarks.lookup import benchmark, with_scale
+from workflow.benchmarks.lookup import benchmark, comparable_benchmarks
 from workflow.config import catalog, claims
 from workflow.render import draw as render
 from workflow.tables import scorecard
@@ -135,7 +135,7 @@ def test_every_claims_runs_are_among_those_of_its_experiment() -> None:
     for name, claim in CLAIMS.items():
         for agent in (*claim.plus, *claim.minus):
             assert (agent.experiment, agent.benchmark, agent.variant, agent.cell) in known, name
-            assert agent.benchmark in with_scale()
+            assert agent.benchmark in comparable_benchmarks()
     drawn = catalog.table(ROOT / "params", "scorecard").experiments
     assert {agent.experiment for c in CLAIMS.values() for agent in (*c.plus, *c.minus)} == set(
         drawn

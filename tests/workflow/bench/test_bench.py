@@ -31,6 +31,7 @@ from workflow.bench import (
     unoptimised,
     workloads,
 )
+from workflow.docs.marked_section import END, around, begin
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 TINY = {
@@ -140,8 +141,10 @@ def test_cached_steps_are_those_of_the_whole_sequence() -> None:
 
 def test_the_account_of_tensors_agrees_with_the_allocator() -> None:
     config = tiny("pixels", "ind_actor_ind_critic")
-    account = tensor_memory.peak_of("pixels", config)
-    assert account["peak"] == pytest.approx(tensor_memory.measured("pixels", config), rel=0.05)
+    account = tensor_memory.accounted_peak("pixels", config)
+    assert account["peak"] == pytest.approx(
+        tensor_memory.allocator_peak("pixels", config), rel=0.05
+    )
     assert sum(account.values()) == pytest.approx(2 * account["peak"])
 
 
@@ -227,7 +230,7 @@ def test_a_learning_row_counts_by_its_middle_seed() -> None:
             | {"scores": {"task": 0.25}}
             for seed, cpu_s in enumerate(found)
         ]
-        ((_, _, ratio),) = goals.reached({"learning": {"rows": rows}})
+        ((_, _, ratio),) = goals.evaluate({"learning": {"rows": rows}})
         return ratio, page.learning(rows)[-1]
 
     ratio, line = goal(None, 10.0, 5.0)
@@ -316,4 +319,8 @@ def test_the_gpu_part_has_a_table() -> None:
 
 def test_the_page_says_what_was_measured() -> None:
     data = json.loads((DOCS / "performance.json").read_text())
-    assert performance.updated(DOCS, data) == (DOCS / "performance.md").read_text()
+    before, after = around(DOCS / "performance.md", performance.COMMAND)
+    text = (DOCS / "performance.md").read_text()
+    assert text[len(before) : len(text) - len(after)] == (
+        f"{begin(performance.COMMAND)}\n\n{page.render(data)}\n\n{END}"
+    )

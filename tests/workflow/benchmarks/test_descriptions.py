@@ -10,9 +10,9 @@ from workflow.benchmarks.description import BetweenReferences, ShareOfMaximum
 from workflow.benchmarks.lookup import (
     benchmark,
     benchmarks,
+    comparable_benchmarks,
     main_experiments,
     scale_files,
-    with_scale,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -40,7 +40,7 @@ def test_every_benchmark_has_what_planning_and_figures_need() -> None:
         assert own.name == name
         assert own.actions is not None
         assert own.observations
-        for other in filter(None, (own.same_but_rewards, own.merged_with)):
+        for other in filter(None, (own.same_except_rewards, own.merged_with)):
             assert benchmark(other).main_experiment == own.main_experiment
 
 
@@ -56,7 +56,7 @@ def test_reference_files_of_the_scales_exist() -> None:
     for table, file in scale_files().items():
         assert (ROOT / "workflow" / "reference" / file).is_file()
         assert table.startswith("scale_")
-    kinds = {type(own.scale) for own in with_scale().values()}
+    kinds = {type(own.scale) for own in comparable_benchmarks().values()}
     assert {BetweenReferences, ShareOfMaximum} < kinds
 
 
@@ -73,9 +73,9 @@ def test_published_names_of_tasks() -> None:
 def test_largest_returns() -> None:
     scale = benchmark("return_scale").scale
     assert isinstance(scale, ShareOfMaximum)
-    assert scale.of("task2_x100") == 100
+    assert scale.maximum_of("task2_x100") == 100
     with pytest.raises(ValueError, match="task3 does not state its largest return"):
-        scale.of("task3")
+        scale.maximum_of("task3")
 
 
 def test_an_unknown_benchmark_is_told_with_the_known_ones() -> None:

@@ -18,7 +18,12 @@ def test_the_drawing_is_of_the_present_code() -> None:
 
 def test_arrows_that_follow_from_others_are_left_out() -> None:
     found = {"a": {"b", "c", "d"}, "b": {"c"}, "c": {"d"}, "d": set[str]()}
-    assert architecture.reduced(found) == {"a": {"b"}, "b": {"c"}, "c": {"d"}, "d": set()}
+    assert architecture.transitive_reduction(found) == {
+        "a": {"b"},
+        "b": {"c"},
+        "c": {"d"},
+        "d": set(),
+    }
 
 
 def test_every_path_that_the_page_names_exists() -> None:

@@ -173,7 +173,7 @@ def test_s3(
     assert main(command) == 1  # there is no bucket yet
     said = capsys.readouterr().err
     assert "bucket does not exist" in said
-    assert "make it, or correct the address" in said
+    assert "create the bucket, or correct the address" in said
     assert said.count("\n") == 1
 
     import boto3

@@ -39,5 +39,5 @@ def test_sizes_in_pointers_are_exact_and_correct_the_estimates(
     size = 3 * disk.estimate(one.config).checkpoint
     for pointer in one.pointers:
         pointer.write_text(f"outs: [{{md5: a.dir, size: {size}, path: {pointer.stem}}}]\n")
-    assert disk.sum_of_runs([one]) == (size, size)
-    assert disk.sum_of_runs([one, other]).checkpoint == size + 3 * estimated.checkpoint
+    assert disk.disk_of_runs([one]) == (size, size)
+    assert disk.disk_of_runs([one, other]).checkpoint == size + 3 * estimated.checkpoint

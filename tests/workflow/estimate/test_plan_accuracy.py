@@ -35,9 +35,9 @@ def test_each_comparison_is_a_row_and_the_plan_tells_the_last(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = the_plan().results
-    assert plan_accuracy.last(results) is None
-    plan_accuracy.record(results, Forecast(8, 20, 100), 80.0)
-    plan_accuracy.record(results, Forecast(2, 5, 50), 100.0)
+    assert plan_accuracy.last_comparison(results) is None
+    plan_accuracy.record_comparison(results, Forecast(8, 20, 100), 80.0)
+    plan_accuracy.record_comparison(results, Forecast(2, 5, 50), 100.0)
     with (results / "durations.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(r["runs"], r["targets"], r["planned_s"], r["took_s"], r["ratio"]) for r in rows] == [

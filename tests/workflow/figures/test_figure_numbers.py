@@ -142,7 +142,7 @@ def test_relative_gain_leaves_out_what_cannot_be_compared() -> None:
     ],
 )
 def test_changes_are_in_percent(before: list[float], after: list[float], text: str) -> None:
-    assert panels.change(np.array(before), np.array(after)) == text
+    assert panels.percent_change(np.array(before), np.array(after)) == text
 
 
 def test_published_curves_of_tasks_average_where_all_reach() -> None:
