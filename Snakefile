@@ -32,14 +32,6 @@ if workflow.is_main_process:
     PLAN.write()
 
 
-def recorded(command):
-    """The shell command of a target's job: no provenance record exists until all outputs do."""
-    return (
-        f"(rm -f {{params.provenance}} && {command}"
-        " && python -m workflow job record {params.fingerprint}) > {log} 2>&1"
-    )
-
-
 # Used with --software-deployment-method apptainer only.
 container: "containers/amago2.sif"
 
@@ -58,6 +50,7 @@ rule all:
         [target.stamp for target in PLAN.targets],
 
 
+include: "workflow/rules/common.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
