@@ -1,10 +1,6 @@
 import gc
-import gzip
-import hashlib
-import json
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +10,6 @@ import pytest
 from gymnasium import spaces
 
 from amago2.env.spaces import Array
-from envs import retro_roms
 from envs.contract import MultiTaskEnv, SimulatorMissing
 from envs.retro import (
     ALL_TASKS,
@@ -27,13 +22,10 @@ from envs.retro import (
     RetroFree,
 )
 from envs.retro_roms import (
-    EXTENSIONS,
     MARIO_GAMES,
     RomMissing,
     console,
-    import_folder,
     installed_name,
-    sha1,
 )
 from tests.envs.contract_checks import (
     Step,
@@ -43,10 +35,11 @@ from tests.envs.contract_checks import (
     global_generators_untouched,
     rollout,
 )
-from workflow.cli.app import main
 
 stable_retro = pytest.importorskip("stable_retro")
 cv2 = pytest.importorskip("cv2")
+from tests.envs.retro_stand_ins import bare_simulator  # noqa: E402
+
 # One emulator in a process: these tests stay in one.
 pytestmark = pytest.mark.xdist_group("retro")
 
@@ -56,91 +49,6 @@ def _close_emulators() -> Iterator[None]:
     yield
     for env in list(RetroFree._players):
         env.close()
-
-
-# --- stand-ins for the ROMs that nobody may ship -------------------------------------------------
-# Programs of our own for the two consoles. "Right" counts up what the games' scenarios reward, "A"
-# takes the last life, and the picture's colour shows the buttons.
-
-
-def nes_rom() -> bytes:
-    program = bytes.fromhex(
-        "78 D8 A2 FF 9A A9 00 8D 00 20 8D 01 20 8D 1C 07 85 90 A9 02 8D 5A 07 8D 36 07"
-        "2C 02 20 10 FB A9 01 8D 16 40 A9 00 8D 16 40"  # wait for a frame, latch the buttons
-        "A2 08 AD 16 40 4A 26 00 CA D0 F7"  # read eight: A B select start up down left right
-        "A9 3F 8D 06 20 A9 00 8D 06 20 A5 00 29 3F 8D 07 20"  # colour the background
-        "A9 3F 8D 06 20 A9 00 8D 06 20"
-        "A5 00 29 01 F0 05 EE 1C 07 E6 90"  # right
-        "A5 00 29 80 F0 08 A9 FF 8D 5A 07 8D 36 07"  # A
-        "4C 1A C0"
-    )
-    bank = program.ljust(0x4000 - 6, b"\xea") + bytes.fromhex("00C0 00C0 00C0")
-    return b"NES\x1a\x01\x01" + bytes(10) + bank + bytes(0x2000)
-
-
-def snes_rom() -> bytes:
-    program = bytes.fromhex(
-        "78 D8 A2 FF 9A A9 81 8D 00 42 A9 0F 8D 00 21 A9 05 8D BE 0D"  # five lives
-        "9C 34 0F 9C 35 0F 9C 36 0F 9C 37 0F"  # no score
-        "AD 12 42 30 FB AD 12 42 10 FB AD 12 42 4A B0 FA"  # wait for a frame and its buttons
-        "9C 21 21 AD 19 42 8D 22 21 9C 22 21"  # colour the background
-        "29 01 F0 03 EE 34 0F"  # right
-        "AD 18 42 29 80 F0 05 A9 FF 8D BE 0D"  # A
-        "4C 20 80"
-    )
-    rom = bytearray(program.ljust(0x8000, b"\0"))
-    rom[0x100] = 0x40  # interrupts return at once
-    rom[0x7FC0:0x7FDC] = b"STAND-IN".ljust(21) + bytes([0x20, 0, 5, 0, 1, 0, 0])
-    rom[0x7FE4:0x8000] = bytes.fromhex("0081") * 14
-    rom[0x7FFC:0x7FFE] = bytes.fromhex("0080")
-    return bytes(rom)
-
-
-STAND_INS = {"Nes": nes_rom(), "Snes": snes_rom()}
-
-
-def folder(root: Path, game: str) -> Path:
-    return root / "stable" / installed_name(game)
-
-
-@pytest.fixture(scope="module")
-def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder like stable-retro's with the Mario games' own scenarios, around stand-ins."""
-    own, root = Path(stable_retro.data.path()), tmp_path_factory.mktemp("retro")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stable_retro.data, "path", lambda: str(root))
-        for game in MARIO_GAMES:
-            there, rom = folder(root, game), STAND_INS[console(game)]
-            there.mkdir(parents=True)
-            for name in ("data.json", "scenario.json", "metadata.json"):
-                (there / name).write_bytes((folder(own, game) / name).read_bytes())
-            (there / "rom.sha").write_text(sha1(rom, console(game)) + "\n")
-            (there / ("rom" + EXTENSIONS[console(game)])).write_bytes(rom)
-            record_states(game, there)
-    return root
-
-
-def record_states(game: str, there: Path) -> None:
-    """One start state for each name, a few frames apart."""
-    env = bare_simulator(game, stable_retro.State.NONE)
-    env.reset()
-    right = np.arange(env.num_buttons) == env.buttons.index("RIGHT")
-    for task in ALL_TASKS.values():
-        if task.game == game:
-            for _ in range(3):
-                env.step(right)
-            (there / f"{task.start}.state").write_bytes(gzip.compress(env.em.get_state()))
-    env.close()
-
-
-@pytest.fixture
-def mario(stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(stable_retro.data, "path", lambda: str(stand_ins))
-    return stand_ins
-
-
-def bare_simulator(game: str, state: Any) -> Any:
-    return stable_retro.RetroEnv(installed_name(game), state, render_mode="rgb_array")
 
 
 def framed(screen: Array, kind: str) -> Array:
@@ -384,86 +292,3 @@ def test_bad_arguments_are_refused(mario: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(SimulatorMissing, match=r"pip install 'amago2\[retro\]'") as why:
         RetroFree()
     assert not isinstance(why.value, RomMissing)
-
-
-# --- ROMs ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def bare_folder(mario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder without ROMs."""
-    root = tmp_path / "data"
-    for game in MARIO_GAMES:
-        there = folder(root, game)
-        there.mkdir(parents=True)
-        (there / "rom.sha").write_bytes((folder(mario, game) / "rom.sha").read_bytes())
-    # The three games of one console have the same stand-in: let only the first be known by it.
-    for game in MARIO_GAMES[1:3]:
-        (folder(root, game) / "rom.sha").write_text(hashlib.sha1(game.encode()).hexdigest())
-    monkeypatch.setattr(stable_retro.data, "path", lambda: str(root))
-    return root
-
-
-def test_missing_and_wrong_roms_are_named_with_their_hashes(bare_folder: Path) -> None:
-    with pytest.raises(RomMissing, match="make retro-roms FROM=folder") as why:
-        MultiGameRetro()
-    sentence = str(why.value)
-    assert "\n" not in sentence
-    for game in MARIO_GAMES:
-        wanted = (folder(bare_folder, game) / "rom.sha").read_text().strip()
-        assert f"the ROM of {game} is missing (SHA-1 {wanted})" in sentence
-    (folder(bare_folder, "SuperMarioWorld-Snes") / "rom.sfc").write_bytes(b"another")
-    with pytest.raises(RomMissing) as why:
-        MultiGameRetro(games=["SuperMarioWorld-Snes"])
-    another, wanted = (hashlib.sha1(rom).hexdigest() for rom in (b"another", STAND_INS["Snes"]))
-    assert f"SuperMarioWorld-Snes has SHA-1 {another} instead of {wanted}" in str(why.value)
-    assert "SuperMarioBros" not in str(why.value)
-
-
-def test_roms_are_imported_by_their_hash(
-    bare_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    own = tmp_path / "own"
-    (own / "deep").mkdir(parents=True)
-    (own / "deep" / "any name").write_bytes(STAND_INS["Nes"])
-    (own / "wrong.nes").write_bytes(STAND_INS["Nes"] + b"!")
-    (own / "notes.txt").write_text("hello")
-    (own / "broken.zip").write_bytes(b"PK")
-    with zipfile.ZipFile(own / "games.zip", "w") as archive:
-        archive.writestr("../world.smc", bytes(512) + STAND_INS["Snes"])  # a copier's header
-    assert main(["roms", "import", str(own)]) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("broken.zip: not a readable archive")
-    wrong = sha1(STAND_INS["Nes"] + b"!", "Nes")
-    assert lines[1:4] == [
-        "any name: SuperMarioBros-Nes, installed",
-        "games.zip:../world.smc: SuperMarioWorld-Snes, installed",
-        f"wrong.nes: SHA-1 {wrong}, none of these games",
-    ]
-    assert lines[4] == "SuperMarioBros-Nes is there"
-    assert lines[5].startswith("SuperMarioBros2Japan-Nes is missing (SHA-1 ")
-    assert lines[7:] == ["SuperMarioWorld-Snes is there", retro_roms.REMEDY]
-    assert (folder(bare_folder, MARIO_GAMES[0]) / "rom.nes").read_bytes() == STAND_INS["Nes"]
-    assert (folder(bare_folder, MARIO_GAMES[3]) / "rom.sfc").read_bytes() == STAND_INS["Snes"]
-    assert not list(bare_folder.rglob("*.tmp"))
-    MultiGameRetro(games=["SuperMarioBros-Nes", "SuperMarioWorld-Snes"])
-    with pytest.raises(RomMissing):
-        MultiGameRetro(games=["SuperMarioBros3-Nes"])
-
-
-def test_status_says_what_is_there(mario: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["roms", "status"]) == 0
-    assert capsys.readouterr().out == "".join(f"{game} is there\n" for game in MARIO_GAMES)
-
-
-def test_a_folder_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["roms", "import", "no/such/folder"]) == 2
-    assert "no/such/folder is not a folder" in capsys.readouterr().err
-
-
-def test_large_files_are_not_read(bare_folder: Path, tmp_path: Path) -> None:
-    with (tmp_path / "film.sfc").open("wb") as file:
-        file.truncate(retro_roms.MAX_BYTES + 1)
-    lines = import_folder(tmp_path, MARIO_GAMES)
-    assert not any("film" in line for line in lines)
-    assert json.dumps(lines) == "[]"
