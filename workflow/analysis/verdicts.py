@@ -13,7 +13,9 @@ The rules, fixed before the runs:
    not decidable at this budget, whatever came out.
 5. Fewer than three seeds of any agent give a point, and no verdict. Without runs of every agent
    there is neither.
-6. A control is made to come out as not reproduced; one that does not voids every other verdict.
+6. A control is made to come out as not reproduced. One that comes out as reproduced has failed and
+   voids every other verdict; one that is not decidable has too few seeds, which is said, and voids
+   nothing.
 """
 
 import json
@@ -85,16 +87,15 @@ def judge_all(claims: pd.DataFrame, tables: Tables, budget: str) -> pd.DataFrame
     together = claims.reset_index(drop=True).join(pd.DataFrame(found, columns=Judgement._fields))
     numbers = ["value", "low", "high"]
     together = together.assign(**{name: together[name].astype(float) for name in numbers})
-    if controls_failed(together):
+    if (outcomes_of_controls(together) == REPRODUCED).any():
         void = (together.control == 0) & together.low.notna()
         together.loc[void, ["verdict", "why"]] = [NO_VERDICT, "a control failed"]
     return together
 
 
-def controls_failed(found: pd.DataFrame) -> bool:
-    """Whether a control that has an interval is not shown to be not reproduced."""
-    controls = found[(found.control == 1) & found.low.notna()]
-    return bool((controls.verdict != NOT_REPRODUCED).any())
+def outcomes_of_controls(found: pd.DataFrame) -> "pd.Series[str]":
+    """The verdicts of the controls that have an interval."""
+    return found.verdict[(found.control == 1) & found.low.notna()]
 
 
 def _groups(claim: Mapping[Any, Any], tables: Tables) -> list[list[float]] | None:

@@ -26,13 +26,13 @@ LOOKS = {
 SHORT = {verdicts.NOT_DECIDABLE: "not decidable here"}
 BARS = "lines: 95 % intervals (Welch's t, over seeds); arrows: beyond the axis"
 FAILED = "A CONTROL FAILED: no verdict on this page can be trusted."
+UNDECIDED = "A control is undecided: it needs more seeds."
 
 
 def render(tables: frames.Tables, params: Params) -> Figure:
     """A row per claim: where it holds, the published value, ours, and what follows."""
     found = verdicts.judge_all(tables["claims"], tables, params.budget)
-    failed = [FAILED] if verdicts.controls_failed(found) else []
-    notes = panels.run_notes(tables, *failed, bars=BARS)
+    notes = panels.run_notes(tables, *notes_on_controls(found), bars=BARS)
     height = ROW * (len(found) + 1) + 0.35
     figure, body = panels.new_figure(params, height, notes, _entries())
     axes = body.subplots()
@@ -46,6 +46,13 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     axes.set_xlabel("difference or level (%), or tasks solved", fontsize=7)
     axes.grid(visible=False, axis="y")
     return figure
+
+
+def notes_on_controls(found: pd.DataFrame) -> list[str]:
+    """What the page must say of its controls."""
+    outcomes = set(verdicts.outcomes_of_controls(found))
+    notes = {verdicts.REPRODUCED: FAILED, verdicts.NOT_DECIDABLE: UNDECIDED}
+    return [note for outcome, note in notes.items() if outcome in outcomes]
 
 
 def _ends(found: pd.DataFrame) -> tuple[float, float]:

@@ -26,8 +26,12 @@ def verdict_text(row: Mapping[Any, Any]) -> str:
     """The verdict; of a control with what it means."""
     if not row["control"] or row["verdict"] == verdicts.NO_VERDICT:
         return f"{row['verdict']} ({row['why']})"
-    right = row["verdict"] == verdicts.NOT_REPRODUCED
-    return f"{row['verdict']}{', as it must be' if right else ': THE CONTROL FAILED'}"
+    meaning = {
+        verdicts.NOT_REPRODUCED: ", as it must be",
+        verdicts.NOT_DECIDABLE: ": the control needs more seeds",
+        verdicts.REPRODUCED: ": THE CONTROL FAILED",
+    }
+    return row["verdict"] + meaning[row["verdict"]]
 
 
 def must_be(row: Mapping[Any, Any]) -> str:

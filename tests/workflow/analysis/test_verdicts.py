@@ -15,6 +15,7 @@ from workflow.analysis import frames, scores, verdicts
 from workflow.analysis.normalisation import normalise
 from workflow.benchmarks.lookup import benchmark, comparable_benchmarks
 from workflow.config import catalog, claims
+from workflow.figures import scorecard as figure
 from workflow.render import draw as render
 from workflow.tables import scorecard
 
@@ -56,9 +57,16 @@ def test_rules(
 
 
 def made_up(
-    folder: Path, scaled: Callable[[str], float], shuffled: float, seeds: int = 3
+    folder: Path,
+    scaled: Callable[[str], float],
+    shuffled: float,
+    seeds: int = 3,
+    spread: float = 0.5,
 ) -> pd.DataFrame:
-    """The scorecard of return_scale's runs, of agents that are as good as we say."""
+    """The scorecard of return_scale's runs, of agents that are as good as we say.
+
+    `shuffled` is that of the control, whose seeds differ by `spread`.
+    """
     for name, cells, skill in (
         ("ext_return_scale", ("scaled", "equal"), scaled),
         ("negative_control", ("shuffled",), lambda _: shuffled),
@@ -69,7 +77,8 @@ def made_up(
         tidy(folder, name, path)
         table = folder / "tables" / "data" / f"{name}.evaluations.csv"
         rows = pd.read_csv(table)
-        percent = rows.variant.map(skill) + 0.5 * rows.seed  # seeds differ a little
+        steps = spread if name == "negative_control" else 0.5  # seeds differ a little
+        percent = rows.variant.map(skill) + steps * rows.seed
         largest = rows.task.str.extract(r"_x(\d+)$")[0].astype(float)
         rows.assign(value=percent * largest / 100).to_csv(table, index=False)
     compute_data(folder)
@@ -109,6 +118,17 @@ def test_a_control_that_learns_voids_every_verdict(tmp_path: Path) -> None:
     assert set(found[found.control == 0].verdict) == {verdicts.NO_VERDICT}
     assert found.loc["scale_small_rewards"].why == "a control failed"
     assert scorecard.display(found.reset_index()).verdict.str.contains("CONTROL FAILED").any()
+    assert figure.notes_on_controls(found) == [figure.FAILED]
+
+
+def test_an_undecided_control_needs_more_seeds_and_voids_nothing(tmp_path: Path) -> None:
+    found = made_up(tmp_path, {II: 95.0, DD: 30.0}.__getitem__, shuffled=50.0, spread=20.0)
+    assert found.loc["control_all_learned"].verdict == verdicts.NOT_DECIDABLE
+    assert found.loc["scale_small_rewards"].verdict == verdicts.REPRODUCED
+    shown = scorecard.display(found.reset_index()).verdict
+    assert shown.str.endswith(": the control needs more seeds").any()
+    assert not shown.str.contains("CONTROL FAILED").any()
+    assert figure.notes_on_controls(found) == [figure.UNDECIDED]
 
 
 def test_under_three_seeds_there_are_points_and_no_verdicts(tmp_path: Path) -> None:
