@@ -4,9 +4,10 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from amago2.errors import ConfigError, RunError
 
@@ -34,6 +35,33 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def open_regular(path: Path | str, limit: int | None = None) -> BinaryIO:
+    """Open a file that somebody else may have put there, for reading.
+
+    Never waits or takes memory without bound: `ConfigError` if it is anything but a regular file
+    (or a link to one), or larger than `limit` bytes. Raises `OSError` as `open` does.
+    """
+    # Without O_NONBLOCK, opening a named pipe waits for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{path}: is {_kind(status.st_mode)}; it must be a regular file")
+        if limit is not None and status.st_size > limit:
+            raise ConfigError(
+                f"{path}: has {status.st_size:,} bytes; a file of this kind has at most {limit:,}"
+            )
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def read_json(path: Path) -> dict[str, Any]:
