@@ -15,6 +15,7 @@ from rich.table import Table
 from amago2 import __version__
 from amago2.config.layers import Layer, parse_override, read_yaml
 from amago2.config.schema import TRAINING_VERSION, AmagoConfig, build, load
+from amago2.env import present_folder
 from amago2.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's or che
 
 def main() -> None:
     """Entry point: a user's mistake ends with one sentence and exit code 2, a failure with 1."""
-    sys.path.append(str(Path.cwd()))  # a user's own environment, named by its module
     try:
+        present_folder.leave()
         app()
     except (ConfigError, RunError, OSError) as error:
         print(f"amago2: {error}", file=sys.stderr)
@@ -100,6 +101,7 @@ def train(
 
     if (out / "record.json").exists():
         print(f"{out} is finished; nothing to do")
+    present_folder.allow(_module(config))
     try:
         run(config, out, scratch, extra, continue_from)
     except KeyboardInterrupt:
@@ -134,6 +136,7 @@ def evaluate(
     from amago2.training.checkpoint import load_policy
 
     agent = load_policy(run)
+    present_folder.allow(_module(config))
     torch.set_num_threads(config.threads)
     rows: list[EvaluationRow] = []
     for i, name in enumerate(config.env.eval_sets):
@@ -170,6 +173,7 @@ def play(
     from amago2.inference.video import film
 
     player = load_player(run, seed=seed)
+    present_folder.allow(_module(config))
     env = make_env(config.env)
     try:
         value, length = film(player, env, video, task, seed, steps)
@@ -237,13 +241,18 @@ def _config_file(run: Path) -> Path:
 def _stored_config(run: Path, allowed: str | None) -> AmagoConfig:
     """Configuration of a stored run, whose environment must come from a trusted module."""
     config = load(_config_file(run))
-    module = config.env.entry_point.partition(":")[0]
-    if module.partition(".")[0] != TRUSTED and module != allowed:
+    module = _module(config)
+    trusted = module.partition(".")[0] == TRUSTED and present_folder.installed(TRUSTED)
+    if not trusted and module != allowed:
         raise ConfigError(
             f"{run}: its environment is {config.env.entry_point}, code that is not part of "
             f"this project; add --allow-env {module} if you trust it"
         )
     return config
+
+
+def _module(config: AmagoConfig) -> str:
+    return config.env.entry_point.partition(":")[0]
 
 
 def _print_evaluation(rows: "Sequence[EvaluationRow]") -> None:
