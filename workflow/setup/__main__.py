@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from workflow.setup import doctor
-from workflow.setup.environment import ROOT, torch_for_this_machine
+from workflow.setup.environment import ROOT
 from workflow.setup.install import install
 from workflow.setup.locks import lock
 
@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workflow.setup", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     installing = commands.add_parser("install", help="bring .venv to what the locks say")
-    installing.add_argument("--torch", choices=["cpu", "cuda"], default=torch_for_this_machine())
+    installing.add_argument("--torch", choices=["cpu", "cuda"])
     locking = commands.add_parser("lock", help="make the locks anew")
     locking.add_argument("--upgrade", action="store_true", help="take the newest versions")
     commands.add_parser("doctor", help="report what this machine has and lacks, with remedies")

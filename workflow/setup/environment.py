@@ -15,6 +15,8 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed"
 """Written last: a `.venv` without it was interrupted, and is made anew."""
+MARKER = VENV / "made-by-setup"
+"""Written first: a `.venv` without it is somebody else's, and is left alone."""
 
 TORCH = "2.13.0"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from workflow.setup import environment
-from workflow.setup.environment import CPU_INDEX, TORCH, say
+from workflow.setup.environment import CPU_INDEX, TORCH, say, torch_for_this_machine
 from workflow.setup.locks import blocks, lock_files
 from workflow.setup.sources import pip_configuration, uv_environment, uv_options
 
@@ -20,8 +22,13 @@ BOOTSTRAP = ("uv", "setuptools")
 """Installed by pip before the rest: uv, ten times faster, and what builds the source packages."""
 
 
-def install(torch: str) -> None:
-    """Bring `.venv` to what the locks say, doing nothing where it is there already."""
+def install(torch: str | None = None) -> None:
+    """Bring `.venv` to what the locks say, doing nothing where it is there already.
+
+    Without `torch`, it keeps the build of PyTorch that it has; a new one gets the machine's.
+    """
+    check_ours()
+    torch = torch or installed_torch() or torch_for_this_machine()
     missing = [path for path in lock_files(torch) if not path.exists()]
     if missing:
         name = missing[0].relative_to(environment.ROOT)
@@ -43,6 +50,60 @@ def install(torch: str) -> None:
     say("done")
 
 
+def check_ours() -> None:
+    """Stop with a sentence if `.venv` is a link, or is not what set-up made."""
+    venv, marker = environment.VENV, environment.MARKER
+    if venv.is_symlink():
+        sys.exit(
+            f"set-up: {venv} is a link to {venv.readlink()}, whose content set-up would delete; "
+            "remove the link (`rm .venv`), then again"
+        )
+    if not venv.exists() or marker.is_file():
+        return
+    if not venv.is_dir():
+        sys.exit(f"set-up: {venv} is a file; move it away, then again")
+    if any(venv.iterdir()):
+        if not made_by_older_set_up():
+            sys.exit(
+                f"set-up: {venv} was not made by set-up, which would delete what is in it; move it "
+                "away (`mv .venv my-venv`) or delete it, then again"
+            )
+        marker.touch()
+
+
+def made_by_older_set_up() -> bool:
+    """Whether `.venv` has the two digests that a set-up which wrote no marker left at its end."""
+    try:
+        digests = environment.STAMP.read_text()
+    except (OSError, ValueError):
+        return False
+    return re.fullmatch(r"[0-9a-f]{64} [0-9a-f]{64}\n", digests) is not None
+
+
+def installed_torch() -> str | None:
+    """The build of PyTorch in `.venv`; None if there is none."""
+    found = [path.name for path in site_packages().glob("torch-*.dist-info")]
+    return ("cpu" if "+cpu" in found[0] else "cuda") if found else None
+
+
+def site_packages() -> Path:
+    """Where `.venv` has its packages."""
+    return environment.VENV / "lib" / "python3.11" / "site-packages"
+
+
+def make_venv() -> None:
+    """Make `.venv` anew, empty but for the marker, which no kill may leave out."""
+    environment.VENV.mkdir(exist_ok=True)
+    environment.MARKER.touch()
+    for path in environment.VENV.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path != environment.MARKER:
+            path.unlink()
+    base = getattr(sys, "_base_executable", sys.executable)  # not the .venv that is replaced
+    run(base, "-m", "venv", environment.VENV)
+
+
 def fingerprints(torch: str) -> tuple[str, str]:
     """Hashes of what decides the installed packages, and of what decides our own entry points."""
     # The path counts, as the scripts of a moved environment do not start.
@@ -57,8 +118,7 @@ def install_locks(torch: str) -> None:
     """Make `.venv` anew and install the locks, every file checked against its hash."""
     say(f"a new .venv with Python {sys.version.split()[0]} and PyTorch for {torch.upper()}")
     environment.STAMP.unlink(missing_ok=True)
-    base = getattr(sys, "_base_executable", sys.executable)  # not the .venv that is replaced
-    run(base, "-m", "venv", "--clear", environment.VENV)
+    make_venv()
     bootstrap()
     options = uv_options(pip_configuration(environment.PYTHON))
     locked = ["--no-deps", "--require-hashes", "--no-build-isolation"]
@@ -77,8 +137,7 @@ def compile_packages() -> None:
 
     Some packages carry files for other Pythons, which do not compile and are never imported.
     """
-    packages = environment.VENV / "lib" / "python3.11" / "site-packages"
-    subprocess.run([environment.PYTHON, "-m", "compileall", "-qq", "-j", "0", packages])
+    subprocess.run([environment.PYTHON, "-m", "compileall", "-qq", "-j", "0", site_packages()])
 
 
 def bootstrap() -> None:

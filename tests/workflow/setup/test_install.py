@@ -2,6 +2,7 @@
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,9 +32,9 @@ class Checkout:
 
     def subprocess_run(self, command: list[Any], **_: Any) -> subprocess.CompletedProcess[str]:
         words = " ".join(map(str, command))
-        names = ["config", "venv --clear", "base.lock", "torch-cpu.lock", "torch-cuda.lock"]
+        names = ["config", "-m venv", "base.lock", "torch-cpu.lock", "torch-cuda.lock"]
         step = next((name for name in names if name in words), "pip")
-        step = "editable" if "--editable" in words else step.removesuffix(" --clear")
+        step = "editable" if "--editable" in words else step.removeprefix("-m ")
         step = "bytecode" if "compileall" in words else step
         if environment.CPU_INDEX in words:
             step = "official index"
@@ -45,7 +46,7 @@ class Checkout:
         self.steps.append(step)
         return subprocess.CompletedProcess(command, int(step in self.failing))
 
-    def install(self, torch: str = "cpu") -> list[str]:
+    def install(self, torch: str | None = "cpu") -> list[str]:
         """The steps that set-up takes now."""
         self.steps.clear()
         install.install(torch)
@@ -60,6 +61,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     monkeypatch.setattr(environment, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(environment, "PYTHON", tmp_path / ".venv" / "bin" / "python")
     monkeypatch.setattr(environment, "STAMP", tmp_path / ".venv" / "installed")
+    monkeypatch.setattr(environment, "MARKER", tmp_path / ".venv" / "made-by-setup")
     monkeypatch.setattr(subprocess, "run", checkout.subprocess_run)
     sources.pip_configuration.cache_clear()
     return checkout
@@ -68,6 +70,52 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
 def test_a_second_set_up_does_nothing(checkout: Checkout) -> None:
     assert checkout.install() == STEPS
     assert checkout.install() == []
+
+
+def test_a_link_is_never_followed(checkout: Checkout) -> None:
+    other = checkout.root / "other"
+    (other / "lib").mkdir(parents=True)
+    (checkout.root / ".venv").symlink_to("other")
+    with pytest.raises(SystemExit, match=r"\.venv is a link to other, .*`rm \.venv`"):
+        checkout.install()
+    assert [path.name for path in other.iterdir()] == ["lib"]
+    assert checkout.steps == []
+
+
+def test_somebody_elses_venv_is_left_alone(checkout: Checkout) -> None:
+    checkout.install()
+    environment.MARKER.unlink()
+    (environment.VENV / "mine").touch()
+    for stamp in (None, "", "0 1\n", f"{'0' * 64}\n"):
+        environment.STAMP.unlink(missing_ok=True)
+        if stamp is not None:
+            environment.STAMP.write_text(stamp)
+        with pytest.raises(SystemExit, match=r"\.venv was not made by set-up"):
+            checkout.install()
+    assert (environment.VENV / "mine").exists()
+    shutil.rmtree(environment.VENV)
+    environment.VENV.touch()
+    with pytest.raises(SystemExit, match=r"\.venv is a file"):
+        checkout.install()
+
+
+def test_the_venv_of_an_older_set_up_is_known_by_its_digests(checkout: Checkout) -> None:
+    checkout.install()
+    environment.MARKER.unlink()
+    assert checkout.install() == []
+    assert environment.MARKER.exists()
+
+
+def test_the_build_of_pytorch_changes_only_if_asked(checkout: Checkout) -> None:
+    assert "torch-cuda.lock" in checkout.install("cuda")
+    packages = install.site_packages()
+    (packages / "torch-2.13.0.dist-info").mkdir(parents=True)
+    assert checkout.install(None) == []
+    (checkout.root / "containers" / "base.lock").write_text(LOCK + "x==1\n")
+    assert "torch-cuda.lock" in checkout.install(None)
+    (packages / "torch-2.13.0+cpu.dist-info").mkdir(parents=True)
+    assert "torch-cpu.lock" in checkout.install(None)
+    assert not (packages / "torch-2.13.0.dist-info").exists()
 
 
 def test_file_times_mean_nothing(checkout: Checkout) -> None:
