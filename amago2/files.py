@@ -1,6 +1,7 @@
 """Atomic writes, checksums, and checks of folders."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -32,9 +33,30 @@ def atomic(path: Path, durable: bool = True) -> Iterator[Path]:
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Replace the file's content in one step; its folder is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as partial:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+    write_together({path: content})
+
+
+def write_together(contents: Mapping[Path, bytes | str]) -> None:
+    """Replace several files, whose folders are made if need be.
+
+    All are complete on disk before the first takes its place, so that a full disk leaves every file
+    as it was.
+    """
+    partial = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
+    try:
+        for path, content in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            partial[path].write_bytes(content.encode() if isinstance(content, str) else content)
+            sync(partial[path])
+        for path in contents:
+            os.replace(partial[path], path)
+        for folder in {path.parent for path in contents}:
+            sync(folder)
+    finally:
+        for temporary in partial.values():
+            temporary.unlink(missing_ok=True)
 
 
 def open_regular(path: Path | str, limit: int | None = None) -> BinaryIO:
