@@ -69,6 +69,18 @@ def test_a_fresh_clone_has_nothing_to_do(clone: Path) -> None:
     assert wanted() == NOTHING
 
 
+def test_a_clone_that_converts_line_ends_has_the_same_bytes(made: Path, tmp_path: Path) -> None:
+    project.git(made, "clone", "-q", "-c", "core.autocrlf=true", str(made), str(tmp_path / "clone"))
+    names = project.git(made, "ls-files", "-z").split("\0")[:-1]
+    changed = [
+        name
+        for name in names
+        if (tmp_path / "clone" / name).read_bytes() != (made / name).read_bytes()
+    ]
+    assert names
+    assert changed == []
+
+
 def test_file_times_decide_nothing(clone: Path) -> None:
     touch_everything(clone)
     assert wanted() == NOTHING
