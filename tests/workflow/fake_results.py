@@ -57,8 +57,7 @@ def write_results(
 
 def tidy(folder: Path, name: str, path: Path) -> None:
     """The tidy tables of one experiment."""
-    out = folder / "tables" / "data"
-    tabulate.write(path, out)
+    tabulate.write(path, folder)
 
 
 def compute_data(folder: Path) -> None:

@@ -1,19 +1,15 @@
 """Final scores as small JSON files, for `dvc metrics show` and `dvc metrics diff`.
 
-Reads the experiment's tidy evaluations and writes those of `results/<budget>/metrics`: one file
-for each benchmark, cell and evaluation set, one key for each variant, so that DVC's table has a
-row for each file and a column for each variant. A score is the mean return over tasks at a run's
-last step, then over seeds; tasks are not put to a common scale.
+Made from an experiment's tidy evaluations, for `results/<budget>/metrics`: one file for each
+benchmark, cell and evaluation set, one key for each variant, so that DVC's table has a row for each
+file and a column for each variant. A score is the mean return over tasks at a run's last step, then
+over seeds; tasks are not put to a common scale.
 """
 
-import csv
 import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-
-from amago2.files import write_atomically
 
 WHOLE = "-1"
 """The attempt that stands for the whole rollout."""
@@ -46,11 +42,6 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def write(results: Path, experiment: str, files: Sequence[str]) -> None:
-    """Write some of an experiment's files, named as by `file_name`, from its tidy evaluations."""
-    source = results / "tables" / "data" / f"{experiment}.evaluations.csv"
-    with source.open(newline="", encoding="utf-8") as file:
-        scores = final_scores(experiment, csv.DictReader(file))
-    for name in files:
-        content = json.dumps(scores.get(name, {}), indent=1, sort_keys=True) + "\n"
-        write_atomically(results / "metrics" / name, content)
+def to_json(scores: Mapping[str, float]) -> str:
+    """The text of one file."""
+    return json.dumps(scores, indent=1, sort_keys=True) + "\n"

@@ -12,7 +12,8 @@ from typing import Any
 
 from amago2.config.layers import read_yaml
 from amago2.errors import ConfigError
-from amago2.files import write_atomically
+from amago2.files import write_together
+from workflow.analysis.final_scores import final_scores, to_json
 
 RUN = ("experiment", "benchmark", "variant", "cell", "seed", "run")
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -198,13 +199,23 @@ def _read_experiment(path: Path) -> dict[str, Any]:
     return experiment
 
 
-def write(experiment_file: Path, out: Path) -> None:
-    """Write the tables of `results/<budget>/experiments/<name>.json` into a folder.
+def write(listing: Path, results: Path, scores: Sequence[str] = ()) -> None:
+    """Write all that is made of an experiment's runs below a budget's folder, or nothing of it.
 
-    Raises `ConfigError` for a file that is missing or cannot be read.
+    That is its list of runs (`experiments/`, a copy of `listing`), its tidy tables (`tables/data/`)
+    and those final scores (`metrics/`). Raises `ConfigError` for a file that is missing or cannot
+    be read.
     """
-    experiment = _read_experiment(experiment_file)
-    tables = tabulate(experiment, experiment_file.resolve().parents[1])
-    for kind, rows in tables.items():
-        path = out / f"{experiment['experiment']}.{kind}.csv"
-        write_atomically(path, to_csv(COLUMNS[kind], rows))
+    experiment = _read_experiment(listing)
+    name = experiment["experiment"]
+    tables = {
+        kind: to_csv(COLUMNS[kind], rows) for kind, rows in tabulate(experiment, results).items()
+    }
+    final = final_scores(name, csv.DictReader(io.StringIO(tables["evaluations"])))
+    write_together(
+        {
+            results / "experiments" / f"{name}.json": listing.read_bytes(),
+            **{results / "tables" / "data" / f"{name}.{k}.csv": text for k, text in tables.items()},
+            **{results / "metrics" / file: to_json(final.get(file, {})) for file in scores},
+        }
+    )

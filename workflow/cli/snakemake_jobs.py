@@ -57,30 +57,17 @@ def image(
 
 @app.command()
 def tidy(
-    experiment: Annotated[
-        Path, typer.Argument(metavar="FILE", help="`results/<budget>/experiments/<name>.json`.")
-    ],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the tables.")],
-) -> None:
-    """Write the tidy tables of an experiment's runs."""
-    from workflow.analysis.tidy import write
-
-    write(experiment, out)
-
-
-@app.command()
-def scores(
+    listing: Annotated[Path, typer.Argument(metavar="FILE", help="Runs of an experiment: JSON.")],
     results: Folder,
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Its name.")],
-    files: Annotated[
+    scores: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FILE...", help="Names of the files to write."),
+        typer.Argument(metavar="NAME...", help="Files of final scores, for `dvc metrics`."),
     ] = None,
 ) -> None:
-    """Write the final scores of an experiment, for `dvc metrics`, from its tidy tables."""
-    from workflow.analysis.final_scores import write
+    """Write an experiment's list of runs, tidy tables and final scores, from its runs."""
+    from workflow.analysis.tidy import write
 
-    write(results, experiment, files or [])
+    write(listing, results, scores or [])
 
 
 @app.command()

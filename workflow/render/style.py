@@ -15,7 +15,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 from matplotlib.ticker import EngFormatter
 
-from amago2.files import write_atomically
+from amago2.files import write_together
 
 WIDTH = 5.5  # inches: the text width of the NeurIPS style, so that nothing is scaled afterwards
 LEFT = 0.05 / WIDTH
@@ -199,13 +199,13 @@ def _settle(figure: Figure) -> None:
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write `stem`.pdf, .svg and .png, each atomically; the same figure gives the same bytes."""
+    """Write `stem`.pdf, .svg and .png, all or none; the same figure gives the same bytes."""
     _apply_settings()
     _settle(figure)
-    paths = []
+    drawn: dict[Path, bytes] = {}
     for ending, metadata in _METADATA.items():
         buffer = io.BytesIO()
         figure.savefig(buffer, format=ending, metadata=metadata)
-        paths.append(path := stem.with_name(f"{stem.name}.{ending}"))
-        write_atomically(path, buffer.getvalue())
-    return paths
+        drawn[stem.with_name(f"{stem.name}.{ending}")] = buffer.getvalue()
+    write_together(drawn)
+    return list(drawn)

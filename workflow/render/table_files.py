@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from amago2.files import write_atomically
+from amago2.files import write_together
 from workflow.config.catalog import TableSpec
 
 _LATEX = {
@@ -20,15 +20,18 @@ _LATEX = {
 def save(
     frame: pd.DataFrame, shown: pd.DataFrame, spec: TableSpec, caption: str, stem: Path
 ) -> list[Path]:
-    """Write `stem`.csv from `frame`, and .md and .tex from `shown`, the same content for people."""
+    """Write `stem`.csv from `frame`, and .md and .tex from `shown`, the same content for people.
+
+    All of them or none.
+    """
     texts = {
         "csv": frame.to_csv(index=False, lineterminator="\n"),
         "md": markdown(shown, spec.title, caption),
         "tex": latex(shown, spec.name, f"{spec.title}. {caption}"),
     }
-    for ending, text in texts.items():
-        write_atomically(stem.with_name(f"{stem.name}.{ending}"), text)
-    return [stem.with_name(f"{stem.name}.{ending}") for ending in texts]
+    written = {stem.with_name(f"{stem.name}.{ending}"): text for ending, text in texts.items()}
+    write_together(written)
+    return list(written)
 
 
 def cell(value: Any) -> str:

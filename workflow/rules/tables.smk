@@ -15,19 +15,13 @@ for data in PLAN.of("data"):
         localrule: True
         params:
             results=PLAN.results,
-            name=data.name,
             listing=PLAN.listing(data.name),
             scores=data.names_in("metrics"),
             fingerprint=data.fingerprint_file,
             provenance=data.provenance,
         shell:
             recorded(
-                "mkdir -p {params.results}/experiments"
-                " && cp {params.listing} {params.results}/experiments/{params.name}.json"
-                " && python -m workflow job tidy {params.results}/experiments/{params.name}.json"
-                " --out {params.results}/tables/data"
-                " && python -m workflow job scores"
-                " {params.results} {params.name} {params.scores}"
+                "python -m workflow job tidy {params.listing} {params.results} {params.scores}"
             )
 
 

@@ -15,7 +15,7 @@ WORLD = World({"default": {"easy": (0.0, 1.0), "hard": (-1.0, 1.0)}}, steps=[0, 
 
 
 def _tables(folder: Path, name: str = "toy") -> dict[str, list[dict[str, str]]]:
-    tabulate.write(folder / "experiments" / f"{name}.json", folder / "tables" / "data")
+    tabulate.write(folder / "experiments" / f"{name}.json", folder)
     found = {}
     for kind in tabulate.COLUMNS:
         with (folder / "tables" / "data" / f"{name}.{kind}.csv").open(newline="") as file:
@@ -103,7 +103,7 @@ def test_a_wrong_listing_is_told_in_one_line(
 ) -> None:
     path = tmp_path / "x.json"
     path.write_text(text)
-    assert main(["job", "tidy", str(path), "--out", str(tmp_path)]) == 2
+    assert main(["job", "tidy", str(path), str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert says in error
     assert str(path) in error

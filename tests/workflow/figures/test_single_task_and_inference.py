@@ -71,8 +71,8 @@ def test_probes_are_tabulated_where_there_are_any(tmp_path: Path) -> None:
     runs = [("popgym", "ppo_gru", "default", 0)]
     for name, world in (("with", World(tasks, [0, 5], probe=True)), ("none", World(tasks, [0, 5]))):
         path = write_experiment(tmp_path / name, name, runs, world)
-        tabulate.write(path, tmp_path)
-    probed = pd.read_csv(tmp_path / "with.probe.csv")
+        tabulate.write(path, tmp_path / name)
+    probed = pd.read_csv(tmp_path / "with" / "tables" / "data" / "with.probe.csv")
     assert set(probed.source) == {"memory", "input"}
     assert (probed.chance == 0.5).all()
-    assert pd.read_csv(tmp_path / "none.probe.csv").empty
+    assert pd.read_csv(tmp_path / "none" / "tables" / "data" / "none.probe.csv").empty

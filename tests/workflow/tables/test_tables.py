@@ -133,7 +133,7 @@ def _return_scale(folder: Path, seeds: int) -> dict[str, pd.DataFrame]:
     runs = [("return_scale", v, "scaled", s) for v in variants for s in range(seeds)]
     path = write_experiment(folder, "e", runs, World(tasks, steps=[0, 10]))
     data = folder / "tables" / "data"
-    tabulate.write(path, data)
+    tabulate.write(path, folder)
     kinds = ("runs", "evaluations", "compute")
     return {f"e.{kind}": pd.read_csv(data / f"e.{kind}.csv") for kind in kinds}
 
@@ -197,8 +197,7 @@ def test_the_ledger_counts_runs_that_failed_and_that_never_began(tmp_path: Path)
     progress = tmp_path / ".scratch" / entries[2]["hash"] / "progress.json"
     progress.parent.mkdir(parents=True)
     progress.write_text('{"elapsed_s": 1800.0, "env_steps": 5, "updates": 1}')
-    out = tmp_path / "tables" / "data"
-    tabulate.write(path, out)
+    tabulate.write(path, tmp_path)
     spec = catalog.table(ROOT / "params", "ledger")
     tables = frames.load(spec, tmp_path, ["popgym"])
     frame = ledger.build(tables, render.Params("mini", spec, None)).set_index("benchmark")
