@@ -59,11 +59,8 @@ def file_digests(paths: Iterable[str], known: Digests | None = None) -> dict[str
 
 
 def file_digest(path: Path) -> str | None:
-    """SHA-256 of a file; None if there is no such file."""
-    try:
-        return sha256(path)
-    except (FileNotFoundError, IsADirectoryError):
-        return None
+    """SHA-256 of a file; None if there is none, or something that is no regular file."""
+    return sha256(path) if path.is_file() else None
 
 
 def value_digest(value: Any) -> str:

@@ -1,8 +1,8 @@
 """Targets: what the DAG makes from runs and from other targets, and which of them are up to date.
 
-A target is up to date if its provenance record agrees with its fingerprint and all its files exist.
-It has a *stamp*, an empty file, exactly while it is up to date. The stamp is all that Snakemake
-looks at: it makes what has no stamp.
+A target is up to date if its provenance record agrees with its fingerprint and all its files are as
+recorded, byte for byte. It has a *stamp*, an empty file, exactly while it is up to date. The stamp
+is all that Snakemake looks at: it makes what has no stamp.
 """
 
 import os
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amago2.errors import ConfigError
-from amago2.files import read_json
 from workflow.analysis import claims, final_scores, hyperparameters
 from workflow.analysis.tidy import COLUMNS, Row
 from workflow.config import catalog
@@ -270,11 +269,11 @@ class TargetPlanner:
         fingerprint = Fingerprint(
             str(record), value_digest(values), code, tuple(inputs), tuple(outputs)
         )
-        current = provenance.agrees(fingerprint, self._digests)
-        up_to_date = current and all(Path(path).is_file() for path in outputs)
+        recorded = provenance.agreeing(fingerprint, self._digests)
+        up_to_date = recorded is not None and provenance.intact(recorded)
         needs = self._needs(inputs, up_to_date)
-        recorded = read_json(record).get("outputs", {}) if current else {}
-        self._digests |= {path: recorded.get(path, STALE) for path in outputs}
+        # What was damaged, edited or deleted will be made again as it was: nothing else is stale.
+        self._digests |= recorded or dict.fromkeys(outputs, STALE)
         self._needed_for |= dict.fromkeys(outputs, stamp)
         self._up_to_date |= {stamp} if up_to_date else set()
         return Target(kind, name, self._results, fingerprint, up_to_date, stamped, needs)
@@ -282,8 +281,8 @@ class TargetPlanner:
     def _needs(self, inputs: list[str], up_to_date: bool) -> tuple[Path, ...]:
         """Of what other jobs make, what a job needs; in the order of its inputs.
 
-        A target that is up to date does not need files that were deleted since: they will be made
-        again as they were, and Snakemake would make the target again after them.
+        A target that is up to date does not need files that were damaged or deleted since: they
+        will be made again as they were, and Snakemake would make the target again after them.
         """
         needs = dict.fromkeys(self._needed_for[path] for path in inputs if path in self._needed_for)
         return tuple(path for path in needs if not up_to_date or path in self._up_to_date)

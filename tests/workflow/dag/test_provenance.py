@@ -1,6 +1,8 @@
 """What a fingerprint covers, and whether a provenance record agrees with it."""
 
 import hashlib
+import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +22,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fingerprint:
         Path(name).write_text(name)
     found = Fingerprint("record.json", "parameters", "code", ("in.csv",), ("out.svg", "out.csv"))
     provenance.write_record(found)
-    assert provenance.agrees(found, {})
+    assert provenance.agreeing(found, {})
     return found
 
 
@@ -38,27 +40,54 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fingerprint:
 def test_any_difference_makes_a_target_stale(
     made: Fingerprint, change: dict[str, str | tuple[str, ...]]
 ) -> None:
-    assert not provenance.agrees(replace(made, **change), {})  # type: ignore[arg-type]
+    assert not provenance.agreeing(replace(made, **change), {})  # type: ignore[arg-type]
 
 
 def test_the_content_of_inputs_counts(made: Fingerprint) -> None:
     Path("in.csv").write_text("2\n")
-    assert not provenance.agrees(made, {})
+    assert not provenance.agreeing(made, {})
     # A digest that is known is believed, and the file is not read.
-    assert provenance.agrees(made, {"in.csv": hashlib.sha256(b"1\n").hexdigest()})
+    assert provenance.agreeing(made, {"in.csv": hashlib.sha256(b"1\n").hexdigest()})
     Path("in.csv").unlink()
-    assert not provenance.agrees(made, {})
+    assert not provenance.agreeing(made, {})
 
 
 def test_neither_order_nor_content_of_outputs_counts(made: Fingerprint) -> None:
-    assert provenance.agrees(replace(made, outputs=made.outputs[::-1]), {})
-    Path("out.svg").unlink()  # a clone without artifacts
-    assert provenance.agrees(made, {})
+    assert provenance.agreeing(replace(made, outputs=made.outputs[::-1]), {})
+    Path("out.svg").unlink()
+    assert provenance.agreeing(made, {})
+
+
+@pytest.mark.parametrize("content", [b"", b"out.svF", None])
+def test_an_output_that_was_damaged_is_noticed(made: Fingerprint, content: bytes | None) -> None:
+    outputs = provenance.agreeing(made, {})
+    assert outputs
+    assert provenance.intact(outputs)
+    path, before = Path("out.svg"), Path("out.svg").stat()
+    path.unlink() if content is None else path.write_bytes(content)
+    if path.exists():
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not provenance.intact(outputs)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"outputs": 3}', '{"outputs": ["out.svg", "out.csv"]}', "\0" * 99]
+)
+def test_a_damaged_record_agrees_with_nothing(made: Fingerprint, text: str) -> None:
+    Path(made.provenance).write_text(text)
+    assert provenance.agreeing(made, {}) is None
+
+
+@pytest.mark.parametrize("change", [{"note": 1}, {"inputs": {}}, {"outputs": {"out.svg": "0"}}])
+def test_an_edited_record_agrees_with_nothing(made: Fingerprint, change: dict[str, object]) -> None:
+    path = Path(made.provenance)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert provenance.agreeing(made, {}) is None
 
 
 def test_no_record_agrees_with_nothing(made: Fingerprint) -> None:
     Path(made.provenance).unlink()
-    assert not provenance.agrees(replace(made, inputs=(), outputs=()), {})
+    assert not provenance.agreeing(replace(made, inputs=(), outputs=()), {})
 
 
 def test_records_of_the_same_are_the_same_bytes(made: Fingerprint) -> None:
