@@ -132,16 +132,19 @@ def evaluate(
     import torch
 
     from amago2.env.make import make_vector_env
+    from amago2.env.stored_spaces import check_same_spaces, describe_spaces
     from amago2.rollout.evaluate import evaluate as evaluate_policy
     from amago2.training.checkpoint import load_policy
 
     agent = load_policy(run)
     present_folder.allow(_module(config))
+    made_for = describe_spaces(agent.observations, agent.actions)
     torch.set_num_threads(config.threads)
     rows: list[EvaluationRow] = []
     for i, name in enumerate(config.env.eval_sets):
         envs = make_vector_env(config.env, config.evaluation.actors, name)
         try:
+            check_same_spaces(run, made_for, envs.observations, envs.actions)
             rows += evaluate_policy(agent, envs, name, rollouts, seed, i)
         finally:
             envs.close()
@@ -169,13 +172,18 @@ def play(
     """Write a video of one rollout of a run's policy."""
     config = _stored_config(run, allow_env)
     from amago2.env.make import make_env
+    from amago2.env.spaces import ActionSpec, observation_space
+    from amago2.env.stored_spaces import check_same_spaces, describe_spaces
     from amago2.inference.player import load as load_player
     from amago2.inference.video import film
 
     player = load_player(run, seed=seed)
     present_folder.allow(_module(config))
+    made_for = describe_spaces(player.agent.observations, player.agent.actions)
     env = make_env(config.env)
     try:
+        found = observation_space(env.observation_space), ActionSpec.of(env.action_space)
+        check_same_spaces(run, made_for, *found)
         value, length = film(player, env, video, task, seed, steps)
     finally:
         env.close()

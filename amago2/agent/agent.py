@@ -42,7 +42,7 @@ class Agent(nn.Module):
         """
         super().__init__()
         a = self.config = config.agent
-        self.actions = actions
+        self.observations, self.actions = dict(observations), actions
         self.group = SingleProcess()
         self.use_bfloat16 = config.learner.precision == "bfloat16"
         if a.actor == "policy_gradient" and self.actions.kind == "multibinary":

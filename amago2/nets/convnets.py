@@ -6,19 +6,54 @@ frames.
 
 from collections.abc import Sequence
 
+import gymnasium as gym
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from amago2.env.pictures import channel_bounds, is_bytes
+from amago2.env.spaces import Array
 from amago2.nets.precision import autocast_input
 
 
-def scale_pixels(images: Tensor) -> Tensor:
+class ByteScaling(nn.Module):
     """Bytes (F, H, W, C) -> (F, C, H, W) in [-1, 1), channels last in memory.
 
     bfloat16 holds these values exactly.
     """
-    return (autocast_input(images) / 128).sub_(1).permute(0, 3, 1, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images (F, H, W, C) uint8 -> (F, C, H, W)."""
+        return (autocast_input(images) / 128).sub_(1).permute(0, 3, 1, 2)
+
+
+class BoundsScaling(nn.Module):
+    """Numbers of any type between bounds of their channel -> [-1, 1]; otherwise as `ByteScaling`.
+
+    The bounds are known from the environment, so they are not among the weights.
+    """
+
+    low: Tensor
+    width: Tensor
+
+    def __init__(self, low: Array, high: Array) -> None:
+        """Lowest and highest number (C,) of each channel; those of a constant one may be equal."""
+        super().__init__()
+        lowest, highest = (torch.from_numpy(x.astype(np.float64)) for x in (low, high))
+        width = highest - lowest
+        self.register_buffer("low", lowest.float(), persistent=False)
+        self.register_buffer("width", torch.where(width > 0, width, 1).float(), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images (F, H, W, C) -> (F, C, H, W)."""
+        scaled = (images.float() - self.low) / self.width * 2 - 1
+        return autocast_input(scaled).permute(0, 3, 1, 2)
+
+
+def pixel_scaling(box: gym.spaces.Box) -> nn.Module:
+    """What brings the pictures of a space into a network's range."""
+    return ByteScaling() if is_bytes(box) else BoundsScaling(*channel_bounds(box))
 
 
 class ResidualUnit(nn.Module):
@@ -92,4 +127,17 @@ def grid_cnn(channels: int) -> nn.Sequential:
 def output_size(network: nn.Module, shape: Sequence[int]) -> int:
     """Outputs of a convolutional network for one image of shape (height, width, channels)."""
     with torch.no_grad():
-        return int(network(scale_pixels(torch.zeros(1, *shape))).shape[1])
+        return int(network(torch.zeros(1, shape[2], *shape[:2])).shape[1])
+
+
+def least_side(network: nn.Sequential) -> int:
+    """Pixels that a side of an image must have for the network to have any output."""
+    side = 1
+    for layer in reversed(network):
+        if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
+            kernel, stride, padding = (
+                value if isinstance(value, int) else int(value[0])
+                for value in (layer.kernel_size, layer.stride, layer.padding)
+            )
+            side = max(1, (side - 1) * stride + kernel - 2 * padding)
+    return side

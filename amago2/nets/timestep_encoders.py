@@ -1,6 +1,7 @@
 """Timestep encoders: observation, previous action and reward -> one vector, each timestep alone."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import gymnasium as gym
 import numpy as np
@@ -13,7 +14,8 @@ from amago2.config.schema import (
     GridLanguageEncoderConfig,
     ImageEncoderConfig,
 )
-from amago2.env.spaces import ActionSpec
+from amago2.env.pictures import LAYOUT, is_picture, picture_problem
+from amago2.env.spaces import ActionSpec, is_bounded, short
 from amago2.nets import convnets
 from amago2.nets.augmentation import random_shift
 from amago2.nets.mlp import Mlp
@@ -82,14 +84,10 @@ class VectorEncoder(TimestepEncoder):
         actions: ActionSpec,
         symlog_reward: bool,
     ) -> None:
-        """Raises `ValueError` for images, which need a convolutional encoder."""
-        images = [key for key, box in observations.items() if len(box.shape) > 1]
-        if images:
-            raise ValueError(
-                f"timestep_encoder.kind is 'feed_forward', which reads vectors, but observation "
-                f"{images[0]} has shape {observations[images[0]].shape}; use cnn"
-            )
-        inputs = sum(int(box.shape[0]) for box in observations.values()) + 1 + actions.size
+        """Raises `ValueError` for pictures, which need a convolutional encoder, and matrices."""
+        if others := [key for key, box in observations.items() if len(box.shape) > 1]:
+            raise ValueError(_not_a_vector(others[0], observations[others[0]]))
+        inputs = sum(math.prod(box.shape) for box in observations.values()) + 1 + actions.size
         super().__init__(config.output_size, symlog_reward)
         self.keys = list(observations)
         self.norm = InputNorm(inputs)
@@ -104,18 +102,51 @@ class VectorEncoder(TimestepEncoder):
         rng: torch.Generator | None,
     ) -> Tensor:
         """See `TimestepEncoder.encode`."""
-        joined = torch.cat([*(observation[key].float() for key in self.keys), *previous], -1)
+        joined = torch.cat([*_vectors(observation, self.keys, previous), *previous], -1)
         encoded: Tensor = self.out_norm(self.net(self.norm(joined, update=batch is not None)))
         return encoded
+
+
+def _not_a_vector(key: str, box: gym.spaces.Box) -> str:
+    if is_picture(box):
+        advice = picture_problem(key, box) or "use cnn"
+    else:
+        advice = "flatten it (gymnasium.wrappers.FlattenObservation)"
+    return (
+        "timestep_encoder.kind is 'feed_forward', which reads vectors, but observation "
+        f"{key} has shape {box.shape}; {advice}"
+    )
+
+
+def _vectors(
+    observation: Observation, keys: Iterable[str], previous: Sequence[Tensor]
+) -> list[Tensor]:
+    """Observations (..., d_k) in float32; a number alone becomes a vector of one."""
+    vectors = (observation[key].float() for key in keys)
+    return [x if x.ndim == previous[0].ndim else x.unsqueeze(-1) for x in vectors]
 
 
 def _vector_sizes(observations: Mapping[str, gym.spaces.Box]) -> dict[str, int]:
     """Sizes of the real-valued vectors among the observations, by key."""
     return {
-        key: box.shape[0]
+        key: math.prod(box.shape)
         for key, box in observations.items()
-        if len(box.shape) == 1 and np.issubdtype(box.dtype, np.floating)
+        if len(box.shape) < 2 and np.issubdtype(box.dtype, np.floating)
     }
+
+
+def _picture_size(kind: str, key: str, box: gym.spaces.Box, network: nn.Sequential) -> int:
+    """Outputs of a network for a picture. Raises `ValueError` if it has none."""
+    least = convnets.least_side(network)
+    if problem := picture_problem(key, box):
+        raise ValueError(f"{problem}; {kind} needs at least {least} x {least} pixels")
+    if min(box.shape[:2]) < least:
+        raise ValueError(
+            f"observation {key} has shape {box.shape}, and {LAYOUT}; {kind} needs at least "
+            f"{least} x {least} pixels: enlarge it (gymnasium.wrappers.ResizeObservation), or "
+            "flatten it (FlattenObservation) for timestep_encoder.kind feed_forward"
+        )
+    return convnets.output_size(network, box.shape)
 
 
 class ImageEncoder(TimestepEncoder):
@@ -130,29 +161,24 @@ class ImageEncoder(TimestepEncoder):
         observations: Mapping[str, gym.spaces.Box],
         actions: ActionSpec,
     ) -> None:
-        """Raises `ValueError` unless the observation is one image of bytes, and vectors at most."""
-        vectors = _vector_sizes(observations)
-        keys = [key for key in observations if key not in vectors]
-        if len(keys) != 1 or len(observations[keys[0]].shape) != 3:
-            found = ", ".join(f"{key} {box.shape}" for key, box in observations.items())
-            raise ValueError(
-                "timestep_encoder.kind is 'cnn', which reads one image (height, width, channels), "
-                f"but the observation has {found}"
-            )
+        """Raises `ValueError` unless the observation is one picture, and vectors at most."""
         super().__init__(config.output_size, symlog_reward=True)
-        self.key, self.augment = keys[0], config.augment
+        self.key, self.augment = _only_picture(observations), config.augment
+        vectors = _vector_sizes(observations)
         self.vectors = list(vectors)
         inputs = 1 + actions.size + sum(vectors.values())
         self.norm = InputNorm(inputs)
         self.recompute_frames = config.recompute_frames
-        shape = observations[self.key].shape
-        channels = shape[2]
-        self.cnn: nn.Module = (
+        box = observations[self.key]
+        channels = box.shape[2]
+        self.scale = convnets.pixel_scaling(box)
+        self.cnn = (
             convnets.nature_cnn(channels)
             if config.architecture == "nature"
             else convnets.impala_cnn(channels, config.channels)
         )
-        self.project = nn.Linear(convnets.output_size(self.cnn, shape), config.features)
+        kind = f"timestep_encoder.architecture {config.architecture}"
+        self.project = nn.Linear(_picture_size(kind, self.key, box, self.cnn), config.features)
         self.image_norm = nn.LayerNorm(config.features)
         self.previous = nn.Linear(inputs, self.PREVIOUS)
         self.merge = nn.Linear(config.features + self.PREVIOUS, config.output_size)
@@ -170,7 +196,7 @@ class ImageEncoder(TimestepEncoder):
         if self.augment and batch is not None and rng is not None:
             frames = random_shift(frames, *batch, rng)
         image = self.image_norm(self.project(self._image_features(frames)))
-        joined = torch.cat([*previous, *(observation[key].float() for key in self.vectors)], -1)
+        joined = torch.cat([*previous, *_vectors(observation, self.vectors, previous)], -1)
         rest = self.previous(self.norm(joined, update=batch is not None))
         encoded: Tensor = self.out_norm(self.merge(torch.cat([image, rest], -1)))
         return encoded
@@ -178,11 +204,11 @@ class ImageEncoder(TimestepEncoder):
     def _image_features(self, frames: Tensor) -> Tensor:
         """Outputs (F, features) of the CNN for frames (F, H, W, C)."""
         if self.recompute_frames is None or not torch.is_grad_enabled():
-            features: Tensor = self.cnn(convnets.scale_pixels(frames))
+            features: Tensor = self.cnn(self.scale(frames))
             return features
         chunks = [
             checkpoint(
-                lambda chunk: self.cnn(convnets.scale_pixels(chunk)),
+                lambda chunk: self.cnn(self.scale(chunk)),
                 chunk,
                 use_reentrant=False,
                 preserve_rng_state=False,
@@ -190,6 +216,33 @@ class ImageEncoder(TimestepEncoder):
             for chunk in frames.split(self.recompute_frames)
         ]
         return torch.cat(chunks)
+
+
+def _only_picture(observations: Mapping[str, gym.spaces.Box]) -> str:
+    """Key of the picture beside which there are float vectors alone. Raises `ValueError`."""
+    vectors = _vector_sizes(observations)
+    others = [key for key in observations if key not in vectors]
+    pictures = [key for key in others if is_picture(observations[key])]
+    if len(pictures) == 1 == len(others):
+        return pictures[0]
+    found = ", ".join(f"{key} {box.shape} {box.dtype}" for key, box in observations.items())
+    if not others:
+        advice = "use timestep_encoder.kind feed_forward"
+    elif len(pictures) > 1:
+        advice = "join pictures of equal size as channels of one"
+    elif not pictures:
+        key = others[0]
+        advice = picture_problem(key, observations[key]) or ""
+    else:
+        key = next(key for key in others if key not in pictures)
+        advice = (
+            f"make {key} a vector of float32, as what is beside the picture must be, or leave it "
+            "out (gymnasium.wrappers.TransformObservation, FilterObservation)"
+        )
+    raise ValueError(
+        "timestep_encoder.kind is 'cnn', which reads one picture (height, width, channels) and "
+        f"vectors of float32 beside it, but the observation has {found}; {advice}"
+    )
 
 
 class GridLanguageEncoder(TimestepEncoder):
@@ -208,22 +261,29 @@ class GridLanguageEncoder(TimestepEncoder):
                 f"timestep_encoder.kind is 'grid_language', but there is no observation "
                 f"{sorted(missing)[0]}; there are {', '.join(observations)}"
             )
+        _check_sentence(config, observations)
         super().__init__(config.output_size, symlog_reward=True)
         self.keys = config.image_key, config.tokens_key
+        box = observations[config.image_key]
+        if not is_picture(box):
+            raise ValueError(picture_problem(config.image_key, box))
         sizes = {
             config.vector_key: observations[config.vector_key].shape[0],
             **_vector_sizes(observations),
         }
         self.vectors = list(sizes)
         vector = sum(sizes.values()) + 1 + actions.size
-        shape = observations[config.image_key].shape
-        self.grid = convnets.grid_cnn(shape[2])
+        self.scale = convnets.pixel_scaling(box)
+        self.grid = convnets.grid_cnn(box.shape[2])
+        grid = _picture_size(
+            "timestep_encoder.kind grid_language", config.image_key, box, self.grid
+        )
         self.embedding = nn.Embedding(config.vocabulary_size, config.embedding_size)
         self.recurrent = nn.RNN(config.embedding_size, config.rnn_size, batch_first=True)
         self.language = nn.Linear(config.rnn_size, config.sentence_size)
         self.language_norm = nn.LayerNorm(config.sentence_size)
         self.vector = nn.Sequential(Mlp([vector, 32, 16]), nn.LeakyReLU())
-        joined = convnets.output_size(self.grid, shape) + config.sentence_size + 16
+        joined = grid + config.sentence_size + 16
         self.merge = nn.Linear(joined, config.output_size)
         self.out_norm = nn.LayerNorm(config.output_size)
 
@@ -236,13 +296,30 @@ class GridLanguageEncoder(TimestepEncoder):
     ) -> Tensor:
         """See `TimestepEncoder.encode`."""
         image, tokens = (observation[key] for key in self.keys)
-        grid = self.grid(convnets.scale_pixels(image))
+        grid = self.grid(self.scale(image))
         _, hidden = run_rnn(self.recurrent, self.embedding(tokens.long()))
         sentence = self.language_norm(self.language(hidden[0]))
-        vectors = [observation[key].float() for key in self.vectors]
+        vectors = _vectors(observation, self.vectors, previous)
         rest = self.vector(torch.cat([*previous, *vectors], -1))
         encoded: Tensor = self.out_norm(self.merge(torch.cat([grid, sentence, rest], -1)))
         return encoded
+
+
+def _check_sentence(
+    config: GridLanguageEncoderConfig, observations: Mapping[str, gym.spaces.Box]
+) -> None:
+    """Raise `ValueError` unless there are tokens of the vocabulary and a vector."""
+    for key in (config.tokens_key, config.vector_key):
+        if len(shape := observations[key].shape) != 1:
+            raise ValueError(f"observation {key} has shape {shape}, and must be a vector, (n,)")
+    tokens = observations[config.tokens_key]
+    most = config.vocabulary_size - 1
+    whole = np.issubdtype(tokens.dtype, np.integer)
+    if not whole or (is_bounded(tokens) and (tokens.low.min() < 0 or tokens.high.max() > most)):
+        raise ValueError(
+            f"observation {config.tokens_key} is {short(tokens)}, but must be whole numbers of 0 "
+            f"to {most} (timestep_encoder.vocabulary_size - 1)"
+        )
 
 
 def make_timestep_encoder(

@@ -12,6 +12,7 @@ from torch import Tensor, zeros_like
 from amago2.agent.agent import Agent, make_agent
 from amago2.config.schema import AmagoConfig
 from amago2.distributed import SingleProcess, launch
+from amago2.env.stored_spaces import describe_spaces
 from amago2.rollout.collector import Collector, make_replay
 from amago2.training import checkpoint as ckpt
 from amago2.training.async_collector import AsyncCollector
@@ -87,7 +88,7 @@ class AmagoTrainer(Trainer):
 
     def _broadcast_state(self) -> None:
         """Send the other ranks what they start with; see `amago2.training.rank_worker`."""
-        spaces = ckpt.describe_spaces(self.envs.observations, self.envs.actions)
+        spaces = describe_spaces(self.envs.observations, self.envs.actions)
         config = self.config.model_dump(mode="json")
         values = {"config": config, "spaces": spaces, "updates": self.updates}
         self.group.broadcast_state(values, self.agent.state_dict() | self.learner.state_dict())

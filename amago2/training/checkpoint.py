@@ -9,20 +9,17 @@ count as a checkpoint.
 import json
 import os
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from amago2.agent.agent import Agent, make_agent
 from amago2.config.schema import AmagoConfig, RunConfig, load_as
-from amago2.env.spaces import ActionSpec
+from amago2.env.stored_spaces import read_spaces
 from amago2.errors import ConfigError, RunError
 from amago2.files import sha256, sync, write_atomically
 
@@ -45,42 +42,6 @@ class Checkpoint:
     policy: dict[str, Tensor]
     trainer: dict[str, Tensor]
     state: dict[str, Any] = field(default_factory=dict)
-
-
-def describe_spaces(
-    observations: Mapping[str, gym.spaces.Box], actions: ActionSpec
-) -> dict[str, Any]:
-    """JSON description of the spaces for which an agent was made."""
-    bounds = [None if b is None else b.tolist() for b in (actions.low, actions.high)]
-    return {
-        "observations": {
-            key: {"shape": list(box.shape), "dtype": str(box.dtype)}
-            for key, box in observations.items()
-        },
-        "actions": {
-            "kind": actions.kind,
-            "size": actions.size,
-            "low": bounds[0],
-            "high": bounds[1],
-        },
-    }
-
-
-def read_spaces(described: Mapping[str, Any]) -> tuple[dict[str, gym.spaces.Box], ActionSpec]:
-    """Inverse of `describe_spaces`, but for the limits of Boxes, which no network needs."""
-    boxes = {
-        key: _box(tuple(box["shape"]), np.dtype(box["dtype"]))
-        for key, box in described["observations"].items()
-    }
-    a = described["actions"]
-    low, high = (None if a[k] is None else np.array(a[k], np.float32) for k in ("low", "high"))
-    return boxes, ActionSpec(a["kind"], a["size"], low, high)
-
-
-def _box(shape: tuple[int, ...], dtype: np.dtype[Any]) -> gym.spaces.Box:
-    if dtype == np.uint8:
-        return gym.spaces.Box(0, 255, shape, np.uint8)
-    return gym.spaces.Box(-np.inf, np.inf, shape, dtype.type)
 
 
 def split_state(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -189,10 +150,12 @@ def load_policy(folder: Path | str, device: str = "cpu") -> Agent:
     """
     folder = checkpoint_folder(Path(folder))
     checkpoint = read(folder, trainer=False)
-    observations, actions = read_spaces(checkpoint.spaces)
     assert isinstance(checkpoint.config, AmagoConfig)
     config = checkpoint.config.model_copy(update={"device": device})
-    agent = make_agent(config, observations, actions)
+    try:
+        agent = make_agent(config, *read_spaces(checkpoint.spaces))
+    except ValueError as error:
+        raise CheckpointError(f"{folder}: no agent can be made of it: {error}") from None
     missing = agent.load_state_dict(checkpoint.policy, strict=False)
     if missing.unexpected_keys or any(not k.startswith(TARGETS) for k in missing.missing_keys):
         raise CheckpointError(f"{folder}: its weights do not fit its configuration")

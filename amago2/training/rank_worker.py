@@ -9,8 +9,8 @@ from torch import Tensor
 from amago2.agent.agent import make_agent
 from amago2.config.schema import AmagoConfig
 from amago2.distributed import ProcessGroup
+from amago2.env.stored_spaces import read_spaces
 from amago2.replay.shards import record_type
-from amago2.training.checkpoint import read_spaces
 from amago2.training.learner import Learner
 from amago2.training.torch_settings import torch_settings
 

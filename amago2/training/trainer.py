@@ -21,6 +21,7 @@ from torch import Tensor
 
 from amago2.config.schema import ProbeConfig, RunConfig
 from amago2.env.make import make_vector_env
+from amago2.env.stored_spaces import check_eval_set, check_same_spaces, describe_spaces
 from amago2.env.vector_env import VectorEnv
 from amago2.rollout.acting import Policy
 from amago2.rollout.collector import FinishedRollout
@@ -171,7 +172,9 @@ class Trainer(ABC):
         for i, name in enumerate(self.config.env.eval_sets):
             if name not in self.eval_envs:
                 actors = self.config.evaluation.actors
-                self.eval_envs[name] = make_vector_env(self.config.env, actors, name)
+                self.eval_envs[name] = envs = make_vector_env(self.config.env, actors, name)
+                made_for = describe_spaces(self.envs.observations, self.envs.actions)
+                check_eval_set(name, made_for, envs.observations, envs.actions)
             yield name, self.eval_envs[name], evaluation * len(self.config.env.eval_sets) + i
 
     def _evaluate(self, rollouts: int) -> None:
@@ -251,6 +254,7 @@ class Trainer(ABC):
 
     def _resume(self, checkpoint: ckpt.Checkpoint, folder: Path) -> None:
         state = checkpoint.state
+        check_same_spaces(folder, checkpoint.spaces, self.envs.observations, self.envs.actions)
         self.load_state_dict(checkpoint, folder)
         self.epoch, self.started = state["epoch"], state["started"]
         self._wall_before, self._cpu_before = state["wall_s"], state["cpu_s"]
@@ -264,7 +268,7 @@ class Trainer(ABC):
     def write_checkpoint(self, folder: Path, finished: bool = False) -> None:
         """Write to `folder`. A finished run's has no clock in it: equal runs are equal bytes."""
         policy, trainer, values = self.state_dict()
-        spaces = ckpt.describe_spaces(self.envs.observations, self.envs.actions)
+        spaces = describe_spaces(self.envs.observations, self.envs.actions)
         state = {"epoch": self.epoch, "updates": self.updates, **values}
         if not finished:
             state |= {

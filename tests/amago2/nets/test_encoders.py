@@ -96,9 +96,9 @@ def test_bfloat16_holds_bytes_and_changes_residuals_by_rounding_only() -> None:
     """Also their gradients, whose layout in memory takes another way there."""
     every = torch.arange(256, dtype=torch.uint8).view(1, 16, 16, 1)
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = convnets.scale_pixels(every)
+        rounded = convnets.ByteScaling()(every)
     assert rounded.dtype == torch.bfloat16
-    assert torch.equal(rounded.float(), convnets.scale_pixels(every))
+    assert torch.equal(rounded.float(), convnets.ByteScaling()(every))
     with seeded_init(0):
         unit = convnets.ResidualUnit(16)
     found = []
@@ -183,10 +183,82 @@ def test_a_vector_beside_the_image_is_read(boxes: dict[str, gym.spaces.Box]) -> 
     assert (one - other).abs().max() > 1e-3
 
 
-def test_an_unsuitable_encoder_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"observation image has shape .*; use cnn"):
-        make_timestep_encoder(small().timestep_encoder, IMAGE, SPEC, False)
-    with pytest.raises(ValueError, match="reads one image"):
-        make_timestep_encoder(ImageEncoderConfig(kind="cnn"), GRID, SPEC, False)
-    with pytest.raises(ValueError, match="there is no observation extra"):
-        make_timestep_encoder(GridLanguageEncoderConfig(kind="grid_language"), IMAGE, SPEC, False)
+def test_floats_are_scaled_by_their_bounds_to_what_bytes_are() -> None:
+    pictures = torch.randint(0, 256, (2, 4, 4, 2), generator=rng(), dtype=torch.uint8)
+    expected = convnets.ByteScaling()(pictures)
+    for low, high, dtype in ((0, 1, np.float32), (-1, 1, np.float64), (0, 510, np.int32)):
+        box = gym.spaces.Box(low, high, (4, 4, 2), dtype)
+        values = (low + pictures.double() / 255 * (high - low)).round(decimals=6)
+        scaled = convnets.pixel_scaling(box)(values.to(torch.from_numpy(box.low).dtype))
+        assert scaled.dtype == torch.float32
+        assert (scaled - expected).abs().max() <= 1 / 128 + 1e-5
+    assert isinstance(convnets.pixel_scaling(IMAGE["image"]), convnets.ByteScaling)
+
+
+def test_a_constant_channel_is_no_number_too_large() -> None:
+    low, high = np.zeros((4, 4, 2), np.float32), np.ones((4, 4, 2), np.float32)
+    high[..., 1] = 0
+    scaled = convnets.pixel_scaling(gym.spaces.Box(low, high, dtype=np.float32))
+    assert torch.equal(scaled(torch.zeros(1, 4, 4, 2)), -torch.ones(1, 2, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("network", "least"),
+    [
+        (convnets.nature_cnn(3), 36),
+        (convnets.impala_cnn(3, (16, 32, 32)), 15),
+        (convnets.impala_cnn(3, (16,)), 3),
+        (convnets.grid_cnn(3), 4),
+    ],
+)
+def test_the_least_side_is_just_enough(network: torch.nn.Sequential, least: int) -> None:
+    assert convnets.least_side(network) == least
+    assert convnets.output_size(network, (least, least, 3)) > 0
+    with pytest.raises(RuntimeError):
+        convnets.output_size(network, (least - 1, least, 3))
+
+
+def box(*shape: int, dtype: Any = np.uint8, high: float = 255) -> gym.spaces.Box:
+    return gym.spaces.Box(0, high, shape, dtype)
+
+
+INFINITE = gym.spaces.Box(-np.inf, np.inf, (64, 64, 3), np.float32)
+REFUSED: list[tuple[dict[str, Any], dict[str, gym.spaces.Box], str]] = [
+    ({}, IMAGE, r"observation image has shape .*; use cnn"),
+    ({}, {"m": box(5, 3)}, r"observation m has shape \(5, 3\); flatten it .*FlattenObservation"),
+    ({}, {"p": box(3, 64, 64)}, "looks like channels first"),
+    ({"kind": "cnn"}, GRID, "reads one picture .*; make mission a vector of float32"),
+    ({"kind": "cnn"}, {"m": box(5, 3)}, r"\(5, 3, 1\).*FlattenObservation"),
+    ({"kind": "cnn"}, {"o": box(5, dtype=np.float32)}, "use timestep_encoder.kind feed_forward"),
+    ({"kind": "cnn"}, {"o": box(5, dtype=np.int64)}, r"has shape \(5,\), but pictures are"),
+    ({"kind": "cnn"}, {"a": box(64, 64, 3), "b": box(64, 64, 3)}, "as channels of one"),
+    ({"kind": "cnn"}, {"p": box(4, 64, 64, 3)}, "put stacked frames into the channels"),
+    ({"kind": "cnn"}, {"p": box(3, 64, 64)}, "channels first, .*impala needs at least 15 x 15"),
+    ({"kind": "cnn", "architecture": "nature"}, {"p": box(7, 7, 3)}, "at least 36 x 36 pixels"),
+    ({"kind": "cnn"}, {"p": box(14, 64, 3)}, "at least 15 x 15 pixels"),
+    ({"kind": "cnn"}, {"p": INFINITE}, "without bounds"),
+    ({"kind": "grid_language"}, IMAGE, "there is no observation extra"),
+    ({"kind": "grid_language"}, {**GRID, "image": box(7, 7)}, "pictures are"),
+    ({"kind": "grid_language"}, {**GRID, "image": box(3, 3, 3)}, "at least 4 x 4 pixels"),
+    ({"kind": "grid_language"}, {**GRID, "mission": box(9, dtype=np.int64)}, "numbers of 0 to 30"),
+    ({"kind": "grid_language"}, {**GRID, "extra": box(2, 2)}, "must be a vector"),
+]
+
+
+@pytest.mark.parametrize(("encoder", "boxes", "words"), REFUSED)
+def test_an_unsuitable_encoder_is_refused_with_what_would_suit(
+    encoder: dict[str, Any], boxes: dict[str, gym.spaces.Box], words: str
+) -> None:
+    config = small(timestep_encoder=encoder).timestep_encoder
+    with pytest.raises(ValueError, match=words) as refused:
+        make_timestep_encoder(config, boxes, SPEC, False)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_number_alone_is_a_vector_of_one(rows: int) -> None:
+    boxes = {"a": gym.spaces.Box(-1, 1, (), np.float32), "b": gym.spaces.Box(-1, 1, (1,))}
+    encoder = make_timestep_encoder(small().timestep_encoder, boxes, SPEC, False).eval()
+    seen = {"a": torch.ones(rows), "b": torch.ones(rows, 1)}
+    one = encoder(seen, torch.zeros(rows), torch.zeros(rows, 3))
+    assert one.shape[0] == rows
