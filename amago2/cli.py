@@ -69,9 +69,7 @@ def train(
         typer.Argument(metavar="CONFIG...", help="YAML files; later ones override earlier ones."),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the finished run.")],
-    scratch: Annotated[
-        Path | None, typer.Option(help="Folder of the unfinished run, on the same disk.")
-    ] = None,
+    scratch: Annotated[Path | None, typer.Option(help="Folder of the unfinished run.")] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Override a key: --set learner.batch_size=32.")
     ] = None,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -104,6 +104,12 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def new_file_mode() -> int:
+    """The mode that the process's umask gives to new files; asking the system would change it."""
+    status = Path("/proc/self/status").read_text()
+    return 0o666 & ~int(status.partition("Umask:")[2].split()[0], 8)
+
+
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
@@ -113,18 +119,6 @@ def sha256(path: Path) -> str:
 def sums(folder: Path) -> dict[str, str]:
     """SHA-256 of each file of a folder, by name."""
     return {path.name: sha256(path) for path in sorted(folder.iterdir())}
-
-
-def refuse_foreign(folder: Path, ours: Collection[str]) -> None:
-    """Raise `ConfigError` if `folder` is a file, or holds anything whose name is not in `ours`."""
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: is a file; name a folder that is empty or does not exist")
-    others = sorted({path.name for path in folder.iterdir()} - {*ours}) if folder.exists() else []
-    if others:
-        raise ConfigError(
-            f"{folder}: holds files that are not part of a run, such as {others[0]}; name a folder "
-            "that is empty or does not exist"
-        )
 
 
 def check_part(run: Path, part: str, record: Mapping[str, Any]) -> None:

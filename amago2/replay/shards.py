@@ -80,10 +80,13 @@ def compress(folder: Path, number: int) -> None:
 
 
 def link(source: Path, folder: Path, number: int) -> None:
-    """Hard-link both files of a shard from the folder `source` into `folder`."""
+    """Hard-link both files of a shard from `source` into `folder`, or copy them to another disk."""
     for name in ("tokens", "trajectories"):
         path = f"{name}-{number:05}.npy"
-        os.link(source / path, folder / path)
+        try:
+            os.link(source / path, folder / path)
+        except OSError:
+            shutil.copyfile(source / path, folder / path)
 
 
 def unpack(published: Path, shards: Path, last: Path) -> None:

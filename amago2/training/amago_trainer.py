@@ -16,7 +16,7 @@ from amago2.env.stored_spaces import describe_spaces
 from amago2.rollout.collector import Collector, make_replay
 from amago2.training import checkpoint as ckpt
 from amago2.training.async_collector import AsyncCollector
-from amago2.training.continue_run import continue_run
+from amago2.training.continue_run import check_origin, continue_run
 from amago2.training.learner import Learner, NonFiniteError
 from amago2.training.rank_worker import work
 from amago2.training.resources import check_resources
@@ -42,10 +42,10 @@ def train(
     """
     out = Path(out)
     with launch(config.learner.processes, work) as group:
-        if continue_from is not None and not (out / "record.json").exists():
-            continue_run(config, continue_from, scratch or default_scratch(out))
         make_trainer = partial(AmagoTrainer, group=group)
-        return run_trainer(make_trainer, config, out, scratch, provenance)
+        fill = partial(continue_run, config, continue_from) if continue_from else None
+        check_origin(continue_from, out, scratch or default_scratch(out))
+        return run_trainer(make_trainer, config, out, scratch, provenance, fill)
 
 
 class AmagoTrainer(Trainer):

@@ -21,7 +21,7 @@ from amago2.agent.agent import Agent, make_agent
 from amago2.config.schema import AmagoConfig, RunConfig, load_as
 from amago2.env.stored_spaces import read_spaces
 from amago2.errors import ConfigError, RunError
-from amago2.files import sha256, sync, write_atomically
+from amago2.files import new_file_mode, sha256, sync, write_atomically
 
 SCHEMA = 3
 """Increased when files, keys or names of tensors change; other schemas are refused."""
@@ -57,6 +57,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     for name, tensors in (("policy", checkpoint.policy), ("trainer", checkpoint.trainer)):
         copied = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
         save_file(copied, folder / f"{name}.safetensors")
+        (folder / f"{name}.safetensors").chmod(new_file_mode())  # the library makes it private
         sync(folder / f"{name}.safetensors")
     write_atomically(folder / "config.yaml", checkpoint.config.to_yaml())
     state = {"schema": SCHEMA, "spaces": checkpoint.spaces, **checkpoint.state}

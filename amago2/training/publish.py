@@ -9,14 +9,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from amago2.files import sums, write_atomically
+from amago2.files import read_json, sums, write_atomically
+from amago2.folders import RUN, claim, clear
 from amago2.training import checkpoint as ckpt
 from amago2.training.hardware import cpu_name, peak_rss_bytes
 from amago2.training.trainer import Trainer
 
-PUBLISHED = {"config.yaml", "checkpoint", "replay", "tensorboard", "checkpoint.dvc", "replay.dvc"}
-PUBLISHED |= {f"{table}.csv" for table in ("metrics", "evaluations", "compute", "probe")}
-"""What may be in a run's folder before it is finished."""
+PARTIAL = ".publish"
+"""Folder within a run's own, hence on its disk, in which everything is written first."""
 PROVENANCE = (
     "git_commit",
     "git_dirty",
@@ -31,26 +31,30 @@ PROVENANCE = (
 def publish(trainer: Trainer, out: Path, provenance: Mapping[str, Any]) -> None:
     """Put the finished run into `out`. The scratch folder stays complete until the record is there.
 
-    Everything is first written to a staging folder, then moved file by file.
+    Everything is first written to a folder within `out`, then moved file by file, the record last.
     """
     trainer.tensorboard.close()
-    out.mkdir(parents=True, exist_ok=True)
-    staged = trainer.scratch / "publish"
-    shutil.rmtree(staged, ignore_errors=True)
+    claim(out, RUN)
+    clear(out, {PARTIAL})
+    staged = out / PARTIAL
     staged.mkdir()
     trainer.write_checkpoint(staged / "checkpoint", finished=True)
     shutil.copytree(trainer.scratch / "tensorboard", staged / "tensorboard")
     for name in ("config.yaml", *(f"{table}.csv" for table in trainer.tables)):
         shutil.copyfile(trainer.scratch / name, staged / name)
+    record = make_record(trainer, staged, provenance)
     for path in sorted(staged.iterdir()):
         ckpt.move_into_place(path, out / path.name)
-    write_atomically(
-        out / "record.json", json.dumps(make_record(trainer, out, provenance), indent=1) + "\n"
-    )
+    write_atomically(staged / "record.json", json.dumps(record, indent=1) + "\n")
+    ckpt.move_into_place(staged / "record.json", out / "record.json")
+    clear(out, {PARTIAL, RUN})
 
 
-def make_record(trainer: Trainer, out: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Content of `record.json`: what was run, where, for how long, and digests of its artifacts."""
+def make_record(trainer: Trainer, folder: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Content of `record.json`: what was run, where, for how long, and digests of its artifacts.
+
+    These lie in `folder`.
+    """
     config = trainer.config
     return {
         "hash": config.hash,
@@ -73,12 +77,6 @@ def make_record(trainer: Trainer, out: Path, provenance: Mapping[str, Any]) -> d
         "parameters": sum(p.numel() for p in trainer.parameters),
         "peak_rss_bytes": peak_rss_bytes(),
         "gpu": {"name": trainer.gpu.name} if trainer.gpu.name else None,
-        "continued_from": _continued_from(trainer.scratch),
-        **{f"{artifact}_sha256": sums(out / artifact) for artifact in trainer.ARTIFACTS},
+        "continued_from": read_json(trainer.scratch / "continued_from.json") or None,
+        **{f"{artifact}_sha256": sums(folder / artifact) for artifact in trainer.ARTIFACTS},
     }
-
-
-def _continued_from(scratch: Path) -> Any:
-    """What `amago2.training.continue_run` noted, if the run continued a finished one."""
-    path = scratch / "continued_from.json"
-    return json.loads(path.read_text()) if path.exists() else None

@@ -1,15 +1,22 @@
 """The life of a run, whatever trains it: from its configuration to the published folder."""
 
-import shutil
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from amago2.config.schema import RunConfigT
-from amago2.files import refuse_foreign, write_atomically
-from amago2.training.publish import PUBLISHED, publish
-from amago2.training.scratch import check_same_config, default_scratch, locked
+from amago2.errors import ConfigError, RunError
+from amago2.files import write_atomically
+from amago2.folders import RUN, SCRATCH, claim, clear, is_ours, release
+from amago2.training.publish import PARTIAL, publish
+from amago2.training.scratch import (
+    CONTENT,
+    check_folders,
+    check_same_config,
+    default_scratch,
+    locked,
+)
 from amago2.training.torch_settings import torch_settings
 from amago2.training.trainer import Trainer
 
@@ -20,29 +27,35 @@ def run_trainer(
     out: Path,
     scratch: Path | None = None,
     provenance: Mapping[str, Any] | None = None,
+    fill: Callable[[Path], None] | None = None,
 ) -> Path:
     """Train a run, or continue an unfinished one, and publish it in the folder `out`.
 
     Returns `out`. A finished run is left alone. `make_trainer` makes the trainer of a configuration
-    in the run's scratch folder, which is on the same file system as `out` and keeps what an
-    interrupted run needs to continue. `provenance` is added to the record.
+    in the run's scratch folder, which keeps what an interrupted run needs to continue. `provenance`
+    is added to the record. `fill` is called with the scratch folder of a run that has not begun,
+    to put a checkpoint there.
 
-    Raises `ConfigError` for parameters that cannot work, and `RunError` if another process trains
-    this run, the machine is too small, or a loss or weight is not finite (the last checkpoint
-    stays).
+    Raises `ConfigError` for parameters or folders that cannot work, and `RunError` if another
+    process trains this run, the machine is too small, or a loss or weight is not finite (the last
+    checkpoint stays).
     """
     scratch = scratch or default_scratch(out)
     if (out / "record.json").exists():
         check_same_config(config, out / "config.yaml")
-        shutil.rmtree(scratch, ignore_errors=True)
+        _tidy_up(config, out, scratch)
         return out
-    refuse_foreign(out, PUBLISHED)
-    scratch.mkdir(parents=True, exist_ok=True)
+    check_folders(out, scratch)
+    claim(scratch, SCRATCH)
     with locked(scratch):
         started = (scratch / "config.yaml").exists()
-        if started:
-            check_same_config(config, scratch / "config.yaml")
         try:
+            if started:
+                check_same_config(config, scratch / "config.yaml")
+            else:
+                clear(scratch, CONTENT - {"lock"})
+                if fill:
+                    fill(scratch)
             with torch_settings(config), closing(make_trainer(config, scratch)) as trainer:
                 write_atomically(scratch / "config.yaml", config.to_yaml())
                 started = True
@@ -51,6 +64,17 @@ def run_trainer(
                 publish(trainer, out, provenance or {})
         finally:
             if not started:
-                shutil.rmtree(scratch)
-        shutil.rmtree(scratch)
+                release(scratch, SCRATCH, CONTENT)
+        release(scratch, SCRATCH, CONTENT)
     return out
+
+
+def _tidy_up(config: RunConfigT, out: Path, scratch: Path) -> None:
+    """Remove what a kill just after publishing left of a finished run, and of no other run."""
+    if is_ours(out, RUN):
+        clear(out, {PARTIAL, RUN})
+    if is_ours(scratch, SCRATCH) and not scratch.is_symlink():
+        with suppress(ConfigError, RunError), locked(scratch):
+            if (scratch / "config.yaml").exists():
+                check_same_config(config, scratch / "config.yaml")
+            release(scratch, SCRATCH, CONTENT)

@@ -24,7 +24,8 @@ def main(kind: type[RunConfigT], make_trainer: Callable[[RunConfigT, Path], Trai
         settings: Annotated[Path, typer.Argument(help="Complete configuration, a YAML file.")],
         out: Annotated[Path, typer.Option(help="Folder of the finished run.")],
         scratch: Annotated[
-            Path | None, typer.Option(help="Folder of the unfinished run, on the same disk.")
+            Path | None,
+            typer.Option(help="Folder of the unfinished run."),
         ] = None,
         provenance: Annotated[
             Path | None, typer.Option(help="JSON file to add to the run's record.")

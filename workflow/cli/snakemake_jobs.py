@@ -16,7 +16,8 @@ Settings = Annotated[
 ]
 Out = Annotated[Path, typer.Option(metavar="RUN", help="Folder of the finished run.")]
 Scratch = Annotated[
-    Path, typer.Option(metavar="FOLDER", help="Folder of the unfinished run, on the same disk.")
+    Path,
+    typer.Option(metavar="FOLDER", help="Folder of the unfinished run."),
 ]
 FingerprintFile = Annotated[
     Path,

@@ -13,6 +13,7 @@ import pytest
 import amago2
 from amago2.config.schema import AmagoConfig
 from amago2.errors import ConfigError, RunError
+from amago2.folders import SCRATCH, claim
 from amago2.training.amago_trainer import train
 from amago2.training.checkpoint import CheckpointError, read, write
 from amago2.training.learner import NonFiniteError
@@ -157,7 +158,7 @@ def test_a_damaged_checkpoint_is_passed_over(finished: Path, tmp_path: Path) -> 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
-    scratch.mkdir()
+    claim(scratch, SCRATCH)
     with (scratch / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(RunError, match="another process"):
