@@ -1,6 +1,5 @@
 """Command line: `amago2 train | evaluate | play | info`."""
 
-import csv
 import json
 import os
 import sys
@@ -9,23 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from amago2 import __version__
 from amago2.config.layers import Layer, parse_override, read_yaml
 from amago2.config.schema import TRAINING_VERSION, AmagoConfig, build, load
 from amago2.env import present_folder
 from amago2.errors import ConfigError, RunError
+from amago2.files import refuse_other_file, write_atomically
+from amago2.printing import escape_what_the_terminal_lacks, say, show, warn
 
 if TYPE_CHECKING:
     from amago2.rollout.evaluate import EvaluationRow
 
 TRUSTED = "envs"
 """The package whose environments a stored configuration may name without being asked."""
-
-WIDTH = max(120, Console().width)
-"""Wide enough for the longest task names and digests."""
 
 app = typer.Typer(
     help="Train and use AMAGO-2 agents on Gymnasium environments.",
@@ -38,17 +34,18 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's or che
 
 def main() -> None:
     """Entry point: a user's mistake ends with one sentence and exit code 2, a failure with 1."""
+    escape_what_the_terminal_lacks()
     try:
         present_folder.leave()
         app()
     except (ConfigError, RunError, OSError) as error:
-        print(f"amago2: {error}", file=sys.stderr)
+        warn(f"amago2: {error}")
         sys.exit(2 if isinstance(error, ConfigError) else 1)
 
 
 def _show_version(asked: bool) -> None:
     if asked:
-        print(f"amago2 {__version__}, training version {TRAINING_VERSION}")
+        say(f"amago2 {__version__}, training version {TRAINING_VERSION}")
         raise typer.Exit
 
 
@@ -98,18 +95,15 @@ def train(
     )
 
     if (out / "record.json").exists():
-        print(f"{out} is finished; nothing to do")
+        say(f"{out} is finished; nothing to do")
     present_folder.allow(_module(config))
     try:
         run(config, out, scratch, extra, continue_from)
     except KeyboardInterrupt:
-        print(
-            "\nstopped; run the same command again to continue from the last checkpoint",
-            file=sys.stderr,
-        )
+        warn("\nstopped; run the same command again to continue from the last checkpoint")
         raise typer.Exit(130) from None
     record = json.loads((out / "record.json").read_text())
-    print(
+    say(
         f"{out}: {record['env_steps']:,} environment steps, {record['updates']:,} updates "
         f"in {record['wall_s']:.0f} s"
     )
@@ -126,6 +120,11 @@ def evaluate(
     ] = None,
 ) -> None:
     """Evaluate a run's policy on its own evaluation sets."""
+    from amago2.training.logs import EVALUATIONS, csv_text, evaluation_rows
+
+    if out:
+        header = csv_text([EVALUATIONS])
+        refuse_other_file(out, "table of evaluations", lambda start: start.startswith(header))
     config = _stored_config(run, allow_env)
     import torch
 
@@ -146,14 +145,9 @@ def evaluate(
             rows += evaluate_policy(agent, envs, name, rollouts, seed, i)
         finally:
             envs.close()
-    _print_evaluation(rows)
     if out:
-        from amago2.training.logs import EVALUATIONS, evaluation_rows
-
-        with out.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(
-                [EVALUATIONS, *evaluation_rows(rows, step=0)]
-            )
+        write_atomically(out, csv_text([EVALUATIONS, *evaluation_rows(rows, step=0)]))
+    _print_evaluation(rows)
 
 
 @app.command()
@@ -185,14 +179,13 @@ def play(
         value, length = film(player, env, video, task, seed, steps)
     finally:
         env.close()
-    print(f"{video}: {length} steps, return {value:.4g}")
+    say(f"{video}: {length} steps, return {value:.4g}")
 
 
 @app.command()
 def info(run: RunArgument) -> None:
     """Show a run's configuration, provenance and results."""
     config = load(_config_file(run))
-    table = Table(show_header=False, box=None)
     facts: dict[str, Any] = {
         "run": config.run_name,
         "budget": config.budget,
@@ -207,21 +200,19 @@ def info(run: RunArgument) -> None:
             if key in facts:
                 facts[key] = f"{len(facts[key])} files"
     facts |= _marks(facts)
-    for key, value in facts.items():
-        table.add_row(key, "not recorded" if value is None else str(value))
-    Console(width=WIDTH).print(table)
+    show((key, "not recorded" if value is None else value) for key, value in facts.items())
     from amago2.training.checkpoint import checkpoint_folder, verify
 
     if not (folder := checkpoint_folder(run)).is_dir():
-        print(f"{folder}: is missing; `dvc pull` fetches it if it was pushed")
+        say(f"{folder}: is missing; `dvc pull` fetches it if it was pushed")
         return
     verify(folder)
-    print(f"{folder}: intact (every SHA-256 is as recorded)")
+    say(f"{folder}: intact (every SHA-256 is as recorded)")
     if (run / "replay").is_dir() and record.exists():
         from amago2.files import check_part
 
         check_part(run, "replay", json.loads(record.read_text()))
-        print(f"{run / 'replay'}: intact (every SHA-256 is as recorded)")
+        say(f"{run / 'replay'}: intact (every SHA-256 is as recorded)")
 
 
 def _marks(facts: dict[str, Any]) -> dict[str, str]:
@@ -266,12 +257,12 @@ def _print_evaluation(rows: "Sequence[EvaluationRow]") -> None:
     for row in rows:
         key = (row.split, row.task, row.attempt, row.metric)
         groups.setdefault(key, []).append(row.value)
-    table = Table("set", "task", "attempt", "metric", "mean", "rollouts")
+    table = []
     for (split, task, attempt, metric), values in sorted(groups.items()):
         mean = sum(values) / len(values)
-        whole = "all" if attempt < 0 else str(attempt + 1)
-        table.add_row(split, task, whole, metric, f"{mean:.4g}", str(len(values)))
-    Console(width=WIDTH).print(table)
+        whole = "all" if attempt < 0 else attempt + 1
+        table.append((split, task, whole, metric, f"{mean:.4g}", len(values)))
+    show(table, ("set", "task", "attempt", "metric", "mean", "rollouts"))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -79,6 +79,18 @@ def open_regular(path: Path | str, limit: int | None = None) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def refuse_other_file(path: Path, kind: str, is_one: Callable[[bytes], bool]) -> None:
+    """Raise `ConfigError` if writing `path` would replace anything but a file of this kind.
+
+    `is_one` says so of its first bytes.
+    """
+    if os.path.lexists(path):
+        with open_regular(path) as file:
+            start = file.read(256)
+        if start and not is_one(start):
+            raise ConfigError(f"{path}: exists and is no {kind}; name another file")
 
 
 def _kind(mode: int) -> str:

@@ -12,6 +12,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from amago2.printing import plain
 from amago2.rollout.evaluate import EvaluationRow
 
 METRICS = ("step", "name", "key", "value")
@@ -33,15 +34,30 @@ class CsvLog:
 
     def append(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Write rows; floats in the shortest form that reads back to the same value."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(text.getvalue())
+        with self.path.open("ab") as file:
+            file.write(csv_text(rows))
 
     @property
     def length(self) -> int:
         """Bytes so far."""
         return self.path.stat().st_size
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> bytes:
+    """Lines of a CSV file, which reads back to the same text whatever is in it.
+
+    Half of a surrogate pair, which UTF-8 cannot hold, becomes its escape.
+    """
+    text = io.StringIO(newline="")
+    unquoted = csv.writer(text, lineterminator="\n")
+    quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in rows:
+        cells = list(row)
+        returned = any("\r" in cell for cell in cells if isinstance(cell, str))
+        # QUOTE_MINIMAL overlooks it.
+        writer = quoted if returned else unquoted
+        writer.writerow(cells)
+    return text.getvalue().encode(errors="backslashreplace")
 
 
 class TensorBoard:
@@ -52,7 +68,8 @@ class TensorBoard:
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Record values by tag."""
-        summary = Summary(value=[Summary.Value(tag=k, simple_value=v) for k, v in values.items()])
+        tags = ((plain(name), value) for name, value in values.items())
+        summary = Summary(value=[Summary.Value(tag=k, simple_value=v) for k, v in tags])
         self.writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
 
     def close(self) -> None:

@@ -5,7 +5,6 @@ A trainer subclasses `Trainer` to say what an epoch is and what a checkpoint mus
 """
 
 import shutil
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from amago2.config.schema import ProbeConfig, RunConfig
 from amago2.env.make import make_vector_env
 from amago2.env.stored_spaces import check_eval_set, check_same_spaces, describe_spaces
 from amago2.env.vector_env import VectorEnv
+from amago2.printing import say, warn
 from amago2.rollout.acting import Policy
 from amago2.rollout.collector import FinishedRollout
 from amago2.rollout.evaluate import WHOLE_ROLLOUT, evaluate
@@ -232,10 +232,10 @@ class Trainer(ABC):
         for folder in reversed(self.checkpoints()):
             try:
                 self._resume(ckpt.read(folder, config=type(self.config)), folder)
-                print(f"continuing from epoch {self.epoch} of {self.config.collector.epochs}")
+                say(f"continuing from epoch {self.epoch} of {self.config.collector.epochs}")
                 return
             except ckpt.CheckpointError as error:
-                print(f"{error}; trying the checkpoint before it", file=sys.stderr)
+                warn(f"{error}; trying the checkpoint before it")
         self.resumptions = 0
         self.logs = {
             name: logs.CsvLog(self.scratch / f"{name}.csv", columns)

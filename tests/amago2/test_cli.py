@@ -183,6 +183,24 @@ def test_going_on_and_playing(config: Path, run: Path, tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_label_with_markup_is_shown_and_stored_as_it_is(tmp_path: Path) -> None:
+    env = {"entry_point": "tests.amago2.toy:Named", "kwargs": {"label": "level[red]1[/foo]"}}
+    run = train(small(env=env, collector={"epochs": 1}), tmp_path / "run")
+    options = ("--allow-env", "tests.amago2.toy", "--rollouts", 1, "--out", tmp_path / "e.csv")
+    done = amago2("evaluate", run, *options)
+    assert done.returncode == 0, done.stderr
+    assert "level[red]1[/foo]" in done.stdout
+    assert "level[red]1[/foo]" in (tmp_path / "e.csv").read_text()
+    assert amago2("evaluate", run, *options).returncode == 0  # replaces its own table
+    (tmp_path / "e.csv").write_text("my,own\n")
+    done = amago2("evaluate", run, *options)
+    assert done.returncode == 2
+    assert "e.csv: exists and is no table of evaluations" in done.stderr
+    assert (tmp_path / "e.csv").read_text() == "my,own\n"
+    done = amago2("evaluate", run, *options[:-1], tmp_path)
+    assert "is a folder; it must be a regular file" in done.stderr
+
+
 def test_help_and_version() -> None:
     done = amago2("--help")
     for command in ("train", "evaluate", "play", "info"):

@@ -84,6 +84,24 @@ class Late(Toy):
         return super().step(action)
 
 
+class Named(Toy):
+    """Both tasks have the label that is given."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__()
+        self.label = label
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        observation, info = super().reset(seed=seed, options=options)
+        return observation, info | {"task": self.label}
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        *result, info = super().step(action)
+        return *result, info | {"task": self.label}  # type: ignore[return-value]
+
+
 SMALL: dict[str, Any] = {
     "env": {"entry_point": "tests.amago2.toy:Toy"},
     "agent": {
