@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from amago2 import __version__
-from amago2.config.layers import Layer, parse_override, read_yaml
+from amago2.config.documents import read_yaml
+from amago2.config.layers import Layer, parse_override
 from amago2.config.schema import TRAINING_VERSION, AmagoConfig, build, load
 from amago2.env import present_folder
 from amago2.errors import ConfigError, RunError

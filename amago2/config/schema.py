@@ -5,36 +5,30 @@ result of laying partial YAML mappings over each other (`amago2.config.layers`).
 """
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-import yaml
-from pydantic import (
-    Discriminator,
-    Field,
-    Tag,
-    model_validator,
-)
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from amago2.config.layers import Layer, Section, merge, read_yaml, validate
+from amago2.config.documents import dump_yaml, read_yaml
+from amago2.config.fields import Fraction, ImportPath, Natural, Positive, Switch, kind_or
+from amago2.config.layers import Layer, Section, merge
+from amago2.config.plain import canonical, plain
+from amago2.config.validation import validate
 from amago2.errors import ConfigError
 
 TRAINING_VERSION = 1
 """Raised whenever a change of the training code changes results."""
-Positive = Annotated[int, Field(gt=0)]
-Natural = Annotated[int, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class EnvironmentConfig(Section):
     """What to train on, by import path: `module:Class`, a Gymnasium environment."""
 
-    entry_point: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    entry_point: ImportPath
     kwargs: dict[str, Any] = {}
     eval_sets: dict[str, dict[str, Any]] = {"train": {}}
-    """Evaluation sets by name: keyword arguments laid over `args` for each."""
+    """Evaluation sets by name: keyword arguments laid over `kwargs` for each."""
     processes: Positive | None = None
     """Worker processes for the environments; if null, the training process steps them."""
 
@@ -76,16 +70,6 @@ class AgentConfig(Section):
         if not isinstance(self.value_limit, tuple) and self.value_limit <= 0:
             raise ValueError("value_limit must be positive")
         return self
-
-
-def _kind(default: str) -> Callable[[Any], str]:
-    """Discriminator of a union by the key `kind`, which has a default."""
-
-    def kind(value: Any) -> str:
-        given = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
-        return str(given or default)
-
-    return kind
 
 
 class FeedForwardEncoderConfig(Section):
@@ -173,13 +157,13 @@ TimestepEncoderConfig = Annotated[
     Annotated[FeedForwardEncoderConfig, Tag("feed_forward")]
     | Annotated[ImageEncoderConfig, Tag("cnn")]
     | Annotated[GridLanguageEncoderConfig, Tag("grid_language")],
-    Discriminator(_kind("feed_forward")),
+    Discriminator(kind_or("feed_forward")),
 ]
 TrajectoryEncoderConfig = Annotated[
     Annotated[TransformerConfig, Tag("transformer")]
     | Annotated[GruConfig, Tag("gru")]
     | Annotated[FeedForwardConfig, Tag("feed_forward")],
-    Discriminator(_kind("transformer")),
+    Discriminator(kind_or("transformer")),
 ]
 
 
@@ -197,7 +181,7 @@ class LearnerConfig(Section):
     precision: Literal["bfloat16", "tfloat32"] | None = None
     """Of matrix products; if null, float32, in which losses, targets and statistics always are.
     tfloat32, which rounds their inputs to 10 bits of mantissa, exists on NVIDIA GPUs only."""
-    shuffle_rewards: Literal[True] | None = None
+    shuffle_rewards: Switch = None
     """A negative control: each sampled batch's rewards are permuted, so nothing can be learned."""
     processes: int | None = Field(None, ge=2)
     """Processes that share each batch, each on its own GPU if `device` is cuda; results differ, in
@@ -240,7 +224,7 @@ class CollectorConfig(Section):
     epochs: Positive
     warmup_epochs: Natural = 0
     """Epochs that only collect, before the first update."""
-    asynchronous: Literal[True] | None = None
+    asynchronous: Switch = None
     """Collect during the updates, in a separate process (on its own GPU if one more is visible than
     the learner uses), with the weights from the start of the epoch, for later epochs' updates."""
     exploration: ExplorationConfig = ExplorationConfig()
@@ -315,8 +299,7 @@ class RunConfig(Section):
         Keys that are None are left out, so that a new option which is off by default renames no
         existing run.
         """
-        content = self.model_dump(mode="json", exclude=self.NOT_HASHED, exclude_none=True)
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        text = canonical(_hashed(self, self.NOT_HASHED))
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @property
@@ -326,7 +309,7 @@ class RunConfig(Section):
 
     def to_yaml(self) -> str:
         """The whole configuration; loading it gives an equal one."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        return dump_yaml(plain(self))
 
 
 class AmagoConfig(RunConfig):
@@ -343,6 +326,21 @@ class AmagoConfig(RunConfig):
         if self.learner.precision == "tfloat32" and self.device != "cuda":
             raise ValueError("learner.precision tfloat32 exists on device cuda only")
         return self
+
+
+def _hashed(section: Section, left_out: Mapping[str, Any]) -> dict[str, Any]:
+    """The section as plain data, without keys that are `left_out` or whose value is None."""
+    content = {}
+    for name in type(section).model_fields:
+        value, inner = getattr(section, name), left_out.get(name, {})
+        if value is None or inner is True:
+            continue
+        content[name] = (
+            _hashed(value, dict.fromkeys(inner, True))
+            if isinstance(value, Section)
+            else plain(value)
+        )
+    return content
 
 
 RunConfigT = TypeVar("RunConfigT", bound=RunConfig)

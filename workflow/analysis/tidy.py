@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from amago2.config.layers import read_yaml
+from amago2.config.documents import read_yaml
 from amago2.errors import ConfigError
 from amago2.files import write_together
 from workflow.analysis.final_scores import final_scores, to_json

@@ -11,13 +11,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from amago2.config.layers import Section, read_yaml
+from amago2.config.documents import read_yaml
+from amago2.config.fields import Fraction, Natural, Positive
+from amago2.config.layers import Section
 from amago2.config.schema import (
     AmagoConfig,
     FeedForwardEncoderConfig,
-    Fraction,
-    Natural,
-    Positive,
     RunConfig,
     load_as,
 )

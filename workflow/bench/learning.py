@@ -10,7 +10,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from amago2.config.layers import Layer, read_yaml
+from amago2.config.documents import read_yaml
+from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, build
 from amago2.training.amago_trainer import AmagoTrainer
 from amago2.training.torch_settings import torch_settings

@@ -11,7 +11,9 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, StringConstraints
 
-from amago2.config.layers import Layer, Section, read_yaml, validate
+from amago2.config.documents import read_yaml
+from amago2.config.layers import Layer, Section
+from amago2.config.validation import validate
 from amago2.errors import ConfigError
 from workflow.benchmarks.lookup import benchmarks, main_experiments, scale_files
 from workflow.config.budgets import Budget, Disclaimer

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from amago2.config.layers import Layer, Section, merge, read_yaml, validate
+from amago2.config.documents import read_yaml
+from amago2.config.layers import Layer, Section, merge
+from amago2.config.validation import validate
 from amago2.errors import ConfigError
 from workflow.config.budgets import PUBLISHED
 from workflow.config.catalog import REFERENCE

@@ -12,8 +12,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from amago2.config.layers import Layer, Section, merge, override, validate
-from amago2.config.schema import Positive, RunConfig
+from amago2.config.fields import Positive
+from amago2.config.layers import Layer, Section, merge, override
+from amago2.config.schema import RunConfig
+from amago2.config.validation import validate
 from amago2.errors import ConfigError
 from workflow.config.budgets import DEFAULT
 from workflow.config.parameters import Parameters, unknown

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from amago2.config.layers import Layer, read_yaml, validate
+from amago2.config.documents import read_yaml
+from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, RunConfig, build_as
+from amago2.config.validation import validate
 from amago2.errors import ConfigError
 from workflow.baselines.config import TRAINERS, kind_of
 from workflow.config.budgets import Budget

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from amago2.config.layers import read_yaml
+from amago2.config.documents import read_yaml
 from amago2.errors import ConfigError, RunError
 from amago2.files import read_json, sha256, write_atomically
 from workflow.dag.fingerprints import Fingerprint

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from amago2.config.layers import read_yaml
+from amago2.config.documents import read_yaml
 from amago2.errors import ConfigError, RunError
 from amago2.files import check_part, read_json
 from workflow.dvc.add import VersioningError, default_remote, dvc, require_repository

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from amago2.config.layers import read_yaml
+from amago2.config.documents import read_yaml
 from amago2.config.schema import AmagoConfig, ImageEncoderConfig, RunConfig
 from amago2.footprint import stored_timesteps
 from workflow.benchmarks.lookup import benchmark, benchmarks

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from amago2.config.layers import read_yaml
+from amago2.config.documents import read_yaml
 from amago2.config.schema import load
 from amago2.errors import ConfigError
 from workflow.estimate.calibration import calibrate

@@ -7,7 +7,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from amago2.config.layers import Layer, Section, read_yaml, validate
+from amago2.config.documents import read_yaml
+from amago2.config.layers import Layer, Section
+from amago2.config.validation import validate
 
 PATH = Path("params") / "hardware.yaml"
 

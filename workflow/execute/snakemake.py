@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from amago2.config.layers import read_yaml
+from amago2.config.documents import read_yaml
 from workflow.config.experiments import Selection
 from workflow.dag.plan import Dag
 from workflow.estimate.memory import gpu_bytes

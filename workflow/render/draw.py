@@ -7,7 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amago2.config.layers import Layer, Section, validate
+from amago2.config.layers import Layer, Section
+from amago2.config.validation import validate
 from amago2.errors import ConfigError
 from workflow.config import catalog
 from workflow.config.budgets import Budget

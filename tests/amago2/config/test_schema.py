@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from amago2.config.layers import Layer, merge, parse_override, read_yaml
+from amago2.config.documents import read_yaml
+from amago2.config.layers import Layer, merge, parse_override
 from amago2.config.schema import build, load
 from amago2.errors import ConfigError
 from tests.amago2.toy import SMALL, small
@@ -37,7 +38,7 @@ from tests.amago2.toy import SMALL, small
         ),
         ({"trajectory_encoder": {"heads": 3}}, "width 16 must be even and divisible by heads 3"),
         ({"agent": 3}, "agent is 3: must be"),
-        ({"seed": 1.5}, "seed is 1.5: must be a valid integer"),
+        ({"seed": 1.5}, "seed is 1.5: must be a whole number"),
         ({"learner": {"learning_rate": float("nan")}}, "learner.learning_rate is nan"),
         (
             {"collector": {"exploration": {"horizon": 5}}},
@@ -105,7 +106,7 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
         ("- 1\n", "must hold a mapping"),
         ("a: [1\n", "line 2: not valid YAML"),
         ("a: 1\na: 2\n", "key a is given twice"),
-        ("a: !!python/object/apply:os.system [ls]\n", "not valid YAML"),
+        ("a: !!python/object/apply:os.system [ls]\n", "is a tag; write a plain value"),
     ],
 )
 def test_files_that_are_no_configuration(tmp_path: Path, text: str, sentence: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from amago2.config.layers import read_yaml
+from amago2.config.documents import read_yaml
 from workflow.docs import schemas
 
 ROOT = Path(__file__).resolve().parents[3]

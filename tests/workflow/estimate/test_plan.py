@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from amago2.config.layers import read_yaml
+from amago2.config.documents import read_yaml
 from amago2.config.schema import RunConfig
 from tests.workflow import project
 from tests.workflow.project import the_plan
