@@ -21,6 +21,7 @@ from workflow.dag import fingerprints, provenance
 from workflow.dag.plan import Dag, plan
 from workflow.dag.runs import Run
 from workflow.dvc.add import VersioningError, reason
+from workflow.setup import checkout
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("amago2", "envs", "workflow", "params", "profiles")
@@ -111,6 +112,7 @@ def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Have this process plan the project in `folder`, as its own Snakemake would."""
     patch.chdir(folder)
     patch.setattr(fingerprints, "ROOT", folder)
+    patch.setattr(checkout, "ROOT", folder)
     patch.setattr(catalog, "REFERENCE", folder / "workflow" / "reference")
 
 

@@ -2,12 +2,40 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from amago2.errors import ConfigError
 from workflow.config.parameters import unknown
 from workflow.dag.plan import Dag
+from workflow.setup import checkout
 from workflow.setup.environment import torch_for_this_machine
+
+
+def check_checkout(dag: Dag) -> None:
+    """Raise `ConfigError` if this folder does not allow to make what is to be made.
+
+    What the doctor asks of the checkout, which would otherwise be found out after all training.
+    """
+    files = list(_files(dag))
+    for path in files:
+        if path.is_dir():
+            raise ConfigError(f"{path}: is a folder where a file belongs; move it, or remove it")
+    findings = [checkout.folders({path.parent for path in files})]
+    if files:
+        findings += [checkout.cache(), checkout.git(), checkout.pointers()]
+    for finding in findings:
+        if finding.mark == "missing":
+            raise ConfigError(f"{finding.what}: {finding.found}; {finding.remedy}")
+
+
+def _files(dag: Dag) -> Iterator[Path]:
+    """Everything that will be written."""
+    for run in dag.pending:
+        yield from (run.record, run.settings, run.log, run.scratch / "progress.json")
+    for target in dag.stale:
+        yield from (target.provenance, target.stamp, target.fingerprint_file, target.log)
+        yield from map(Path, target.fingerprint.outputs)
 
 
 def check_devices(dag: Dag) -> None:

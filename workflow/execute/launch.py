@@ -8,7 +8,6 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from workflow.container import job as container
 from workflow.estimate import memory, resources
 from workflow.estimate.training_time import estimated_seconds
 from workflow.execute import gpus as devices
+from workflow.setup.checkout import run_git
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("amago2", "envs", "workflow", "params", "containers", "Snakefile", "pyproject.toml")
@@ -58,12 +58,8 @@ def locks_digest() -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    command = ["git", "--no-optional-locks", "-C", str(ROOT), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    known, answer = run_git(*arguments)
+    return answer if known else None
 
 
 def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -> None:

@@ -5,11 +5,13 @@ import sys
 
 from workflow.config.experiments import Selection
 from workflow.dag.plan import plan
+from workflow.execute.checks import check_checkout
 
 
 def make(selection: Selection, rule: str) -> int:
     """Run Snakemake with the default profile; returns 0 or 1. Raises `ConfigError`."""
-    plan(selection)  # a mistake in a parameter file is a sentence here, and a traceback there
+    # A mistake in a parameter file is a sentence here, and a traceback there.
+    check_checkout(plan(selection))
     options = [f"{key}={value}" for key, value in selection.options().items()]
     command = [sys.executable, "-m", "snakemake", rule, "--config", *options]
     return int(subprocess.run(command).returncode != 0)

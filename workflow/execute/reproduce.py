@@ -18,7 +18,7 @@ from workflow.dvc.add import VersioningError, record_stage
 from workflow.estimate import plan_accuracy
 from workflow.estimate.plan import forecast
 from workflow.execute import snakemake
-from workflow.execute.checks import check_devices, check_drawing, check_profile
+from workflow.execute.checks import check_checkout, check_devices, check_drawing, check_profile
 from workflow.execute.exclusive import ROOT, AlreadyRunning, end_orphans, exclusive
 from workflow.execute.progress import Progress, ProgressLine, clock, label
 
@@ -42,7 +42,7 @@ def reproduce(selection: Selection, profile: str = "") -> int:
     """
     check_profile(profile)
     container.require(selection.runtime)
-    plan(selection)  # finds mistakes before the lock is taken
+    check_checkout(plan(selection))  # finds mistakes before the lock is taken
     with exclusive():
         end_orphans()
         dag = plan(selection)
@@ -52,7 +52,7 @@ def reproduce(selection: Selection, profile: str = "") -> int:
         if not profile:
             check_devices(dag)
         check_drawing()
-        snakemake.unlock(selection)
+        snakemake.unlock()
         planned = None if profile else forecast(dag)
         progress = _begin(dag)
         log = dag.results / ".logs" / time.strftime("snakemake-%Y%m%d-%H%M%S.log")

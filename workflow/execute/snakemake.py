@@ -1,6 +1,7 @@
 """The Snakemake process that makes a budget: its command line, its start and its end."""
 
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -20,6 +21,7 @@ from workflow.execute.exclusive import MARK, ROOT
 STOP_TIMEOUT_S = 30.0
 """For Snakemake to end its jobs after it was interrupted."""
 POLL_S = 1.0
+LOCKS = Path(".snakemake") / "locks"
 
 
 def command(selection: Selection, *options: str) -> list[str]:
@@ -55,10 +57,10 @@ def longest_first(dag: Dag) -> list[str]:
     return ["--prioritize", *long] if long else []
 
 
-def unlock(selection: Selection) -> None:
+def unlock() -> None:
     """Remove the lock that a killed Snakemake left; no Snakemake may be running here."""
-    if any(Path(".snakemake/locks").glob("*")):
-        subprocess.run([*command(selection), "--unlock"], check=True, capture_output=True)
+    if LOCKS.is_dir():
+        shutil.rmtree(LOCKS)
 
 
 def start(command: list[str], log: Path) -> subprocess.Popen[bytes]:

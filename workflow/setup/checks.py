@@ -141,16 +141,6 @@ def disk(folder: Path = ROOT) -> Finding:
     return enough("disk", free, DISK_NEEDED, "`make clean`, or move the checkout to a larger disk")
 
 
-def git() -> Finding:
-    """Git, which a run's record asks for its commit."""
-    ok, answer = ask(["git", "rev-parse", "--short", "HEAD"])
-    if ok:
-        return Finding("git", f"commit {answer}", needed=True)
-    if not shutil.which("git"):
-        return Finding("git", answer, "install git (Debian: apt-get install git)", needed=True)
-    return Finding("git", answer, "work in a clone of the repository", needed=True)
-
-
 def enough(what: str, free: int, needed: int, remedy: str) -> Finding:
     """A finding on an amount."""
     found = f"{free / GIB:.1f} GiB free"

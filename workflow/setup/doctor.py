@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 
-from workflow.setup import checks
+from workflow.setup import checkout, checks
 from workflow.setup.environment import torch_for_this_machine
 from workflow.setup.findings import Finding, ask_python
 
@@ -31,7 +31,9 @@ def examine() -> list[Finding]:
         checks.python_version(),
         locked,
         *(checks.torch_build(has_driver) if there else []),
-        *(question() for question in (checks.cores, checks.memory, checks.disk, checks.git)),
+        *(question() for question in (checks.cores, checks.memory, checks.disk)),
+        *(question() for question in (checkout.git, checkout.pointers, checkout.cache)),
+        checkout.folders(),
         *(checks.simulators(checks.simulators_in_use()) if there else []),
         *(question() for question in (checks.dvc_remote, checks.containers, checks.slurm)),
         *(question() for question in ((checks.rendering, checks.roms) if there else ())),

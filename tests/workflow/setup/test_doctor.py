@@ -46,12 +46,6 @@ def test_a_command_that_is_absent_fails_hangs_or_crashes_is_told(
     assert findings.ask(["hangs"]) == (False, "no answer (TimeoutExpired)")
 
 
-def test_git_is_needed(programs: Path) -> None:
-    finding = checks.git()
-    assert finding.mark == "missing"
-    assert "apt-get install git" in finding.remedy
-
-
 def test_engines_and_slurm_are_not_needed(programs: Path) -> None:
     for finding in (checks.containers(), checks.slurm()):
         assert finding.mark == "absent"
