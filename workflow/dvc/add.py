@@ -19,6 +19,7 @@ from amago2.errors import ConfigError, RunError
 from amago2.files import read_json, sha256, write_atomically
 from workflow.dag.fingerprints import Fingerprint
 from workflow.dag.runs import ARTIFACTS
+from workflow.setup import checkout
 
 REMEDIES = {
     "Unable to locate credentials": "set the remote's credentials as in docs/versions.md",
@@ -65,9 +66,9 @@ def version(results: Path, wanted: Collection[str]) -> Versions:
 
 def require_repository() -> None:
     """Raise `VersioningError` outside a repository of git and DVC: DVC itself fails silently."""
-    for name, remedy in ((".git", "git init"), (".dvc", "dvc init")):
-        if not Path(name).exists():
-            raise VersioningError(f"there is no {name} in this folder; `{remedy}` creates one")
+    for finding in (checkout.git(), checkout.pointers()):
+        if finding.mark == "missing":
+            raise VersioningError(f"{finding.found}; {finding.remedy}")
 
 
 def unversioned(record: Path, listed: Mapping[str, Any]) -> list[str]:
@@ -102,7 +103,8 @@ def record_stage() -> None:
     Otherwise `dvc status` would report it as changed after a reproduction that DVC did not start.
     """
     started_by_dvc = "DVC_STAGE" in os.environ
-    if Path(".dvc").is_dir() and Path(".git").exists() and not started_by_dvc:
+    if not started_by_dvc:
+        require_repository()
         dvc("commit", "--force", "reproduce")
 
 

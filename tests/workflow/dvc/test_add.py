@@ -218,4 +218,4 @@ def test_what_goes_wrong_is_said_in_a_sentence(
     Path("results/micro/versioned.json").unlink()
     assert main(["job", "version", str(RESULTS), str(fingerprint_file())]) == 1
     said = capsys.readouterr().err
-    assert "there is no .dvc in this folder; `dvc init` creates one" in said
+    assert "there is no .dvc/config in this folder; `git checkout .dvc`, or `dvc init`" in said
