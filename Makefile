@@ -24,7 +24,7 @@ SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce plan status pull crate figures tables doctor test test-browser test-gpu \
-	test-docker test-slurm lint verify licences schemas architecture bench benchmark-table \
+	test-docker test-slurm chaos lint verify licences schemas architecture bench benchmark-table \
 	learn-check retro-roms lock clean distclean
 
 help:  ## this list
@@ -66,7 +66,8 @@ test: setup  ## linters, types, contracts, unit and end-to-end tests
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
 	$(PYTEST) -n 2 --dist loadgroup --durations 10 -rs || status=1; \
-	echo "not run here: make learn-check (minutes of training), make test-browser (Chromium)," \
+	echo "not run here: make learn-check (minutes of training), make chaos (all of its trials)," \
+		"make test-browser (Chromium)," \
 		"make test-gpu (an NVIDIA GPU), make test-docker and make test-slurm (as root, with a" \
 		"container engine and Slurm)"; \
 	[ $$status = 0 ] || echo "make test: FAILED" >&2; \
@@ -99,6 +100,10 @@ test-docker: setup  ## training in a real container engine, as root; about 10 mi
 
 test-slurm: setup  ## training through a real Slurm of this machine alone, as root
 	@$(PYTEST) -m slurm tests/slurm
+
+chaos: setup  ## kill, cut, fill, damage and attack: SEED=n ONLY=kind[:trial] WRITE=1; 25 minutes
+	@$(RUN) OMP_NUM_THREADS=1 python -m tests.chaos --seed $(or $(SEED),0) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(WRITE),--write)
 
 bench: setup  ## measure speed and memory into docs/performance.md (ONLY="learner replay": parts)
 	@$(RUN) python -m workflow bench $(ONLY)

@@ -1,0 +1,6 @@
+"""All kinds of trials."""
+
+from tests.chaos import kills, operations
+from tests.chaos.trial import Kind
+
+KINDS: tuple[Kind, ...] = (*kills.KINDS, *operations.KINDS)

@@ -1,0 +1,163 @@
+"""Kills at file operations, and disks that are full at any of them."""
+
+import contextlib
+import errno
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.chaos import toy_runs, tracer
+from tests.chaos.children import Ended
+from tests.chaos.trial import Failure, Kind, Outcome, Trial, Wrong, sentence, succeeded
+
+COMMAND = ("train", toy_runs.CONFIG, "--out", toy_runs.RUN)
+COUNT = "operations"
+"""File that says how many operations an undisturbed run has, in all and those that need room."""
+ERRORS = (errno.ENOSPC, errno.ENOSPC, errno.EDQUOT, errno.EIO)
+TINY_DISKS_KIB = (24, 4000)
+
+
+def prepare(folder: Path) -> None:
+    """A run undisturbed but counted."""
+    toy_runs.prepare(folder)
+    work = folder / "counted"
+    toy_runs.write_config(work)
+    operations: list[tracer.Operation] = []
+    room: list[int] = []
+
+    def count(operation: tracer.Operation) -> tracer.Verdict:
+        operations.append(operation)
+        if operation.grows:
+            room.append(operation.number)
+        return tracer.Verdict.HAPPENS
+
+    succeeded(tracer.watch(COMMAND, work, count, folder))
+    toy_runs.check_same(work / toy_runs.RUN, folder / "plain" / toy_runs.RUN)
+    (folder / COUNT).write_text(str(len(operations)))
+
+
+def _place(trial: Trial, count: int) -> int:
+    """The operation at which a trial strikes: they are spread over the run, and drawn within."""
+    total = int((trial.prepared / COUNT).read_text())
+    return int((trial.number + trial.chance.random()) * total / count)
+
+
+def _killed_at(work: Path, place: int, torn: bool) -> Ended:
+    def judge(operation: tracer.Operation) -> tracer.Verdict:
+        if operation.number < place:
+            return tracer.Verdict.HAPPENS
+        half = torn and operation.name in tracer.TORN
+        return tracer.Verdict.HALF if half else tracer.Verdict.KILLED
+
+    return tracer.watch(COMMAND, work, judge, work)
+
+
+def _kill(trial: Trial) -> Outcome:
+    """Killed at an operation, perhaps at one of the resumed run too, then resumed."""
+    work, chance = trial.folder / "work", trial.chance
+    toy_runs.write_config(work)
+    _killed_at(work, _place(trial, KILLS), chance.random() < 0.5)
+    if chance.random() < 0.3:
+        _killed_at(work, chance.randrange(60), chance.random() < 0.5)
+    return _finish(trial, work)
+
+
+def _full(trial: Trial) -> Outcome:
+    """The disk is full (or broken) from an operation on; with room again, the run goes on."""
+    work = trial.folder / "work"
+    toy_runs.write_config(work)
+    error = trial.chance.choice(ERRORS)
+    judge = tracer.full_from(_place(trial, FULL), error)
+    ended = tracer.watch(COMMAND, work, judge, work)
+    _check_told(ended)
+    return _finish(trial, work)
+
+
+def _check_told(ended: Ended) -> None:
+    """A full disk is told in one sentence, unless nothing needed to be written any more."""
+    if ended.code == 0:
+        succeeded(ended)
+    else:
+        sentence(ended)
+
+
+def _tiny_disk(trial: Trial) -> Outcome:
+    """A real file system that is too small; it is enlarged before the run goes on."""
+    work = trial.folder / "work"
+    low, high = TINY_DISKS_KIB
+    share = (trial.number + trial.chance.random()) / TINY
+    with _tmpfs(work, int(low * (high / low) ** share)):
+        toy_runs.write_config(work)
+        _check_told(toy_runs.train(work))
+        subprocess.run(["mount", "-o", "remount,size=64m", str(work)], check=True)
+        return _finish(trial, work)
+
+
+def _finish(trial: Trial, work: Path) -> Outcome:
+    ended = toy_runs.train(work)
+    if ended.code != 0:
+        raise Wrong(Failure.LOSS, f"the run is stuck: {(ended.said + ended.errors)[-400:]}")
+    toy_runs.check_same(work / toy_runs.RUN, trial.prepared / "plain" / toy_runs.RUN)
+    toy_runs.check_whole(work)
+    return Outcome.RESULT
+
+
+@contextlib.contextmanager
+def _tmpfs(folder: Path, kib: int) -> Iterator[None]:
+    folder.mkdir()
+    options = f"size={kib}k"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+def cannot_mount() -> str | None:
+    """Why nothing can be mounted here, if so."""
+    if os.getuid():
+        return "mounting needs root"
+    if not shutil.which("mount"):
+        return "there is no `mount`"
+    probe = Path(f"/tmp/chaos-mount-{os.getpid()}")
+    try:
+        with _tmpfs(probe, 64):
+            return None
+    except (OSError, subprocess.CalledProcessError):
+        return "mounting is forbidden"
+    finally:
+        probe.rmdir()
+
+
+KILLS, FULL, TINY = 110, 100, 15
+KINDS = (
+    Kind(
+        "kill-operation",
+        "Killed at a file operation",
+        count=KILLS,
+        short=3,
+        trial=_kill,
+        prepare=prepare,
+        missing=tracer.missing,
+    ),
+    Kind(
+        "disk-full",
+        "Disk full or failing from a file operation on",
+        count=FULL,
+        short=2,
+        trial=_full,
+        prepare=prepare,
+        missing=tracer.missing,
+    ),
+    Kind(
+        "tiny-disk",
+        "Disk full: a real file system that is too small",
+        count=TINY,
+        short=1,
+        trial=_tiny_disk,
+        prepare=prepare,
+        missing=cannot_mount,
+    ),
+)
