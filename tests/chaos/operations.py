@@ -1,11 +1,6 @@
 """Kills at file operations, and disks that are full at any of them."""
 
-import contextlib
 import errno
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 from tests.chaos import toy_runs, tracer
@@ -16,7 +11,6 @@ COMMAND = ("train", toy_runs.CONFIG, "--out", toy_runs.RUN)
 COUNT = "operations"
 """File that says how many operations an undisturbed run has, in all and those that need room."""
 ERRORS = (errno.ENOSPC, errno.ENOSPC, errno.EDQUOT, errno.EIO)
-TINY_DISKS_KIB = (24, 4000)
 
 
 def prepare(folder: Path) -> None:
@@ -83,18 +77,6 @@ def _check_told(ended: Ended) -> None:
         sentence(ended)
 
 
-def _tiny_disk(trial: Trial) -> Outcome:
-    """A real file system that is too small; it is enlarged before the run goes on."""
-    work = trial.folder / "work"
-    low, high = TINY_DISKS_KIB
-    share = (trial.number + trial.chance.random()) / TINY
-    with _tmpfs(work, int(low * (high / low) ** share)):
-        toy_runs.write_config(work)
-        _check_told(toy_runs.train(work))
-        subprocess.run(["mount", "-o", "remount,size=64m", str(work)], check=True)
-        return _finish(trial, work)
-
-
 def _finish(trial: Trial, work: Path) -> Outcome:
     ended = toy_runs.train(work)
     if ended.code != 0:
@@ -104,34 +86,7 @@ def _finish(trial: Trial, work: Path) -> Outcome:
     return Outcome.RESULT
 
 
-@contextlib.contextmanager
-def _tmpfs(folder: Path, kib: int) -> Iterator[None]:
-    folder.mkdir()
-    options = f"size={kib}k"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=False)
-
-
-def cannot_mount() -> str | None:
-    """Why nothing can be mounted here, if so."""
-    if os.getuid():
-        return "mounting needs root"
-    if not shutil.which("mount"):
-        return "there is no `mount`"
-    probe = Path(f"/tmp/chaos-mount-{os.getpid()}")
-    try:
-        with _tmpfs(probe, 64):
-            return None
-    except (OSError, subprocess.CalledProcessError):
-        return "mounting is forbidden"
-    finally:
-        probe.rmdir()
-
-
-KILLS, FULL, TINY = 110, 100, 15
+KILLS, FULL = 110, 100
 KINDS = (
     Kind(
         "kill-operation",
@@ -150,14 +105,5 @@ KINDS = (
         trial=_full,
         prepare=prepare,
         missing=tracer.missing,
-    ),
-    Kind(
-        "tiny-disk",
-        "Disk full: a real file system that is too small",
-        count=TINY,
-        short=1,
-        trial=_tiny_disk,
-        prepare=prepare,
-        missing=cannot_mount,
     ),
 )

@@ -32,6 +32,8 @@ def main(seed: int, only: str, short: bool, jobs: int, write: bool) -> int:
     began = time.monotonic()
     name, _, number = only.partition(":")
     kinds = [kind for kind in KINDS if name in ("", kind.name)]
+    if short and not name:
+        kinds = [kind for kind in kinds if kind.short]
     if not kinds:
         print(f"chaos: there is no kind {name}; kinds: {', '.join(kind.name for kind in KINDS)}")
         return 2

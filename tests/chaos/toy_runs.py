@@ -80,7 +80,8 @@ def check_whole(folder: Path) -> None:
         content = (folder / RUN / name).read_bytes()
         if not content or b"\0" in content:
             raise Wrong(Failure.SILENT, f"{name} of the finished run is empty or holds NULs")
-    leftover = sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
+    hidden = [path for path in folder.iterdir() if path.name.startswith(".")]
+    leftover = sorted(path.name for path in hidden if not path.is_dir() or any(path.iterdir()))
     if leftover:
         raise Wrong(Failure.LOSS, f"the finished run left {leftover[0]} behind")
 
