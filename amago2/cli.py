@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from amago2 import __version__
+from amago2 import __version__, run_record
 from amago2.config.documents import read_yaml
 from amago2.config.layers import Layer, parse_override
 from amago2.config.schema import TRAINING_VERSION, AmagoConfig, build, load
 from amago2.env import present_folder
-from amago2.errors import ConfigError, RunError
+from amago2.errors import ConfigError, sentence
 from amago2.files import refuse_other_file, write_atomically
 from amago2.printing import escape_what_the_terminal_lacks, say, show, warn
 
@@ -39,8 +39,10 @@ def main() -> None:
     try:
         present_folder.leave()
         app()
-    except (ConfigError, RunError, OSError) as error:
-        warn(f"amago2: {error}")
+    except Exception as error:
+        if (said := sentence(error)) is None:
+            raise
+        warn(f"amago2: {said}")
         sys.exit(2 if isinstance(error, ConfigError) else 1)
 
 
@@ -95,15 +97,16 @@ def train(
         train as run,  # loads PyTorch: only once the parameters are right
     )
 
-    if (out / "record.json").exists():
-        say(f"{out} is finished; nothing to do")
+    finished = (out / run_record.NAME).exists()
     present_folder.allow(_module(config))
     try:
         run(config, out, scratch, extra, continue_from)
     except KeyboardInterrupt:
         warn("\nstopped; run the same command again to continue from the last checkpoint")
         raise typer.Exit(130) from None
-    record = json.loads((out / "record.json").read_text())
+    if finished:
+        say(f"{out} is finished; nothing to do")
+    record = run_record.read(out)
     say(
         f"{out}: {record['env_steps']:,} environment steps, {record['updates']:,} updates "
         f"in {record['wall_s']:.0f} s"
@@ -193,27 +196,37 @@ def info(run: RunArgument) -> None:
         "variant": f"{config.agent.actor} actor, {config.agent.critic} critic",
         "environment": config.env.entry_point,
     }
-    record = run / "record.json"
     facts["training_version"] = config.training_version
-    if record.exists():
-        facts |= json.loads(record.read_text())
-        for key in ("checkpoint_sha256", "replay_sha256"):
-            if key in facts:
-                facts[key] = f"{len(facts[key])} files"
+    finished = (run / run_record.NAME).exists()
+    if finished:
+        record = run_record.check(run)
+        facts |= record
+        for key in run_record.DIGESTS & record.keys():
+            facts[key] = f"{len(record[key])} files"
     facts |= _marks(facts)
     show((key, "not recorded" if value is None else value) for key, value in facts.items())
-    from amago2.training.checkpoint import checkpoint_folder, verify
+    if finished:
+        say(f"{run}: intact (every SHA-256 is as recorded)")
+        _check_artifacts(run, config.checkpoint.with_replay)
+    else:
+        from amago2.training.checkpoint import checkpoint_folder, verify
 
-    if not (folder := checkpoint_folder(run)).is_dir():
-        say(f"{folder}: is missing; `dvc pull` fetches it if it was pushed")
-        return
-    verify(folder)
-    say(f"{folder}: intact (every SHA-256 is as recorded)")
-    if (run / "replay").is_dir() and record.exists():
-        from amago2.files import check_part
+        verify(folder := checkpoint_folder(run))
+        say(f"{folder}: intact (every SHA-256 is as recorded)")
 
-        check_part(run, "replay", json.loads(record.read_text()))
-        say(f"{run / 'replay'}: intact (every SHA-256 is as recorded)")
+
+def _check_artifacts(run: Path, with_replay: bool) -> None:
+    """Check a finished run's folders. One that DVC keeps, or that is not kept, may be missing."""
+    record = run_record.read(run)
+    for name in run_record.ARTIFACTS:
+        folder = run / name
+        unkept = name == "replay" and not with_replay
+        if folder.exists() or not (unkept or folder.with_name(f"{name}.dvc").exists()):
+            run_record.check_artifact(run, name, record)
+            say(f"{folder}: intact (every SHA-256 is as recorded)")
+        else:
+            fetch = "it was not kept" if unkept else f"`dvc pull {folder}.dvc` fetches it"
+            say(f"{folder}: is not here; {fetch}")
 
 
 def _marks(facts: dict[str, Any]) -> dict[str, str]:
@@ -238,6 +251,8 @@ def _config_file(run: Path) -> Path:
 
 def _stored_config(run: Path, allowed: str | None) -> AmagoConfig:
     """Configuration of a stored run, whose environment must come from a trusted module."""
+    if (run / run_record.NAME).exists():
+        run_record.check(run)
     config = load(_config_file(run))
     module = _module(config)
     trusted = module.partition(".")[0] == TRUSTED and present_folder.installed(TRUSTED)

@@ -7,8 +7,9 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from amago2.errors import ConfigError, RunError
 
@@ -20,23 +21,39 @@ def atomic(path: Path, durable: bool = True) -> Iterator[Path]:
     If not `durable`, the system decides when it reaches the disk.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with naming(path, temporary):
+        try:
+            yield temporary
+            if durable:
+                sync(temporary)
+            os.replace(temporary, path)
+            if durable:
+                sync(path.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+@contextlib.contextmanager
+def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Have errors of the operating system name `path`: those of reads and writes name no file.
+
+    An error that names `temporary`, which stands for `path`, names `path` too.
+    """
     try:
-        yield temporary
-        if durable:
-            sync(temporary)
-        os.replace(temporary, path)
-        if durable:
-            sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno and error.filename in (None, temporary, str(temporary)):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
+        raise
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
+def write_atomically(path: Path, content: bytes | str, durable: bool = True) -> None:
     """Replace the file's content in one step; its folder is made if need be."""
-    write_together({path: content})
+    write_together({path: content}, durable)
 
 
-def write_together(contents: Mapping[Path, bytes | str]) -> None:
+def write_together(contents: Mapping[Path, bytes | str], durable: bool = True) -> None:
     """Replace several files, whose folders are made if need be.
 
     All are complete on disk before the first takes its place, so that a full disk leaves every file
@@ -48,18 +65,29 @@ def write_together(contents: Mapping[Path, bytes | str]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-            partial[path].write_bytes(content.encode() if isinstance(content, str) else content)
-            sync(partial[path])
+            with naming(path, partial[path]):
+                partial[path].write_bytes(content.encode() if isinstance(content, str) else content)
+                if durable:
+                    sync(partial[path])
         for path in contents:
             os.replace(partial[path], path)
-        for folder in {path.parent for path in contents}:
+        for folder in {path.parent for path in contents} if durable else ():
             sync(folder)
     finally:
         for temporary in partial.values():
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
-def open_regular(path: Path | str, limit: int | None = None) -> BinaryIO:
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it that do not exist, and have their names reach the disk."""
+    new = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in new:
+        sync(folder.parent)
+
+
+def open_regular(path: Path | str, limit: int | None = None) -> BufferedReader:
     """Open a file that somebody else may have put there, for reading.
 
     Never waits or takes memory without bound: `ConfigError` if it is anything but a regular file
@@ -109,22 +137,27 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def sync(path: Path) -> None:
     """Flush a file's content, or a folder's entries, to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with naming(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
-def new_file_mode() -> int:
-    """The mode that the process's umask gives to new files; asking the system would change it."""
-    status = Path("/proc/self/status").read_text()
-    return 0o666 & ~int(status.partition("Umask:")[2].split()[0], 8)
+def sync_tree(folder: Path) -> None:
+    """Flush a folder to disk with all that is in it; its own name is in its parent's entries."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            sync_tree(path)
+        else:
+            sync(path)
+    sync(folder)
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
+    """Hexadecimal SHA-256 of a regular file; see `open_regular`."""
+    with naming(path), open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -133,16 +166,10 @@ def sums(folder: Path) -> dict[str, str]:
     return {path.name: sha256(path) for path in sorted(folder.iterdir())}
 
 
-def check_part(run: Path, part: str, record: Mapping[str, Any]) -> None:
-    """Check `checkpoint` or `replay` of a run against its record. Raises `RunError`."""
-    folder = run / part
-    expected: dict[str, str] = record.get(f"{part}_sha256", {})
-    if not folder.is_dir():
-        fetch = f"; `dvc pull {folder}.dvc` fetches it" if Path(f"{folder}.dvc").exists() else ""
-        raise RunError(f"{run}: its {part} is missing{fetch}")
-    found = sums(folder)
+def check_sums(folder: Path, expected: Mapping[str, str]) -> None:
+    """Raise `RunError` if one of these files is missing, or its SHA-256 is another."""
     for name, digest in expected.items():
-        if name not in found:
+        if not os.path.lexists(folder / name):
             raise RunError(f"{folder}: {name} is missing")
-        if found[name] != digest:
+        if sha256(folder / name) != digest:
             raise RunError(f"{folder}: {name} is damaged (its SHA-256 is not the recorded one)")

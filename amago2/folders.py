@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from amago2.errors import ConfigError
-from amago2.files import sync
+from amago2.files import make_folder, sync
 
 SCRATCH, RUN = ".amago2-scratch", ".amago2-unfinished"
 """Names of the markers: of an unfinished run's scratch folder, of a folder being published."""
@@ -41,7 +41,7 @@ def claim(folder: Path, marker: str) -> None:
     """Make the folder, or take an empty one, and mark it. Raises `ConfigError` as `check_free`."""
     check_free(folder, marker)
     text = FOUND if folder.exists() else MADE
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if not is_ours(folder, marker):
         (folder / marker).write_text(text)
         sync(folder / marker)

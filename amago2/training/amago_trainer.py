@@ -51,7 +51,6 @@ def train(
 class AmagoTrainer(Trainer):
     """Off-policy training: a collector fills the replay that the learner samples."""
 
-    ARTIFACTS = ("checkpoint", "replay")
     config: AmagoConfig
     agent: Agent
 

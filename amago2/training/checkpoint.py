@@ -13,24 +13,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from amago2 import run_record
 from amago2.agent.agent import Agent, make_agent
 from amago2.config.schema import AmagoConfig, RunConfig, load_as
 from amago2.env.stored_spaces import read_spaces
 from amago2.errors import ConfigError, RunError
-from amago2.files import new_file_mode, sha256, sync, write_atomically
+from amago2.files import check_sums, sha256, sync, write_atomically
+from amago2.training.state import (
+    CheckpointError as CheckpointError,
+)
+from amago2.training.state import (
+    State,
+    check_state,
+    check_tensors,
+    read_digests,
+    read_object,
+    read_tensors,
+)
 
+MANIFEST = "manifest.json"
 SCHEMA = 3
 """Increased when files, keys or names of tensors change; other schemas are refused."""
 REQUIRED = {"policy.safetensors", "trainer.safetensors", "state.json", "config.yaml"}
 TARGETS = ("target_actor.", "target_critic.")
-
-
-class CheckpointError(RunError):
-    """A checkpoint is missing, damaged or of another schema. Its text is a clear sentence."""
 
 
 @dataclass
@@ -52,19 +60,20 @@ def split_state(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write into `folder`, the manifest last; it covers whatever else is in the folder too."""
+    """Write into `folder`, the manifest last; it covers whatever else is in the folder too.
+
+    Then all of it has reached the disk, but for the folder's own name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, tensors in (("policy", checkpoint.policy), ("trainer", checkpoint.trainer)):
         copied = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-        save_file(copied, folder / f"{name}.safetensors")
-        (folder / f"{name}.safetensors").chmod(new_file_mode())  # the library makes it private
-        sync(folder / f"{name}.safetensors")
+        write_atomically(folder / f"{name}.safetensors", save(copied))
     write_atomically(folder / "config.yaml", checkpoint.config.to_yaml())
     state = {"schema": SCHEMA, "spaces": checkpoint.spaces, **checkpoint.state}
     write_atomically(folder / "state.json", json.dumps(state, indent=1, sort_keys=True) + "\n")
-    names = sorted(p.name for p in folder.iterdir() if p.name != "manifest.json")
+    names = sorted(p.name for p in folder.iterdir() if p.name != MANIFEST)
     sums = {name: sha256(folder / name) for name in names}
-    write_atomically(folder / "manifest.json", json.dumps(sums, indent=1) + "\n")
+    write_atomically(folder / MANIFEST, json.dumps(sums, indent=1) + "\n")
 
 
 def move_into_place(path: Path, final: Path) -> None:
@@ -76,46 +85,46 @@ def move_into_place(path: Path, final: Path) -> None:
 
 
 def verify(folder: Path) -> None:
-    """Check every file against the manifest. Raises `CheckpointError`."""
-    for name, expected in _manifest(folder).items():
-        if not (folder / name).is_file():
-            raise CheckpointError(f"{folder}: {name} is missing")
-        if sha256(folder / name) != expected:
+    """Check every file against the manifest, and it against the record of the run around it.
+
+    Raises `CheckpointError`.
+    """
+    expected = _manifest(folder)
+    try:
+        check_sums(folder, expected)
+    except (RunError, ConfigError) as error:
+        raise CheckpointError(str(error)) from None
+    for path in sorted(folder.iterdir()):
+        if path.name not in {*expected, MANIFEST} and not path.name.startswith("."):
             raise CheckpointError(
-                f"{folder}: {name} is damaged (its SHA-256 is not the recorded one)"
+                f"{folder}: {path.name} is not part of the checkpoint ({MANIFEST} does not list it)"
             )
 
 
 def _manifest(folder: Path) -> dict[str, str]:
     """SHA-256 of each file of a checkpoint, by name."""
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no checkpoint here")
-    if not path.is_file():
-        raise CheckpointError(f"{folder}: manifest.json is missing, so the checkpoint is not whole")
+    if not os.path.lexists(path):
+        raise CheckpointError(f"{folder}: {MANIFEST} is missing, so the checkpoint is not whole")
     if (known := _recorded_digest(folder)) and sha256(path) != known:
         raise CheckpointError(
-            f"{folder}: manifest.json is damaged (its SHA-256 is not the recorded one)"
+            f"{folder}: {MANIFEST} is damaged (its SHA-256 is not the recorded one)"
         )
-    try:
-        content = json.loads(path.read_text())
-    except ValueError:
-        content = None
-    if not isinstance(content, dict) or not all(isinstance(v, str) for v in content.values()):
-        raise CheckpointError(f"{folder}: manifest.json is damaged (no list of SHA-256)")
+    content = read_digests(path)
     if not REQUIRED <= content.keys():
         missing = sorted(REQUIRED - content.keys())[0]
-        raise CheckpointError(f"{folder}: manifest.json is damaged (it does not list {missing})")
+        raise CheckpointError(f"{folder}: {MANIFEST} is damaged (it does not list {missing})")
     return content
 
 
 def _recorded_digest(folder: Path) -> str | None:
     """SHA-256 of the manifest itself by the record of the run around it, if there is one."""
-    try:
-        record = json.loads((folder.parent / "record.json").read_text())
-        return str(record["checkpoint_sha256"]["manifest.json"])
-    except (OSError, ValueError, KeyError, TypeError):
+    run = folder.parent
+    if folder.name != "checkpoint" or not (run / run_record.NAME).exists():
         return None
+    return str(run_record.read(run)["checkpoint_sha256"].get(MANIFEST))
 
 
 def read(folder: Path, trainer: bool = True, config: type[RunConfig] = AmagoConfig) -> Checkpoint:
@@ -124,24 +133,31 @@ def read(folder: Path, trainer: bool = True, config: type[RunConfig] = AmagoConf
     `config` is the class of its configuration. Raises `CheckpointError`.
     """
     verify(folder)
-    state = json.loads((folder / "state.json").read_text())
+    path = folder / "state.json"
+    state = read_object(path)
     if (schema := state.pop("schema", None)) != SCHEMA:
         raise CheckpointError(
             f"{folder}: has checkpoint schema {schema}, but this version reads schema {SCHEMA} "
             "only; use the version that wrote it (the run's record.json names the commit)"
         )
+    check_state(path, state, State)
     try:
         configured = load_as(config, folder / "config.yaml")
-        policy = load_file(folder / "policy.safetensors")
-        rest = load_file(folder / "trainer.safetensors") if trainer else {}
-    except (SafetensorError, ConfigError, OSError) as error:
+    except (ConfigError, OSError) as error:
         raise CheckpointError(f"{folder}: cannot be read: {error}") from None
+    if state["epoch"] > configured.collector.epochs:
+        raise CheckpointError(
+            f"{path}: epoch: is {state['epoch']}, and its configuration has "
+            f"{configured.collector.epochs}"
+        )
+    policy = read_tensors(folder / "policy.safetensors")
+    rest = read_tensors(folder / "trainer.safetensors") if trainer else {}
     return Checkpoint(configured, state.pop("spaces"), policy, rest, state)
 
 
 def checkpoint_folder(run: Path) -> Path:
     """The checkpoint's folder in a run's folder; a checkpoint's own folder is returned as it is."""
-    return run if (run / "manifest.json").exists() else run / "checkpoint"
+    return run if (run / MANIFEST).exists() else run / "checkpoint"
 
 
 def load_policy(folder: Path | str, device: str = "cpu") -> Agent:
@@ -157,7 +173,10 @@ def load_policy(folder: Path | str, device: str = "cpu") -> Agent:
         agent = make_agent(config, *read_spaces(checkpoint.spaces))
     except ValueError as error:
         raise CheckpointError(f"{folder}: no agent can be made of it: {error}") from None
-    missing = agent.load_state_dict(checkpoint.policy, strict=False)
-    if missing.unexpected_keys or any(not k.startswith(TARGETS) for k in missing.missing_keys):
-        raise CheckpointError(f"{folder}: its weights do not fit its configuration")
+    path = folder / "policy.safetensors"
+    wanted = split_state(agent)[0]
+    check_tensors(path, checkpoint.policy, wanted)
+    if surplus := sorted(checkpoint.policy.keys() - wanted.keys()):
+        raise CheckpointError(f"{path}: {surplus[0]} does not fit its configuration")
+    agent.load_state_dict(checkpoint.policy, strict=False)
     return agent.eval()

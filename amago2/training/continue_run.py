@@ -6,22 +6,22 @@ its checkpoint and its replay, which are first checked against the digests in it
 
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from amago2 import run_record
 from amago2.config.schema import AmagoConfig, load
 from amago2.errors import ConfigError, RunError
-from amago2.files import check_part, read_json, sha256, write_atomically
+from amago2.files import read_json, sha256, sync_tree, write_atomically
 from amago2.replay.shards import unpack
 from amago2.training import checkpoint as ckpt
-from amago2.training.scratch import TABLES
+from amago2.training.logs import describe_log
 
 MAY_DIFFER = "budget, device, threads, collector.epochs, evaluation, checkpoint"
 """Parameters that a continued run may change."""
 
-HISTORY = {"started": str, "resumptions": int, "wall_s": int | float, "cpu_s": int | float}
-"""Keys of a record that the run which continues it goes on with, and the types of their values."""
+HISTORY = ("started", "resumptions", "wall_s", "cpu_s")
+"""Keys of a record that the run which continues it goes on with."""
 NOTE = "continued_from.json"
 """In a scratch folder: which finished run it was filled from."""
 
@@ -32,24 +32,22 @@ def continue_run(config: AmagoConfig, finished: Path, scratch: Path) -> None:
     Raises `ConfigError` if `config` differs from that of `finished` in more than it may, or has no
     more epochs, and `RunError` if part of `finished` is missing or damaged.
     """
-    record = _record(finished)
+    record = run_record.check(finished, "checkpoint", "replay")
     _check_config(config, finished)
-    for part in ("checkpoint", "replay"):
-        check_part(finished, part, record)
     checkpoint = ckpt.read(finished / "checkpoint")
     folder = scratch / "checkpoints" / f"epoch-{_epoch(checkpoint, finished):08}"
     for made in (folder, scratch / "replay"):
         made.mkdir(parents=True)
     unpack(finished / "replay", scratch / "replay", folder)
-    for table in TABLES:
-        if (finished / table).exists():
-            shutil.copyfile(finished / table, scratch / table)
+    tables = [table for table in run_record.TABLES if (finished / f"{table}.csv").exists()]
+    for table in tables:
+        shutil.copyfile(finished / f"{table}.csv", scratch / f"{table}.csv")
     checkpoint.config = config
-    checkpoint.state |= _history(record, finished)
-    lengths = {Path(table).stem: scratch / table for table in TABLES if (scratch / table).exists()}
-    checkpoint.state["logs"] = {name: path.stat().st_size for name, path in lengths.items()}
+    checkpoint.state |= {key: record[key] for key in HISTORY}
+    checkpoint.state["logs"] = {name: describe_log(scratch / f"{name}.csv") for name in tables}
     ckpt.write(folder, checkpoint)
     write_atomically(scratch / NOTE, json.dumps(_note(finished)) + "\n")
+    sync_tree(scratch)
 
 
 def check_origin(finished: Path | None, out: Path, scratch: Path) -> None:
@@ -58,7 +56,7 @@ def check_origin(finished: Path | None, out: Path, scratch: Path) -> None:
     Says so if it did start from a finished run and none is asked for.
     """
     if (out / "record.json").exists():
-        where, known = out, read_json(out / "record.json").get("continued_from")
+        where, known = out, run_record.read(out).get("continued_from")
     elif (scratch / "config.yaml").exists():
         where, known = scratch, read_json(scratch / NOTE) or None
     else:
@@ -76,29 +74,11 @@ def check_origin(finished: Path | None, out: Path, scratch: Path) -> None:
 
 def _note(finished: Path) -> dict[str, Any]:
     """What identifies the finished run that another continues."""
-    record = _record(finished)
+    record = run_record.read(finished)
     state = read_json(finished / "checkpoint" / "state.json")
     manifest = finished / "checkpoint" / "manifest.json"
     digest = sha256(manifest) if manifest.is_file() else None
     return {"hash": record["hash"], "epoch": state.get("epoch"), "checkpoint": digest}
-
-
-def _record(run: Path) -> dict[str, Any]:
-    record = read_json(run / "record.json")
-    if not isinstance(record.get("hash"), str):
-        raise ConfigError(f"{run}: no finished run here (no readable record.json)")
-    return record
-
-
-def _history(record: Mapping[str, Any], finished: Path) -> dict[str, Any]:
-    """When the finished run began, how often it was resumed and how long it took."""
-    history = {}
-    for key, kind in HISTORY.items():
-        value = record.get(key)
-        if not isinstance(value, kind) or isinstance(value, bool) or str(value)[0] == "-":
-            raise RunError(f"{finished / 'record.json'}: {key} is {value!r}, which it cannot be")
-        history[key] = value
-    return history
 
 
 def _epoch(checkpoint: ckpt.Checkpoint, finished: Path) -> int:

@@ -1,6 +1,7 @@
 """What a run logs: tidy CSV tables and TensorBoard events."""
 
 import csv
+import hashlib
 import io
 import os
 import time
@@ -12,6 +13,8 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from amago2.errors import CONTINUES, RunError
+from amago2.files import naming, open_regular, sha256, sync
 from amago2.printing import plain
 from amago2.rollout.evaluate import EvaluationRow
 
@@ -22,25 +25,68 @@ COMPUTE = ("time_s", "step", "update", "name", "value")
 
 
 class CsvLog:
-    """A CSV file that a resumed run truncates to its length at the checkpoint."""
+    """A CSV file that a resumed run cuts to what it was at the checkpoint."""
 
-    def __init__(self, path: Path, columns: tuple[str, ...], length: int | None = None) -> None:
-        """Start afresh, or keep the first `length` bytes."""
+    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
+        """Start afresh."""
         self.path = path
-        if length is None:
-            path.write_text(",".join(columns) + "\n", encoding="utf-8")
-        else:
-            os.truncate(path, length)
+        self._length, self._digest = 0, hashlib.sha256()
+        with naming(path):
+            path.write_bytes(b"")
+        self.append([columns])
+
+    @classmethod
+    def resume(cls, path: Path, saved: Mapping[str, Any]) -> "CsvLog":
+        """Go on after what was `saved`; see `check`."""
+        log = cls.__new__(cls)
+        log.path, log._length = path, saved["length"]
+        log._digest = _digest(path, log._length)
+        os.truncate(path, log._length)
+        return log
 
     def append(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Write rows; floats in the shortest form that reads back to the same value."""
-        with self.path.open("ab") as file:
-            file.write(csv_text(rows))
+        content = csv_text(rows)
+        with naming(self.path), self.path.open("ab") as file:
+            file.write(content)
+        self._length += len(content)
+        self._digest.update(content)
 
-    @property
-    def length(self) -> int:
-        """Bytes so far."""
-        return self.path.stat().st_size
+    def save(self) -> dict[str, Any]:
+        """Flush to disk; returns length and SHA-256 for a checkpoint. Raises `RunError`."""
+        sync(self.path)
+        if self.path.stat().st_size != self._length:
+            raise RunError(
+                f"{self.path}: was changed by another program during the run; {CONTINUES}"
+            )
+        return {"length": self._length, "sha256": self._digest.hexdigest()}
+
+
+def check_log(path: Path, saved: Mapping[str, Any]) -> None:
+    """Raise `RunError` unless the file begins with what `CsvLog.save` told of it."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise RunError(f"{path}: is missing") from None
+    if size < saved["length"]:
+        raise RunError(f"{path}: is damaged (it is shorter than at the checkpoint)")
+    if _digest(path, saved["length"]).hexdigest() != saved["sha256"]:
+        raise RunError(f"{path}: is damaged (its SHA-256 is not the recorded one)")
+
+
+def describe_log(path: Path) -> dict[str, Any]:
+    """What `CsvLog.save` tells of a whole file."""
+    return {"length": path.stat().st_size, "sha256": sha256(path)}
+
+
+def _digest(path: Path, length: int) -> "hashlib._Hash":
+    """SHA-256 of a file's first bytes."""
+    digest = hashlib.sha256()
+    with naming(path), open_regular(path) as file:
+        while part := file.read(min(length, 2**20)):
+            digest.update(part)
+            length -= len(part)
+    return digest
 
 
 def csv_text(rows: Iterable[Iterable[Any]]) -> bytes:

@@ -44,7 +44,7 @@ class Progress:
             "elapsed_s": round(now - self.started, 1),
             "began": self._done_before,
         }
-        write_atomically(self.path, json.dumps(content) + "\n")
+        write_atomically(self.path, json.dumps(content) + "\n", durable=False)
         if sys.stderr.isatty():
             print(f"\r\x1b[K{self._line(content)}", end="", file=sys.stderr, flush=True)
 

@@ -1,6 +1,5 @@
 """Publishing a finished run: its files move into place, the record last."""
 
-import json
 import platform
 import shutil
 from collections.abc import Mapping
@@ -9,7 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from amago2.files import read_json, sums, write_atomically
+from amago2 import run_record
+from amago2.files import read_json, sync_tree, write_atomically
 from amago2.folders import RUN, claim, clear
 from amago2.training import checkpoint as ckpt
 from amago2.training.hardware import cpu_name, peak_rss_bytes
@@ -31,7 +31,8 @@ PROVENANCE = (
 def publish(trainer: Trainer, out: Path, provenance: Mapping[str, Any]) -> None:
     """Put the finished run into `out`. The scratch folder stays complete until the record is there.
 
-    Everything is first written to a folder within `out`, then moved file by file, the record last.
+    Everything is first written to a folder within `out`, then moved file by file. The record, which
+    claims that all of it is there, is moved last, once all of it has reached the disk.
     """
     trainer.tensorboard.close()
     claim(out, RUN)
@@ -42,19 +43,18 @@ def publish(trainer: Trainer, out: Path, provenance: Mapping[str, Any]) -> None:
     shutil.copytree(trainer.scratch / "tensorboard", staged / "tensorboard")
     for name in ("config.yaml", *(f"{table}.csv" for table in trainer.tables)):
         shutil.copyfile(trainer.scratch / name, staged / name)
-    record = make_record(trainer, staged, provenance)
+    sync_tree(staged)
+    digests = run_record.digests(staged)
     for path in sorted(staged.iterdir()):
         ckpt.move_into_place(path, out / path.name)
-    write_atomically(staged / "record.json", json.dumps(record, indent=1) + "\n")
-    ckpt.move_into_place(staged / "record.json", out / "record.json")
+    record = run_record.seal(make_record(trainer, provenance) | digests)
+    write_atomically(staged / run_record.NAME, record)
+    ckpt.move_into_place(staged / run_record.NAME, out / run_record.NAME)
     clear(out, {PARTIAL, RUN})
 
 
-def make_record(trainer: Trainer, folder: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Content of `record.json`: what was run, where, for how long, and digests of its artifacts.
-
-    These lie in `folder`.
-    """
+def make_record(trainer: Trainer, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What the record says besides digests: what was run, where, and for how long."""
     config = trainer.config
     return {
         "hash": config.hash,
@@ -78,5 +78,4 @@ def make_record(trainer: Trainer, folder: Path, provenance: Mapping[str, Any]) -
         "peak_rss_bytes": peak_rss_bytes(),
         "gpu": {"name": trainer.gpu.name} if trainer.gpu.name else None,
         "continued_from": read_json(trainer.scratch / "continued_from.json") or None,
-        **{f"{artifact}_sha256": sums(folder / artifact) for artifact in trainer.ARTIFACTS},
     }

@@ -1,10 +1,12 @@
 """The life of a run, whatever trains it: from its configuration to the published folder."""
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from amago2 import run_record
 from amago2.config.schema import RunConfigT
 from amago2.errors import ConfigError, RunError
 from amago2.files import write_atomically
@@ -41,7 +43,8 @@ def run_trainer(
     checkpoint stays).
     """
     scratch = scratch or default_scratch(out)
-    if (out / "record.json").exists():
+    if os.path.lexists(out / run_record.NAME):
+        run_record.check(out)
         check_same_config(config, out / "config.yaml")
         _tidy_up(config, out, scratch)
         return out

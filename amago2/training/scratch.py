@@ -10,9 +10,9 @@ from typing import Any
 from amago2.config.schema import RunConfig, load_as
 from amago2.errors import ConfigError, RunError
 from amago2.folders import RUN, SCRATCH, check_free
+from amago2.run_record import FILES
 
-TABLES = tuple(f"{table}.csv" for table in ("metrics", "evaluations", "compute", "probe"))
-CONTENT = {"config.yaml", "lock", "progress.json", "continued_from.json", *TABLES}
+CONTENT = {*FILES, "lock", "progress.json", "continued_from.json"}
 CONTENT |= {"checkpoints", "checkpoint.partial", "replay", "tensorboard"}
 """Names of all that a run writes into its scratch folder."""
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from amago2.config.schema import ProbeConfig, RunConfig
 from amago2.env.make import make_vector_env
 from amago2.env.stored_spaces import check_eval_set, check_same_spaces, describe_spaces
 from amago2.env.vector_env import VectorEnv
+from amago2.errors import ConfigError, RunError
+from amago2.files import make_folder, sync
 from amago2.printing import say, warn
 from amago2.rollout.acting import Policy
 from amago2.rollout.collector import FinishedRollout
@@ -31,6 +33,7 @@ from amago2.training import checkpoint as ckpt
 from amago2.training import logs
 from amago2.training.hardware import GpuMonitor, rss_bytes
 from amago2.training.progress import Progress
+from amago2.training.state import UnfinishedState, check_state, check_tensors, check_values
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,6 @@ class Trainer(ABC):
 
     agent: Policy
     """Acts in the evaluations."""
-    ARTIFACTS: ClassVar[tuple[str, ...]] = ("checkpoint",)
-    """Published folders; the digests of their files are in the record."""
 
     def __init__(self, config: RunConfig, scratch: Path, actors: int | None = None) -> None:
         """Make the environments of `actors` actors; by default, as many as are configured."""
@@ -161,9 +162,11 @@ class Trainer(ABC):
 
     def close(self) -> None:
         """Close environments and writers."""
-        self.tensorboard.close()
-        for envs in (self.envs, *self.eval_envs.values()):
-            envs.close()
+        try:
+            self.tensorboard.close()
+        finally:
+            for envs in (self.envs, *self.eval_envs.values()):
+                envs.close()
 
     # --- evaluation -----------------------------------------------------------------------------
 
@@ -228,14 +231,23 @@ class Trainer(ABC):
     # --- checkpoints ----------------------------------------------------------------------------
 
     def resume_or_start(self) -> None:
-        """Continue from the newest checkpoint that is whole, or start."""
-        for folder in reversed(self.checkpoints()):
+        """Continue from the newest checkpoint that is whole, or start if there is none.
+
+        Raises `CheckpointError` if there are checkpoints and none of them is whole.
+        """
+        folders = self.checkpoints()
+        for folder in reversed(folders):
             try:
                 self._resume(ckpt.read(folder, config=type(self.config)), folder)
                 say(f"continuing from epoch {self.epoch} of {self.config.collector.epochs}")
                 return
             except ckpt.CheckpointError as error:
                 warn(f"{error}; trying the checkpoint before it")
+        if folders:
+            raise ckpt.CheckpointError(
+                f"{self.scratch}: no checkpoint of this run can be used (see above); restore the "
+                "damaged file, or delete this folder to start the run again"
+            )
         self.resumptions = 0
         self.logs = {
             name: logs.CsvLog(self.scratch / f"{name}.csv", columns)
@@ -253,6 +265,7 @@ class Trainer(ABC):
         return f"the last good checkpoint is {found[-1]}" if found else "there is no checkpoint yet"
 
     def _resume(self, checkpoint: ckpt.Checkpoint, folder: Path) -> None:
+        self._check(checkpoint, folder)
         state = checkpoint.state
         check_same_spaces(folder, checkpoint.spaces, self.envs.observations, self.envs.actions)
         self.load_state_dict(checkpoint, folder)
@@ -261,9 +274,28 @@ class Trainer(ABC):
         self.resumptions = state["resumptions"] + 1
         self.progress.resume(self.epoch)
         self.logs = {
-            name: logs.CsvLog(self.scratch / f"{name}.csv", columns, state["logs"][name])
-            for name, columns in self.tables.items()
+            name: logs.CsvLog.resume(self.scratch / f"{name}.csv", saved)
+            for name, saved in state["logs"].items()
         }
+
+    def _check(self, checkpoint: ckpt.Checkpoint, folder: Path) -> None:
+        """Check that a checkpoint fits this run and its logs, before anything is changed.
+
+        Raises `CheckpointError`.
+        """
+        policy, trainer, values = self.state_dict()
+        check_tensors(folder / "policy.safetensors", checkpoint.policy, policy)
+        check_tensors(folder / "trainer.safetensors", checkpoint.trainer, trainer)
+        path, state = folder / "state.json", checkpoint.state
+        check_state(path, {"spaces": checkpoint.spaces, **state}, UnfinishedState)
+        check_values(path, {key: state.get(key) for key in values}, values)
+        if state["logs"].keys() != self.tables.keys():
+            raise ckpt.CheckpointError(f"{path}: logs: must be {', '.join(self.tables)}")
+        try:
+            for name, saved in state["logs"].items():
+                logs.check_log(self.scratch / f"{name}.csv", saved)
+        except (RunError, ConfigError) as error:
+            raise ckpt.CheckpointError(str(error)) from None
 
     def write_checkpoint(self, folder: Path, finished: bool = False) -> None:
         """Write to `folder`. A finished run's has no clock in it: equal runs are equal bytes."""
@@ -276,8 +308,9 @@ class Trainer(ABC):
                 "resumptions": self.resumptions,
                 "wall_s": self.wall_s,
                 "cpu_s": self.cpu_s,
-                "logs": {name: log.length for name, log in self.logs.items()},
+                "logs": {name: log.save() for name, log in self.logs.items()},
             }
+            sync(self.scratch)  # the logs' own names
         ckpt.write(folder, ckpt.Checkpoint(self.config, spaces, policy, trainer, state))
 
     def save_checkpoint(self) -> None:
@@ -287,7 +320,7 @@ class Trainer(ABC):
         temporary.mkdir(parents=True)
         self.write_checkpoint(temporary)
         final = self.scratch / "checkpoints" / f"epoch-{self.epoch:08}"
-        final.parent.mkdir(exist_ok=True)
+        make_folder(final.parent)
         ckpt.move_into_place(temporary, final)
         for old in self.checkpoints()[: -self.config.checkpoint.keep]:
             shutil.rmtree(old)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from amago2 import __version__
+from amago2 import __version__, run_record
 from amago2.cli import main
 from amago2.training.amago_trainer import train
 from amago2.training.checkpoint import read, write
@@ -138,7 +138,7 @@ def test_info_marks_runs_that_are_not_to_be_compared(run: Path, tmp_path: Path) 
     copy = shutil.copytree(run, tmp_path / "copy")
     record = json.loads((copy / "record.json").read_text())
     record |= {"git_commit": "c0ffee", "git_dirty": True, "lock_sha256": "10c4"}
-    (copy / "record.json").write_text(json.dumps(record | {"training_version": 7}))
+    (copy / "record.json").write_text(run_record.seal(record | {"training_version": 7}))
     done = amago2("info", copy)
     assert done.returncode == 0, done.stderr
     assert "c0ffee" in done.stdout

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.records import write_record
 from workflow.analysis.tidy import to_csv
 
 Entry = dict[str, object]
@@ -82,7 +83,7 @@ def _write_run(folder: Path, entry: Entry, world: World) -> None:
         "training_version": 1, "git_commit": "0" * 40, "wall_s": 61.5, "cpu_s": 60.0, "gpu": None,
         "planned_s": 30.0, "env_steps": world.steps[-1], "updates": 2000, "peak_rss_bytes": 2**29,
     }  # fmt: skip
-    (folder / "record.json").write_text(json.dumps(record))
+    write_record(folder, record | {"hash": entry["hash"]})
 
 
 def _evaluations(

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import logging
 import os
 import shutil
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from amago2.files import sums
+from tests.records import write_record
 from workflow.analysis.tidy import to_csv
 from workflow.config import catalog
 from workflow.config.experiments import Selection
@@ -239,5 +238,4 @@ def finish(
         "wall_s": 60.0, "cpu_s": 60.0, "env_steps": 520, "updates": 4, "peak_rss_bytes": 2**29,
         "gpu": None,
     }  # fmt: skip
-    sums_of = {f"{name}_sha256": sums(run.folder / name) for name in artifacts}
-    run.record.write_text(json.dumps(record | sums_of))
+    write_record(run.folder, record)

@@ -5,11 +5,13 @@ import io
 import itertools
 import json
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from amago2 import run_record
 from amago2.config.documents import read_yaml
 from amago2.errors import ConfigError
 from amago2.files import write_together
@@ -62,10 +64,22 @@ def _run_name(entry: Mapping[str, Any]) -> str:
 
 
 def _run_tables(folder: Path) -> dict[str, list[Row]]:
-    """Tables of one run. The record is written last, so without it the run is not finished."""
-    if not (folder / "record.json").is_file():
+    """Tables of one run, from files that are as its record says.
+
+    The record is written last, so without it the run is not finished. Raises `RunError` if a file
+    is missing or damaged, `ConfigError` if one that is whole cannot be understood.
+    """
+    if not os.path.lexists(folder / run_record.NAME):
         return {"runs": [{"state": "missing"}], "compute": list(_unfinished(folder))}
-    record = _read_json(folder / "record.json")
+    record = run_record.check(folder)
+    try:
+        return _finished(folder, record)
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{folder}: its tables are not those of a run ({what})") from None
+
+
+def _finished(folder: Path, record: Mapping[str, Any]) -> dict[str, list[Row]]:
     made = {key: record.get(key) for key in PROVENANCE_KEYS}
     return {
         "runs": [{"state": "finished", **made, "settings": settings(folder / "config.yaml")}],

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 from typer.completion import get_completion_inspect_parameters
 
-from amago2.errors import ConfigError, RunError
+from amago2.errors import ConfigError, sentence
 from workflow.cli import (
     commands,
     completion,
@@ -48,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(arguments, complete_var=completion.VARIABLE)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except (ConfigError, RunError, OSError) as error:
-        print(error, file=sys.stderr)
+    except Exception as error:
+        if (said := sentence(error)) is None:
+            raise
+        print(said, file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     return 0

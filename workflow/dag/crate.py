@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from amago2 import run_record
 from amago2.errors import ConfigError
-from amago2.files import read_json, sha256, write_atomically
+from amago2.files import sha256, write_atomically
 
 NAME = "ro-crate-metadata.json"
 PROFILES = [
@@ -30,7 +31,9 @@ Entity = dict[str, Any]
 
 def crate(results: Path, snakefile: Path = Path("Snakefile")) -> Entity:
     """Build the metadata. Raises `ConfigError` if no run is finished."""
-    records = [read_json(path) for path in sorted(results.glob("runs/*/*/*/record.json"))]
+    records = [
+        run_record.read(path.parent) for path in sorted(results.glob("runs/*/*/*/record.json"))
+    ]
     if not records:
         raise ConfigError(f"{results}: no finished run here; run `make reproduce` first")
     write_atomically(results / snakefile.name, snakefile.read_bytes())

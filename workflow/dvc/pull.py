@@ -12,9 +12,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from amago2 import run_record
 from amago2.config.documents import read_yaml
 from amago2.errors import ConfigError, RunError
-from amago2.files import check_part, read_json
 from workflow.dvc.add import VersioningError, default_remote, dvc, require_repository
 
 ABSENT = ("Checkout failed", "No such file", "Not Found")
@@ -32,13 +32,14 @@ def pull(runs: Sequence[Path], parts: Sequence[str]) -> None:
     for folder in folders:
         if not pointer(folder).is_file():
             raise ConfigError(f"{pointer(folder)}: no such pointer; was this run versioned?")
+        run_record.read(folder.parent)  # else nothing tells what is damaged
     try:
         _discard_damaged(folders)
         _fetch(folders)
         if damaged := _discard_damaged(folders):
             _fetch(damaged)
             for folder in damaged:
-                check_part(folder.parent, folder.name, read_json(folder.parent / "record.json"))
+                _check(folder)
     except (VersioningError, RunError):
         _discard_damaged(folders)
         raise
@@ -88,9 +89,13 @@ def _discard_damaged(folders: Sequence[Path]) -> list[Path]:
     return damaged
 
 
+def _check(folder: Path) -> None:
+    run_record.check_artifact(folder.parent, folder.name, run_record.read(folder.parent))
+
+
 def _whole(folder: Path) -> bool:
     try:
-        check_part(folder.parent, folder.name, read_json(folder.parent / "record.json"))
+        _check(folder)
     except RunError:
         return False
     return True

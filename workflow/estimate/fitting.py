@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from amago2 import run_record
 from amago2.config.documents import read_yaml
 from amago2.config.schema import load
 from amago2.errors import ConfigError
@@ -26,7 +27,7 @@ def fit_processor(results: Path) -> dict[str, Any]:
         config = load(path.parent / "config.yaml")
         flops = updates(config) * flops_per_update(config)
         work.append((config.env.entry_point, flops, env_steps(config)))
-        seconds.append(json.loads(path.read_text())["cpu_s"])
+        seconds.append(run_record.read(path.parent)["cpu_s"])
     entries = sorted({entry for entry, _, _ in work})
     terms = np.zeros((len(work), 1 + len(entries)))
     for row, (entry, flops, steps) in zip(terms, work, strict=True):

@@ -8,6 +8,7 @@ import pytest
 
 from amago2.errors import ConfigError
 from tests.amago2.toy import small
+from tests.records import write_record
 from workflow.estimate import fitting
 from workflow.estimate.calibration import Kernel
 from workflow.estimate.hardware import hardware
@@ -34,7 +35,7 @@ def test_a_processors_speed_is_recovered_from_finished_runs(
 def _finished(folder: Path, config: str, seconds: float) -> None:
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(config)
-    (folder / "record.json").write_text(json.dumps({"cpu_s": seconds}))
+    write_record(folder, {"cpu_s": seconds})
 
 
 def test_a_gpus_speed_is_recovered_from_updates_in_float32(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+from amago2 import run_record
+
 settings, options = Path(sys.argv[2]), dict(zip(sys.argv[3::2], sys.argv[4::2], strict=True))
 config = yaml.safe_load(settings.read_text())
 out, scratch = Path(options["--out"]), Path(options["--scratch"])
@@ -35,6 +37,10 @@ out.mkdir(parents=True, exist_ok=True)
 (out / "compute.csv").write_text("time_s,step,update,name,value\n")
 (out / "checkpoint").mkdir(exist_ok=True)
 (out / "checkpoint" / "data").write_text(str(out))
-record = {"began": (scratch / "began").read_text(), "wall_s": 1.0, "env_steps": 1, "updates": 1}
+record = {
+    "began": (scratch / "began").read_text(), "hash": "0" * 8, "training_version": 1,
+    "started": "2024-01-01", "ended": "2024-01-01", "resumptions": 0, "wall_s": 1.0, "cpu_s": 1.0,
+    "env_steps": 1, "updates": 1,
+}  # fmt: skip
 provenance = json.loads(Path(options["--provenance"]).read_text())
-(out / "record.json").write_text(json.dumps(record | provenance))
+(out / "record.json").write_text(run_record.seal(record | provenance | run_record.digests(out)))

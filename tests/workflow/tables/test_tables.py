@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from amago2 import run_record
 from amago2.errors import ConfigError
 from tests.workflow.fake_runs import World, write_experiment
 from workflow.analysis import frames, hyperparameters
@@ -193,7 +194,7 @@ def test_the_ledger_counts_runs_that_failed_and_that_never_began(tmp_path: Path)
     path = write_experiment(tmp_path, "popgym", runs, world, missing=(2, 3))
     entries = json.loads(path.read_text())["runs"]
     record = tmp_path / entries[0]["path"] / "record.json"
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"resumptions": 2}))
+    record.write_text(run_record.seal(json.loads(record.read_text()) | {"resumptions": 2}))
     progress = tmp_path / ".scratch" / entries[2]["hash"] / "progress.json"
     progress.parent.mkdir(parents=True)
     progress.write_text('{"elapsed_s": 1800.0, "env_steps": 5, "updates": 1}')
