@@ -8,6 +8,7 @@ from pathlib import Path
 from amago2.errors import ConfigError
 from workflow.config.parameters import unknown
 from workflow.dag.plan import Dag
+from workflow.execute import failures
 from workflow.setup import checkout
 from workflow.setup.environment import torch_for_this_machine
 
@@ -62,5 +63,8 @@ def check_drawing() -> None:
     """
     command = [sys.executable, "-m", "workflow", "job", "check-figures"]
     done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode < 0:
+        killer = failures.signal_name(-done.returncode)
+        raise ConfigError(f"params/figures, params/tables: their check was killed by {killer}")
     if done.returncode:
-        raise ConfigError(done.stderr.strip())
+        raise ConfigError("\n".join(failures.without_traceback(done.stderr.strip().splitlines())))

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 
@@ -17,15 +16,12 @@ from workflow.dag.plan import Dag, plan
 from workflow.dvc.add import VersioningError, record_stage
 from workflow.estimate import plan_accuracy
 from workflow.estimate.plan import forecast
-from workflow.execute import snakemake
+from workflow.execute import failures, snakemake
 from workflow.execute.checks import check_checkout, check_devices, check_drawing, check_profile
 from workflow.execute.exclusive import ROOT, AlreadyRunning, end_orphans, exclusive
 from workflow.execute.progress import Progress, ProgressLine, clock, label
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LOG_LINES = 8
-"""Shown of a failed job's log."""
-NO_OUTPUT = "(no output; the process was probably killed: out of memory?)"
 
 
 class Stopped(Exception):
@@ -61,11 +57,14 @@ def reproduce(selection: Selection, profile: str = "") -> int:
             f"tables, figures and lists to make; log: {log}"
         )
         options = [*snakemake.placement(dag, profile), *snakemake.longest_first(dag)]
+        memory_kills = failures.out_of_memory()
         process = snakemake.start(snakemake.command(selection, *options), log)
         with ProgressLine() as line:
             status = snakemake.follow(process, lambda: line.show(progress.line()))
     if status:
-        _print_failures(progress, log)
+        if status < 0:
+            end_orphans()
+        _print_failures(progress, log, status, failures.out_of_memory() > memory_kills)
         return 1
     took = time.time() - progress.began
     print(f"all is made, in {clock(took)}")
@@ -77,7 +76,8 @@ def reproduce(selection: Selection, profile: str = "") -> int:
 def _begin(dag: Dag) -> Progress:
     """Write the plan, and remove old logs: those that exist at the end are of this session."""
     dag.write()
-    for log in [*(run.log for run in dag.pending), *(target.log for target in dag.stale)]:
+    logs = [*(run.log for run in dag.pending), *(target.log for target in dag.stale)]
+    for log in [*logs, dag.results / ".logs" / "image.log"]:
         log.unlink(missing_ok=True)
     return Progress(dag)
 
@@ -96,18 +96,18 @@ def _finish(dag: Dag) -> int:
     return 0
 
 
-def _print_failures(progress: Progress, log: Path) -> None:
-    """Print the end of each failed job's log, or of Snakemake's if no job failed."""
-    jobs = [(label(run), run.log) for run in progress.runs if not run.record.is_file()]
-    jobs += [
-        (f"{target.kind} {target.name}", target.log)
-        for target in progress.targets
-        if not target.stamp.exists()
-    ]
-    failed = [(name, path) for name, path in jobs if path.is_file()]
-    for name, path in failed or [("snakemake", log)]:
-        print(f"\nFAILED: {name} ({path})")
-        for line in _last_lines(path) or [NO_OUTPUT]:
+def _print_failures(progress: Progress, log: Path, status: int, killed_for_memory: bool) -> None:
+    """Print what each failed job said, or what Snakemake did if no job failed."""
+    found = {
+        f"{name} ({path})": failures.last_words(path, killed_for_memory)
+        for name, path in _failed(progress, log, status)
+    }
+    if status < 0:
+        killer = failures.signal_name(-status)
+        found[f"snakemake ({log})"] = [f"killed by {killer}; its jobs were ended too"]
+    for name, lines in (found or {f"snakemake ({log})": failures.last_words(log)}).items():
+        print(f"\nFAILED: {name}")
+        for line in lines:
             print(f"    {line}")
     print(
         f"\n{progress.finished} of {progress.total} runs are finished. Correct what failed "
@@ -115,8 +115,18 @@ def _print_failures(progress: Progress, log: Path) -> None:
     )
 
 
-def _last_lines(path: Path) -> Iterable[str]:
-    return path.read_text(errors="replace").rstrip().splitlines()[-LOG_LINES:]
+def _failed(progress: Progress, log: Path, status: int) -> list[tuple[str, Path]]:
+    """Names and logs of jobs that failed: those that say so, else those that made nothing."""
+    jobs = [(label(run), run.log) for run in progress.runs if not run.record.is_file()]
+    jobs += [
+        (f"{target.kind} {target.name}", target.log)
+        for target in progress.targets
+        if not target.stamp.exists()
+    ]
+    jobs = [(name, path) for name, path in [*jobs, ("image", log.with_name("image.log"))]
+            if path.is_file()]  # fmt: skip
+    failed = [(name, path) for name, path in jobs if failures.exit_code(path)]
+    return failed or (jobs if status > 0 else [])
 
 
 def _raise_stopped(signum: int, _frame: FrameType | None) -> None:

@@ -24,8 +24,10 @@ rule train:
         scratch=lambda wildcards: PLAN.runs[wildcards.run].scratch,
         image=f"--image {PLAN.image.record}" if PLAN.image else "",
     shell:
-        "python -m workflow job train {params.settings} --out {params.folder}"
-        " --scratch {params.scratch} {params.image} > {log} 2>&1"
+        logged(
+            "python -m workflow job train {params.settings} --out {params.folder}"
+            " --scratch {params.scratch} {params.image}"
+        )
 
 
 rule runs:
@@ -49,4 +51,4 @@ if PLAN.image:
         params:
             runtime=PLAN.selection.runtime,
         shell:
-            "python -m workflow job image {params.runtime} > {log} 2>&1"
+            logged("python -m workflow job image {params.runtime}")
