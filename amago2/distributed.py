@@ -8,7 +8,6 @@ rank steps to the same weights. Gradients are all-reduced as one flat vector rat
 the sums of a resumed run would be rounded differently.
 """
 
-import ctypes
 import json
 import multiprocessing
 import os
@@ -17,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
+from multiprocessing.connection import Connection
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -28,6 +28,7 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from amago2.errors import ConfigError, RunError
+from amago2.processes import end_with_parent, raise_died, refuse_second_start
 
 Array = NDArray[Any]
 Metrics = Mapping[str, Tensor]
@@ -35,9 +36,10 @@ IDLE_TIMEOUT = timedelta(days=7)
 """For other ranks to wait while rank 0 collects and evaluates; they notice at once if it dies."""
 UPDATE_TIMEOUT = timedelta(minutes=5)
 """For ranks to find each other, and to wait for each other in an update."""
+START_TIMEOUT_S = 5.0
+"""For a process that did not start to end."""
 TORCHRUN = "TORCHELASTIC_RUN_ID"
 """An environment variable that `torchrun` sets."""
-PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 LOST_RANK = (
     "lost contact with another process of this run: it has ended or does not answer; "
     "run the same command again to continue from the last checkpoint"
@@ -233,11 +235,6 @@ class ProcessGroup(SingleProcess):
             dist.destroy_process_group()
 
 
-def end_with_parent() -> None:
-    """Have the kernel end this process when the one that started it ends, however it ends."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 @contextmanager
 def _collective() -> Iterator[None]:
     """Turn the failure of a collective operation, for want of another rank, into `RunError`."""
@@ -267,6 +264,7 @@ def launch(ranks: int | None, work: Callable[[ProcessGroup], None]) -> Iterator[
     there already. Raises `ConfigError` if `torchrun` started another number of processes,
     `RunError` if they do not find each other.
     """
+    refuse_second_start()
     started = os.environ.get("WORLD_SIZE", "1")
     if started not in ("1", str(ranks)):
         raise ConfigError(
@@ -281,14 +279,39 @@ def launch(ranks: int | None, work: Callable[[ProcessGroup], None]) -> Iterator[
     else:
         with TemporaryDirectory() as folder:
             rendezvous = f"file://{folder}/rendezvous"
-            start = multiprocessing.get_context("spawn").Process
-            for rank in range(1, ranks):
-                start(target=_join, args=(work, rank, ranks, rendezvous), daemon=True).start()
+            _start_ranks(ranks, work, rendezvous)
             with closing(ProcessGroup(0, ranks, rendezvous)) as group:
                 yield group
 
 
-def _join(work: Callable[[ProcessGroup], None], rank: int, size: int, rendezvous: str) -> None:
+def _start_ranks(ranks: int, work: Callable[[ProcessGroup], None], rendezvous: str) -> None:
+    """Start the other ranks, and wait until each has begun. Raises `RunError` if one has not."""
+    context = multiprocessing.get_context("spawn")
+    started = []
+    for rank in range(1, ranks):
+        ours, theirs = context.Pipe(duplex=False)
+        arguments = (theirs, work, rank, ranks, rendezvous)
+        process = context.Process(target=_join, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        started.append((process, ours))
+    for rank, (process, ours) in enumerate(started, 1):
+        with ours:
+            try:
+                ours.recv_bytes()
+            except EOFError:
+                raise_died(process, f"rank {rank} of this run", START_TIMEOUT_S)
+
+
+def _join(
+    started: Connection,
+    work: Callable[[ProcessGroup], None],
+    rank: int,
+    size: int,
+    rendezvous: str,
+) -> None:
+    with started:
+        started.send_bytes(b"started")
     try:
         work(ProcessGroup(rank, size, rendezvous))
     except RunError:

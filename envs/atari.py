@@ -14,7 +14,8 @@ actions; games start the same whatever it is. So these are drawn here, from the 
 random numbers: a rollout equals ALE's with that seed, and costs 4 ms to start.
 
 The paper gives each actor one game for good, so that all games get the same number of steps. That
-is `slot`: of N environments, number i is made with `slot=i` and plays game i modulo their number.
+is `slot`: of N environments, number i is made with `slot=i` and plays game i modulo their number
+(`actor_slots = True` asks for that).
 """
 
 from __future__ import annotations
@@ -143,6 +144,8 @@ class MultiGameAtari(MultiTaskEnv):
         max_frames: frames after which a rollout is truncated.
         slot: plays game `slot` modulo their number, but for what `reset` is told; any if None.
     """
+
+    actor_slots = True
 
     def __init__(
         self,

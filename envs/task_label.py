@@ -31,6 +31,7 @@ class TaskLabel(gymnasium.Wrapper[Observation, Any, Observation, Any]):
         args: the benchmark's own arguments.
     """
 
+    actor_slots = True
     env: MultiTaskEnv
     observation_space: spaces.Dict  # type: ignore[assignment]  # as in `envs.contract`
 

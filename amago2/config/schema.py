@@ -29,8 +29,14 @@ class EnvironmentConfig(Section):
     kwargs: dict[str, Any] = {}
     eval_sets: dict[str, dict[str, Any]] = {"train": {}}
     """Evaluation sets by name: keyword arguments laid over `kwargs` for each."""
+    max_episode_steps: Positive | None = None
+    """Timesteps after which a rollout is truncated. If null, the environment ends them itself, or
+    the limit applies with which Gymnasium's registry lists its class."""
     processes: Positive | None = None
     """Worker processes for the environments; if null, the training process steps them."""
+    step_timeout_s: float | None = Field(600, gt=0)
+    """Seconds after which a call of an environment that has not returned ends the run; null: none.
+    Changes no result, so it is not part of the run's hash."""
 
 
 class AgentConfig(Section):
@@ -275,7 +281,10 @@ class CheckpointConfig(Section):
 class RunConfig(Section):
     """Configuration that all runs have, whatever their trainer."""
 
-    NOT_HASHED: ClassVar[dict[str, Any]] = {"checkpoint": True, "env": {"processes"}}
+    NOT_HASHED: ClassVar[dict[str, Any]] = {
+        "checkpoint": True,
+        "env": {"processes", "step_timeout_s"},
+    }
     """Keys that change no result and so are not part of the run's hash."""
 
     training_version: Positive = TRAINING_VERSION

@@ -171,10 +171,11 @@ def _at_least_float32(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.promote_types(dtype, np.float32)
 
 
-def observation_space(space: gym.Space[Any]) -> dict[str, gym.spaces.Box]:
+def observation_space(space: Any) -> dict[str, gym.spaces.Box]:
     """Boxes of an observation space by key, sorted; a plain Box gets the key `observation`.
 
-    Raises `ConfigError` for anything but Boxes.
+    A scalar's Box becomes that of a vector of one. Raises `ConfigError` for anything but Boxes, and
+    for Boxes in which there is nothing to see.
     """
     spaces = dict(space.spaces) if isinstance(space, gym.spaces.Dict) else {DEFAULT_KEY: space}
     if not spaces:
@@ -194,7 +195,20 @@ def observation_space(space: gym.Space[Any]) -> dict[str, gym.spaces.Box]:
         if box.dtype.itemsize > 8:
             raise ConfigError(f"observation_space has {key} of {box.dtype}; use float32")
         boxes[key] = box
-    return dict(sorted(boxes.items()))
+    return {key: _vector(box) for key, box in sorted(boxes.items())}
+
+
+def scalar_keys(space: Any) -> set[str]:
+    """Keys, as `observation_space` names them, whose observations are scalars."""
+    spaces = space.spaces if isinstance(space, gym.spaces.Dict) else {DEFAULT_KEY: space}
+    return {key for key, box in spaces.items() if box.shape == ()}
+
+
+def _vector(box: gym.spaces.Box) -> gym.spaces.Box:
+    if box.shape:
+        return box
+    dtype: Any = box.dtype
+    return gym.spaces.Box(box.low.reshape(1), box.high.reshape(1), dtype=dtype)
 
 
 def as_dict(observation: Any) -> dict[str, Array]:

@@ -11,7 +11,11 @@ import mmap
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+import socket
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
@@ -19,12 +23,14 @@ from typing import Any, NoReturn
 import gymnasium as gym
 import numpy as np
 
+from amago2.env.boundary import Attempt
+from amago2.env.failures import hung, told
 from amago2.env.spaces import ActionSpec, Array
-from amago2.env.vector_env import Info, VectorEnv
-from amago2.errors import RunError
+from amago2.env.vector_env import Make, Origin, VectorEnv, place
+from amago2.errors import ConfigError, RunError
+from amago2.processes import end_with_parent, leave_threads_behind, raise_died, refuse_second_start
 
-Make = Callable[[int], gym.Env[Any, Any]]
-STEP, RESET, OK, ERROR = b"s", b"r", b"k", b"e"
+STEP, RESET, OK, ERROR, MISUSE = b"s", b"r", b"k", b"e", b"c"
 RETURNED = ("reward", "terminated", "truncated")
 ALIGN = 64
 SHUTDOWN_TIMEOUT_S = 5.0
@@ -41,6 +47,7 @@ def _layout(
     }
     fields |= {"action": (stored.base, stored.shape), "reward": (np.dtype(np.float64), ())}
     fields |= {"terminated": flag, "truncated": flag, "active": flag}
+    fields |= {"at": (np.dtype(np.int32), ())}  # its first entry of a worker: the row being called
     formats = [np.dtype((dtype, (rows, *shape))) for dtype, shape in fields.values()]
     ends = np.cumsum([-(-each.itemsize // ALIGN) * ALIGN for each in formats]).tolist()
     names, offsets = list(fields), [0, *ends[:-1]]
@@ -58,23 +65,34 @@ def _attach(descriptor: int, layout: np.dtype[Any]) -> dict[str, Array]:
 class SubprocessVectorEnv(VectorEnv):
     """A `VectorEnv` whose environments live in other processes."""
 
-    def __init__(self, make: Make, count: int, processes: int) -> None:
+    def __init__(
+        self, make: Make, count: int, processes: int, origin: Origin | None = None
+    ) -> None:
         """Start workers; `make(row)` must be picklable. Raises `RunError` if one cannot start."""
+        refuse_second_start()
         context = multiprocessing.get_context("spawn")
+        self.origin = origin or Origin("the environment")
         shares = np.array_split(np.arange(count), min(processes, count))
         self._worker = np.repeat(np.arange(len(shares)), [len(rows) for rows in shares])
-        self._doing = ["starting"] * count
+        self._call: str | None = "constructor"
+        self._at: Array | None = None
+        self.steps = np.zeros(count, np.int64)
+        self._seeds: list[int | None] = [None] * count
+        self.labels: list[str] = [""] * count
+        self.attempts: list[Attempt | None] = [None] * count
         self._pipes: list[Connection] = []
         self._processes: list[Any] = []
-        for rows in shares:
+        for worker, rows in enumerate(shares):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, make, rows.tolist()), daemon=True)
+            known = self.origin._replace(first=int(rows[0]), worker=worker)
+            arguments = (theirs, make, rows.tolist(), known)
+            process = context.Process(target=_work, args=arguments, daemon=True)
             process.start()
             theirs.close()
+            if self.origin.step_timeout_s is not None:
+                _limit_waiting(ours, self.origin.step_timeout_s + 1)
             self._pipes.append(ours)
             self._processes.append(process)
-        self.infos = [{} for _ in range(count)]
-        self._begun: list[Info] = [{} for _ in range(count)]
         try:
             self._share(count)
         except BaseException:
@@ -82,10 +100,19 @@ class SubprocessVectorEnv(VectorEnv):
             raise
 
     def _share(self, count: int) -> None:
+        described = []
         for worker in range(len(self._pipes)):
             self._receive(worker)
-            described = self._pipes[worker].recv()
-        self.observations, self.actions, self.default_task, self._tasks = described
+            described.append(self._pipes[worker].recv())
+        for worker, other in enumerate(described):
+            if other[:2] != described[0][:2]:
+                raise ConfigError(
+                    f"{self.origin.name}: the spaces in worker {worker} ({other[0]}, {other[1]}) "
+                    f"are not those in worker 0 ({described[0][0]}, {described[0][1]})"
+                )
+        spaces = described[0]
+        self.observations, self.actions, self.default_task, self._tasks = spaces[:4]
+        self.max_episode_steps = spaces[4]
         layout = _layout(self.observations, self.actions, count)
         descriptor = os.memfd_create("environments")
         os.ftruncate(descriptor, layout.itemsize)
@@ -93,9 +120,15 @@ class SubprocessVectorEnv(VectorEnv):
             pipe.send(layout)
             reduction.send_handle(pipe, descriptor, process.pid)
         arrays = _attach(descriptor, layout)
-        self.observation = {key: arrays[f"observation.{key}"] for key in self.observations}
+        self._observation = {key: arrays[f"observation.{key}"] for key in self.observations}
         self.returned = tuple(arrays[name] for name in RETURNED)
-        self._action, self._active = arrays["action"], arrays["active"]
+        self._action, self._active, self._at = arrays["action"], arrays["active"], arrays["at"]
+        self.labels = [self.default_task] * count
+
+    @property
+    def observation(self) -> dict[str, Array]:
+        """Observations (N, ...) by key, as of the last reset or step."""
+        return self._observation
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -111,32 +144,36 @@ class SubprocessVectorEnv(VectorEnv):
         """Start a rollout in each of some environments."""
         asked: dict[int, list[tuple[int, int, Any]]] = {}
         for row, seed, chosen in zip(rows, seeds, options or [None] * len(rows), strict=True):
-            self._doing[row] = f"resetting with seed {seed}"
+            self.steps[row], self._seeds[row] = 0, seed
             share = asked.setdefault(int(self._worker[row]), [])
             share.append((int(row), int(seed), chosen and dict(chosen)))
+        self._call = "reset"
         for worker, share in asked.items():
             self._send(worker, RESET + json.dumps(share).encode())
         for worker, share in asked.items():
-            infos = json.loads(self._receive(worker))
-            for (row, seed, _), info in zip(share, infos, strict=True):
-                self._begun[row] = self.infos[row] = info
-                self._doing[row] = f"task {self.task(row)}, seed {seed}"
+            labels = json.loads(self._receive(worker))
+            for (row, _, _), label in zip(share, labels, strict=True):
+                self.labels[row] = label
 
     def step(self, actions: Array, rows: Array | None = None) -> tuple[Array, Array, Array]:
-        """See `VectorEnv.step`; between attempts' ends, `infos` are those of the reset."""
+        """See `VectorEnv.step`."""
         chosen = slice(None) if rows is None else rows
+        self.steps[chosen] += 1
+        self.attempts = [None] * len(self)
         self._active[:] = rows is None
         self._active[chosen] = True
         self._action[chosen] = actions
         workers = range(len(self._pipes)) if rows is None else set(self._worker[rows].tolist())
+        self._call = "step"
         for worker in workers:
             self._send(worker, STEP)
-        for row in range(len(self)) if rows is None else rows.tolist():
-            self.infos[row] = self._begun[row]
         for worker in workers:
             if answer := self._receive(worker):
-                for row, info in json.loads(answer):
-                    self.infos[row] = info
+                attempts, labels = json.loads(answer)
+                for row, *values in attempts:
+                    self.attempts[row] = Attempt(*values)
+                for row, label in labels:
+                    self.labels[row] = label
         return self._results(rows)
 
     def _send(self, worker: int, message: bytes) -> None:
@@ -146,85 +183,115 @@ class SubprocessVectorEnv(VectorEnv):
             self._died(worker)
 
     def _receive(self, worker: int) -> bytes:
-        try:
-            answer = self._pipes[worker].recv_bytes()
-        except (EOFError, OSError):
-            self._died(worker)
-        if answer[:1] == ERROR:
-            raise RunError(f"an environment failed ({self._of(worker)}): {answer[1:].decode()}")
+        """A worker's answer. Raises what it says went wrong, or that it died or hangs."""
+        called, silences = None, 0
+        while True:
+            try:
+                answer = self._pipes[worker].recv_bytes()
+                break
+            except BlockingIOError:  # nothing for as long as one call may take
+                silences += 1
+                if silences > np.sum(self._worker == worker) or self._called(worker) == called:
+                    limit = silences * (self.origin.step_timeout_s or 0)
+                    raise RunError(hung(self._place_of(worker), limit)) from None
+                called = self._called(worker)
+            except (EOFError, OSError):
+                self._died(worker)
+        if answer[:1] in (ERROR, MISUSE):
+            kind = RunError if answer[:1] == ERROR else ConfigError
+            raise kind(answer[1:].decode())
         return answer[1:]
 
     def _died(self, worker: int) -> NoReturn:
-        process = self._processes[worker]
-        process.join(SHUTDOWN_TIMEOUT_S)
-        raise RunError(
-            f"an environment's process died with exit code {process.exitcode} "
-            f"({self._of(worker)}); out of memory, or a crash of the simulator"
-        )
+        process = f"{self._place_of(worker)}: its process"
+        raise_died(self._processes[worker], process, SHUTDOWN_TIMEOUT_S)
 
-    def _of(self, worker: int) -> str:
-        rows = np.flatnonzero(self._worker == worker)
-        return "; ".join(self._doing[row] for row in rows)
+    def _called(self, worker: int) -> int | None:
+        """The actor that a worker calls, or called last."""
+        first = int(np.flatnonzero(self._worker == worker)[0])
+        return None if self._at is None else first + int(self._at[first])
+
+    def _place_of(self, worker: int) -> str:
+        """The environment that a worker calls, or called last."""
+        row = self._called(worker)
+        if row is None:
+            row = int(np.flatnonzero(self._worker == worker)[0])
+        origin = self.origin._replace(worker=worker)
+        task = self.labels[row] if self._call == "step" else None
+        return place(origin, row, self._call or "", int(self.steps[row]), task, self._seeds[row])
 
     def close(self) -> None:
         """Have every worker close its environments and end."""
         for pipe in self._pipes:
             pipe.close()
+        deadline = time.monotonic() + SHUTDOWN_TIMEOUT_S
         for process in self._processes:
-            process.join(SHUTDOWN_TIMEOUT_S)
+            process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
                 process.kill()
                 process.join()
 
 
+def _limit_waiting(pipe: Connection, seconds: float) -> None:
+    """Have the kernel end a wait for an answer: reading then raises `BlockingIOError`."""
+    whole, part = divmod(seconds, 1)
+    with socket.socket(fileno=os.dup(pipe.fileno())) as same:
+        timeout = struct.pack("ll", int(whole), int(part * 1e6))
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+
+
 # --- in the worker -------------------------------------------------------------------------------
 
 
-def _work(pipe: Connection, make: Make, rows: list[int]) -> None:
+def _work(pipe: Connection, make: Make, rows: list[int], origin: Origin) -> None:
     """Serve until the pipe closes, which the death of the other side does too."""
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer handles Ctrl-C and closes the pipe
+
+    def report(sentence: str) -> None:
+        pipe.send_bytes(ERROR + sentence.encode())
+
     envs: VectorEnv | None = None
-    try:
-        envs = VectorEnv(lambda i: make(rows[i]), len(rows))
-        pipe.send_bytes(OK)
-        pipe.send((envs.observations, envs.actions, envs.default_task, envs.tasks))
-        layout = pipe.recv()
-        _serve(pipe, envs, rows, _attach(reduction.recv_handle(pipe), layout))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the trainer is gone
-    except Exception as error:
-        pipe.send_bytes(ERROR + f"{type(error).__name__}: {error}".encode())
-    finally:
-        if envs is not None:
-            envs.close()
+    gone = (EOFError, BrokenPipeError, ConnectionResetError)  # the trainer, that is
+    with suppress(*gone):
+        try:
+            envs = VectorEnv(lambda i: make(rows[i]), len(rows), origin, report)
+            pipe.send_bytes(OK)
+            described = envs.observations, envs.actions, envs.default_task, envs.tasks
+            pipe.send((*described, envs.max_episode_steps))
+            layout = pipe.recv()
+            _serve(pipe, envs, rows, _attach(reduction.recv_handle(pipe), layout))
+        except gone:
+            raise
+        except ConfigError as error:
+            pipe.send_bytes(MISUSE + str(error).encode())
+        except BaseException as error:
+            sentence = str(error) if isinstance(error, RunError) else told(error)
+            pipe.send_bytes(ERROR + sentence.encode())
+    if envs is not None:
+        envs.close()
+    leave_threads_behind()
 
 
 def _serve(pipe: Connection, envs: VectorEnv, rows: list[int], arrays: dict[str, Array]) -> None:
     """Answer every message: a step of the active rows, or resets."""
     mine = {name: array[rows[0] : rows[-1] + 1] for name, array in arrays.items()}
     # The environments write straight into the shared arrays.
-    envs.observation = {key: mine[f"observation.{key}"] for key in envs.observation}
+    envs.checks.use({key: mine[f"observation.{key}"] for key in envs.observations})
     envs.returned = tuple(mine[name] for name in RETURNED)
-    action, active = mine["action"], mine["active"]
+    action, active, envs.at = mine["action"], mine["active"], mine["at"]
     while True:
         message = pipe.recv_bytes()
         if message == STEP:
             local = None if active.all() else np.flatnonzero(active)
             envs.step(action if local is None else action[local], local)
-            ended = [
-                (rows[i], envs.infos[i])
-                for i in (range(len(rows)) if local is None else local.tolist())
-                if "attempt_return" in envs.infos[i]
-            ]
-            pipe.send_bytes(OK + (json.dumps(ended, default=_plain).encode() if ended else b""))
+            ended = [(rows[i], *each) for i, each in enumerate(envs.attempts) if each]
+            labels = [(rows[i], envs.labels[i]) for i in envs.relabelled]
+            envs.relabelled.clear()
+            pipe.send_bytes(OK + (json.dumps((ended, labels)).encode() if ended or labels else b""))
         else:
             asked, seeds, options = zip(*json.loads(message[1:]), strict=True)
             begun = [row - rows[0] for row in asked]
             envs.reset(begun, seeds, options)
-            infos = [envs.infos[i] for i in begun]
-            pipe.send_bytes(OK + json.dumps(infos, default=_plain).encode())
-
-
-def _plain(value: Any) -> Any:
-    """NumPy scalars in infos as JSON."""
-    return value.item() if isinstance(value, np.generic) else str(value)
+            envs.relabelled.clear()
+            pipe.send_bytes(OK + json.dumps([envs.labels[i] for i in begun]).encode())

@@ -1,38 +1,113 @@
-"""Many environments stepped together, each reset on its own with a seed of its own."""
+"""Many environments stepped together, each reset on its own with a seed of its own.
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+Every call of an environment is made here, in whatever process it lives: what it returns passes the
+checks of `amago2.env.boundary`, what it raises becomes one sentence, and a call that never returns
+ends the process.
+"""
+
+import inspect
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
-from amago2.env.spaces import ActionSpec, Array, as_dict, observation_space
-from amago2.errors import ConfigError
+from amago2.env import boundary
+from amago2.env.boundary import Attempt, Mismatch, Observations
+from amago2.env.failures import CLOSE_LIMIT_S, at_most, report_to_stderr, told, watch
+from amago2.env.spaces import ActionSpec, Array
+from amago2.errors import ConfigError, RunError
 
-Info = dict[str, Any]
+Make = Callable[[int], gym.Env[Any, Any]]
+
+
+class Origin(NamedTuple):
+    """How errors call some environments, and what holds for all of them."""
+
+    name: str
+    """The entry point, and the evaluation set if they are of one."""
+    first: int = 0
+    """Actor number of the first one."""
+    worker: int | None = None
+    """Number of the worker process in which they live."""
+    max_episode_steps: int | None = None
+    """Timesteps after which a rollout is truncated."""
+    step_timeout_s: float | None = None
+    """Seconds that a call may take before it is taken to hang."""
 
 
 class VectorEnv:
-    """N environments in this process. Nothing resets by itself."""
+    """N environments in this process. Nothing resets by itself.
 
-    def __init__(self, make: Callable[[int], gym.Env[Any, Any]], count: int) -> None:
-        """Make environments `make(row)` for each row."""
-        self.envs = [make(row) for row in range(count)]
-        self.observations = observation_space(self.envs[0].observation_space)
-        self.actions = ActionSpec.of(self.envs[0].action_space)
-        self.observation: dict[str, Array] = {  # (N, ...) by key, as of the last reset or step
-            key: np.zeros((count, *box.shape), box.dtype) for key, box in self.observations.items()
-        }
-        self.returned: tuple[Array, ...] = (  # reward, terminated, truncated, each (N,), likewise
+    All its methods raise `RunError` for what an environment does wrong.
+    """
+
+    def __init__(
+        self,
+        make: Make,
+        count: int,
+        origin: Origin | None = None,
+        report: Callable[[str], None] = report_to_stderr,
+    ) -> None:
+        """Make environments `make(row)` for each row; `report` is told of one that hangs.
+
+        Raises `ConfigError` if they cannot be learned from, or differ in their spaces.
+        """
+        self.origin = origin or Origin("the environment")
+        self.at = np.zeros(1, np.int32)  # row of the environment that is called
+        self._call: str | None = None  # what it is asked for
+        self._calls = 0
+        self.steps = np.zeros(count, np.int64)  # timestep of each rollout
+        self._seeds: list[int | None] = [None] * count
+        self.envs: list[gym.Env[Any, Any]] = []
+        watch(self, self.origin.step_timeout_s, report)
+        try:
+            with self._calling("constructor"):
+                for row in range(count):
+                    self.at[0] = row
+                    self.envs.append(make(row))
+            with self._calling("spaces"):
+                self._read_spaces()
+        except BaseException:
+            self.close()
+            raise
+        self.returned: tuple[Array, ...] = (  # reward, terminated, truncated, each (N,)
             np.zeros(count),
             np.zeros(count, bool),
             np.zeros(count, bool),
         )
-        self.infos: list[Info] = [{} for _ in range(count)]
+        self.attempts: list[Attempt | None] = [None] * count  # that the last step ended
         self.default_task = type(self.envs[0].unwrapped).__name__
+        self.labels = [self.default_task] * count
+        self._named: list[Any] = [None] * count  # what `info` called each task
+        self.relabelled: set[int] = set()  # rows whose label changed, until someone clears it
+        self.max_episode_steps = self.origin.max_episode_steps or registered_limit(self.envs[0])
+
+    def _read_spaces(self) -> None:
+        spaces = self.envs[0].observation_space, self.envs[0].action_space
+        for row, env in enumerate(self.envs):
+            self.at[0] = row
+            if (env.observation_space, env.action_space) != spaces:
+                raise ConfigError(
+                    f"{self._place()}: it has the observation space {env.observation_space} and "
+                    f"the action space {env.action_space}, but the first one {spaces[0]} and "
+                    f"{spaces[1]}; all must have the same"
+                )
+        check_signatures(self.envs[0])
+        self.checks = Observations(spaces[0], len(self.envs))
+        self.observations, self.actions = self.checks.boxes, ActionSpec.of(spaces[1])
+        self._tasks = tasks_of(self.envs[0])
 
     def __len__(self) -> int:
-        return len(self.infos)
+        return len(self.labels)
+
+    @property
+    def observation(self) -> dict[str, Array]:
+        """Observations (N, ...) by key, as of the last reset or step."""
+        return self.checks.arrays
 
     def reset(
         self,
@@ -41,26 +116,76 @@ class VectorEnv:
         options: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> None:
         """Start a rollout in each of some environments."""
-        for row, seed, chosen in zip(rows, seeds, options or [None] * len(rows), strict=True):
-            observation, self.infos[row] = self.envs[row].reset(
-                seed=seed, options=dict(chosen) if chosen else None
-            )
-            self._check(row, observation)
-            self._store(row, observation)
+        with self._calling("reset"):
+            for row, seed, chosen in zip(rows, seeds, options or [None] * len(rows), strict=True):
+                self.at[0], self.steps[row], self._seeds[row] = row, 0, seed
+                self._named[row], self.labels[row] = None, self.default_task
+                returned = self.envs[row].reset(seed=seed, options=dict(chosen) if chosen else None)
+                observation, info = boundary.read_reset(returned)
+                self.checks.store(row, observation)
+                self._name(row, info.get("task"))
+            if len(rows):
+                self._check(np.asarray(rows))
 
     def step(self, actions: Array, rows: Array | None = None) -> tuple[Array, Array, Array]:
         """Step all environments (or the given rows) with stored-form actions.
 
         Returns reward float64, terminated, truncated, each (N,) or (len(rows),).
         """
-        reward, terminated, truncated = self.returned
         chosen = range(len(self)) if rows is None else rows.tolist()
-        for row, action in zip(chosen, self.actions.to_env(actions), strict=True):
-            observation, reward[row], terminated[row], truncated[row], self.infos[row] = self.envs[
-                row
-            ].step(action)
-            self._store(row, observation)
+        self.steps[slice(None) if rows is None else rows] += 1
+        self.attempts = [None] * len(self)
+        envs, at = self.envs, self.at
+        with self._calling("step"):
+            for row, action in zip(chosen, self.actions.to_env(actions), strict=True):
+                at[0] = row
+                self._take(row, envs[row].step(action))
+            self._check(rows)
+        if self.max_episode_steps is not None:
+            self.returned[2][self.steps >= self.max_episode_steps] = True
         return self._results(rows)
+
+    def _take(self, row: int, returned: Any) -> None:
+        """Check and keep what one environment's step returned."""
+        try:
+            observation, reward, terminated, truncated, info = returned
+        except (TypeError, ValueError):
+            raise boundary.not_a_step(returned) from None
+        if type(reward) is not float:
+            reward = boundary.number("the reward", reward)
+        if type(terminated) is not bool:
+            terminated = boundary.flag("terminated", terminated)
+        if type(truncated) is not bool:
+            truncated = boundary.flag("truncated", truncated)
+        if type(info) is not dict:
+            info = boundary.mapping(info)
+        rewards, terminations, truncations = self.returned
+        rewards[row], terminations[row], truncations[row] = reward, terminated, truncated
+        self.checks.store(row, observation)
+        if (task := info.get("task")) is not self._named[row]:
+            self._name(row, task)
+        if "attempt_return" in info:
+            self.attempts[row] = boundary.attempt(info)
+
+    def _check(self, rows: Array | None) -> None:
+        """Check the numbers of all rows, or of some."""
+        for warning in self.checks.check(rows):
+            print(f"amago2: warning: {self._place()}: {warning}", file=sys.stderr)
+        rewards = self.returned[0]
+        if not np.abs(rewards).max() <= boundary.FLOAT32_MAX:
+            row = int(np.argmin(np.abs(rewards) <= boundary.FLOAT32_MAX))
+            raise Mismatch(f"the reward is {rewards[row]}; it must be a finite number", row)
+
+    def _name(self, row: int, task: Any) -> None:
+        """Label a row's task, if it has a name; what is named once stays."""
+        if type(task) is str and task == self._named[row]:
+            return
+        label = boundary.task_label(task)
+        if label is not None:
+            self._named[row] = task
+            if label != self.labels[row]:
+                self.labels[row] = label
+                self.relabelled.add(row)
 
     def _results(self, rows: Array | None) -> tuple[Array, Array, Array]:
         """Copies of what the last step of some rows returned."""
@@ -69,33 +194,141 @@ class VectorEnv:
         )
         return reward, terminated, truncated
 
+    # --- failures -------------------------------------------------------------------------------
+
+    @contextmanager
+    def _calling(self, call: str) -> Iterator[None]:
+        """What an environment does wrong inside becomes an error that names it."""
+        self._call = call
+        self._calls += 1
+        try:
+            yield
+        except Mismatch as error:
+            raise RunError(f"{self._place(error.row)}: {error}") from None
+        except (ConfigError, RunError):
+            raise
+        except KeyboardInterrupt as error:
+            if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+                raise
+            raise RunError(f"{self._place()}: {told(error)}") from None
+        except BaseException as error:
+            raise RunError(f"{self._place()}: {told(error)}") from None
+        finally:
+            self._call = None
+
+    def _place(self, row: int | None = None) -> str:
+        """The environment that is called, or that of a row, and what it is asked for."""
+        row = int(self.at[0]) if row is None else row
+        return place(
+            self.origin,
+            row,
+            self._call or "",
+            int(self.steps[row]),
+            self.task(row) if self._call == "step" else None,
+            self._seeds[row],
+        )
+
+    def current_call(self) -> object | None:
+        """See `amago2.env.failures.Watched`."""
+        return None if self._call is None else (self._calls, int(self.at[0]))
+
+    def describe_call(self) -> str:
+        """See `amago2.env.failures.Watched`."""
+        return self._place()
+
+    # --- what is known of them ------------------------------------------------------------------
+
     def task(self, row: int) -> str:
         """The task that one environment's `info` names, else the environment's class."""
-        return str(self.infos[row].get("task", self.default_task))
-
-    def _check(self, row: int, observation: Any) -> None:
-        """Raise `ConfigError` unless an observation is what its space says."""
-        try:
-            seen = {key: np.shape(value) for key, value in as_dict(observation).items()}
-        except ValueError:
-            seen = {}
-        wanted = {key: box.shape for key, box in self.observations.items()}
-        if seen != wanted:
-            raise ConfigError(
-                f"{type(self.envs[row].unwrapped).__name__}.reset returned an observation of "
-                f"{seen or type(observation).__name__}, but its observation_space says {wanted}"
-            )
-
-    def _store(self, row: int, observation: Any) -> None:
-        for key, value in as_dict(observation).items():
-            self.observation[key][row] = value
+        return self.labels[row]
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """The environments' tasks; empty if they name none."""
-        return tuple(getattr(self.envs[0].unwrapped, "tasks", ()))
+        return self._tasks
 
     def close(self) -> None:
-        """Close every environment."""
-        for env in self.envs:
-            env.close()
+        """Close every environment. One that cannot be closed does no harm: it is a warning."""
+        for row, env in enumerate(self.envs):
+            try:
+                with at_most(CLOSE_LIMIT_S):
+                    env.close()
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                where = place(self.origin, row, "close")
+                print(f"amago2: warning: {where}: {told(error)}", file=sys.stderr)
+        self.envs = []
+
+
+def place(
+    origin: Origin,
+    row: int,
+    call: str,
+    step: int = 0,
+    task: str | None = None,
+    seed: int | None = None,
+) -> str:
+    """Name an environment and a call of it."""
+    actor = f"actor {origin.first + row}"
+    if origin.worker is not None:
+        actor += f" in worker {origin.worker}"
+    asked = f"step {step}" if call == "step" else call
+    about = [f"task {task}"] if task is not None else []
+    about += [f"seed {seed}"] if seed is not None else []
+    return f"{origin.name}, {actor}, {asked}{' (' + ', '.join(about) + ')' if about else ''}"
+
+
+def layers(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
+    """An environment and all that it wraps, from the outside."""
+    yield env
+    while isinstance(env, gym.Wrapper):
+        env = env.env
+        yield env
+
+
+def check_signatures(env: gym.Env[Any, Any]) -> None:
+    """Raise `ConfigError` if `reset` is of the API before Gymnasium 0.26."""
+    for layer in layers(env):
+        try:
+            inspect.signature(layer.reset).bind(seed=0, options=None)
+        except TypeError:
+            raise ConfigError(
+                f"{type(layer).__module__}:{type(layer).__name__}.reset must take `seed` and "
+                "`options` as keyword arguments, as in Gymnasium 0.26 and later"
+            ) from None
+
+
+def tasks_of(env: gym.Env[Any, Any]) -> tuple[str, ...]:
+    """The tasks that an environment names, however it is wrapped; empty if it names none.
+
+    Raises `ConfigError` unless they are a list of different names.
+    """
+    tasks = env.get_wrapper_attr("tasks") if env.has_wrapper_attr("tasks") else ()
+    fine = isinstance(tasks, list | tuple) and all(isinstance(name, str) for name in tasks)
+    if not fine or len(set(tasks)) != len(tasks) or "" in tasks:
+        given = "a method" if callable(tasks) else repr(tasks)[:100]
+        raise ConfigError(
+            f"{type(env.unwrapped).__name__}.tasks is {given}; it must be a list or tuple of "
+            "different names (text), or absent"
+        )
+    return tuple(tasks)
+
+
+def registered_limit(env: gym.Env[Any, Any]) -> int | None:
+    """Timesteps after which Gymnasium's own registry ends rollouts of this class.
+
+    None if the class is in no registry entry with such a limit, or the limit applies already. Of
+    several versions, the newest counts.
+    """
+    if any(isinstance(layer, gym.wrappers.TimeLimit) for layer in layers(env)):
+        return None
+    kind = type(env.unwrapped)
+    found = [
+        spec
+        for spec in gym.registry.values()
+        if spec.max_episode_steps is not None
+        and spec.entry_point in (kind, f"{kind.__module__}:{kind.__name__}")
+    ]
+    newest = max(found, key=lambda spec: spec.version or 0, default=None)
+    return newest.max_episode_steps if newest else None

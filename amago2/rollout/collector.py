@@ -13,7 +13,6 @@ from amago2.agent.agent import Agent
 from amago2.config.schema import AmagoConfig
 from amago2.env.spaces import Array
 from amago2.env.vector_env import VectorEnv
-from amago2.errors import RunError
 from amago2.replay.buffer import Replay
 from amago2.replay.shards import record_type
 from amago2.rollout.acting import act
@@ -85,12 +84,6 @@ class Collector:
 
     def _advance(self, actions: Array) -> list[FinishedRollout]:
         reward, terminated, truncated = self.envs.step(actions)
-        if not np.isfinite(reward).all():
-            row = int(np.flatnonzero(~np.isfinite(reward))[0])
-            raise RunError(
-                f"{self.config.env.entry_point} gave a reward of {reward[row]} (task "
-                f"{self.envs.task(row)}, timestep {self.time[row] + 1}); rewards must be finite"
-            )
         self._stage(self.rows, actions, reward, terminated)
         for history, action in zip(self.history, actions, strict=True):
             history.append(action)

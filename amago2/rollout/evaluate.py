@@ -10,9 +10,12 @@ import torch
 
 from amago2.env.spaces import Array
 from amago2.env.vector_env import VectorEnv
+from amago2.errors import RunError
 from amago2.rollout.acting import Policy, act
 from amago2.seeding import Stream, integer, torch_rng
 
+LONGEST_ROLLOUT = 50_000
+"""Timesteps of an evaluation rollout from which on it is taken never to end, if no limit is set."""
 WHOLE_ROLLOUT = -1
 """Attempt number of a metric that belongs to the whole rollout."""
 
@@ -61,7 +64,8 @@ def evaluate(
     """Run `rollouts` rollouts of each task; every one counts, however long it takes.
 
     An environment without `tasks` counts as one task. `counter` numbers the evaluations of
-    a run. `callback` is called after each action.
+    a run. `callback` is called after each action. Raises `RunError` for a rollout of
+    `LONGEST_ROLLOUT` steps, unless a limit is set.
     """
     tasks: tuple[str | None, ...] = envs.tasks or (None,)
     jobs = deque(
@@ -124,16 +128,26 @@ class _Evaluation:
         self.time[busy] += 1
         ended = []
         for i, row in enumerate(busy.tolist()):
-            info = self.envs.infos[row]
-            if "attempt_return" in info:
-                attempt = int(info.get("attempt", 0))
-                self._record(row, attempt, "attempt_return", float(info["attempt_return"]))
-                if "success" in info:
-                    self._record(row, attempt, "success", float(info["success"]))
+            if attempt := self.envs.attempts[row]:
+                self._record(row, attempt.number, "attempt_return", attempt.value)
+                if attempt.success is not None:
+                    self._record(row, attempt.number, "success", attempt.success)
             if terminated[i] or truncated[i]:
                 self._record(row, WHOLE_ROLLOUT, "return", float(self.returns[row]))
                 ended.append(row)
         self._next(ended)
+        self._refuse_endless()
+
+    def _refuse_endless(self) -> None:
+        """Raise `RunError` for a rollout without an end in sight."""
+        limit = self.envs.max_episode_steps
+        if limit is None and self.time.max() >= LONGEST_ROLLOUT:
+            row = int(self.time.argmax())
+            raise RunError(
+                f"{self.envs.origin.name}, actor {row}: an evaluation rollout (task "
+                f"{self.envs.task(row)}) has not ended after {LONGEST_ROLLOUT:,} steps; set "
+                "env.max_episode_steps, after which rollouts are truncated"
+            )
 
     def _record(self, row: int, attempt: int, metric: str, value: float) -> None:
         rollout = self.running[row]

@@ -19,11 +19,12 @@ from torch import Tensor
 
 from amago2.agent.agent import Agent, make_agent
 from amago2.config.schema import AmagoConfig
-from amago2.distributed import end_with_parent
+from amago2.env.failures import told
 from amago2.env.make import make_vector_env
 from amago2.env.spaces import Array
 from amago2.env.subprocess_env import SHUTDOWN_TIMEOUT_S
-from amago2.errors import RunError
+from amago2.errors import ConfigError, RunError
+from amago2.processes import end_with_parent, leave_threads_behind, raise_died, refuse_second_start
 from amago2.replay.buffer import Replay
 from amago2.rollout.collector import Collector, FinishedRollout
 from amago2.training.checkpoint import split_state
@@ -47,6 +48,7 @@ class AsyncCollector:
 
     def __init__(self, config: AmagoConfig) -> None:
         """Start the process."""
+        refuse_second_start()
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_run_worker, args=(theirs, config))
@@ -94,13 +96,9 @@ class AsyncCollector:
         try:
             error, answer = self._pipe.recv()
         except (EOFError, OSError):
-            self._process.join(SHUTDOWN_TIMEOUT_S)
-            raise RunError(
-                f"the collector's process died with exit code {self._process.exitcode}: out of "
-                "memory, or a simulator crashed"
-            ) from None
+            raise_died(self._process, "the collector's process", SHUTDOWN_TIMEOUT_S)
         if error:
-            raise RunError(error)
+            raise error
         return answer
 
     def close(self) -> None:
@@ -164,16 +162,20 @@ def _run_worker(pipe: Connection, config: AmagoConfig) -> None:
             _serve(pipe, config)
         except disconnected:
             raise
-        except RunError as error:
-            pipe.send((str(error), None))
-        except Exception as error:
-            pipe.send((f"collecting failed: {type(error).__name__}: {error}", None))
+        except (ConfigError, RunError) as error:
+            pipe.send((error, None))
+        except BaseException as error:
+            pipe.send((RunError(f"collecting failed: {told(error)}"), None))
+    leave_threads_behind()
 
 
 def _serve(pipe: Connection, config: AmagoConfig) -> None:
+    def report(sentence: str) -> None:
+        pipe.send((RunError(sentence), None))
+
     with (
         torch_settings(config),
-        closing(make_vector_env(config.env, config.collector.actors)) as envs,
+        closing(make_vector_env(config.env, config.collector.actors, report=report)) as envs,
     ):
         agent, collected = make_agent(config, envs.observations, envs.actions), _TrajectoryList()
         worker = _Worker(Collector(config, envs, agent, collected), agent, collected)

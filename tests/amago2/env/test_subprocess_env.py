@@ -12,7 +12,7 @@ import pytest
 from amago2.config.schema import EnvironmentConfig
 from amago2.env.make import make_vector_env
 from amago2.env.subprocess_env import SubprocessVectorEnv
-from amago2.errors import RunError
+from amago2.errors import ConfigError, RunError
 from amago2.training.amago_trainer import train
 from tests.amago2.toy import Toy, small
 from tests.amago2.training.test_train import content
@@ -56,8 +56,9 @@ def test_workers_do_what_one_process_does() -> None:
                 assert np.array_equal(one, two)
             assert np.array_equal(parallel.observation["o"], plain.observation["o"])
             for row in rows.tolist():
-                assert parallel.infos[row] == plain.infos[row]
-                if "attempt_return" in plain.infos[row]:
+                assert parallel.attempts[row] == plain.attempts[row]
+                assert parallel.task(row) == plain.task(row)
+                if plain.attempts[row]:
                     for envs in (parallel, plain):
                         envs.reset([row], [7])
     finally:
@@ -92,7 +93,7 @@ def test_a_killed_worker_is_reported_and_none_outlives_close() -> None:
     try:
         envs.reset(range(4), range(4))
         os.kill(children[1].pid, signal.SIGKILL)
-        with pytest.raises(RunError, match=r"died with exit code -9 .*seed 2.*seed 3"):
+        with pytest.raises(RunError, match=r"actor 3 in worker 1, step 1 .*seed 3.*SIGKILL"):
             envs.step(np.zeros(4, np.int16))
     finally:
         envs.close()
@@ -100,7 +101,7 @@ def test_a_killed_worker_is_reported_and_none_outlives_close() -> None:
 
 
 def test_a_worker_that_cannot_start_is_reported() -> None:
-    with pytest.raises(RunError, match="unexpected keyword argument"):
+    with pytest.raises(ConfigError, match="unexpected keyword argument"):
         make_vector_env(
             EnvironmentConfig(entry_point="tests.amago2.toy:Toy", kwargs={"wrong": 1}, processes=1),
             2,
