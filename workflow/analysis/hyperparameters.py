@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from amago2.config.plain import plain
 from workflow.analysis.tidy import to_csv
 from workflow.config.budgets import PUBLISHED
 from workflow.config.parameters import Parameters
@@ -20,7 +21,7 @@ def rows(parameters: Parameters) -> Iterator[dict[str, str]]:
     """Rows (benchmark, dotted key, value as JSON) of all benchmarks."""
     for benchmark in parameters.names("benchmarks"):
         config = parameters.resolve(benchmark, VARIANT, PUBLISHED)
-        for key, value in leaves(config.model_dump(mode="json")):
+        for key, value in leaves(plain(config)):
             yield {"benchmark": benchmark, "key": key, "value": json.dumps(value, sort_keys=True)}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from amago2.config.documents import read_yaml
 from amago2.config.layers import Layer
+from amago2.config.plain import plain
 from amago2.config.schema import AmagoConfig, build
 from amago2.training.amago_trainer import AmagoTrainer
 from amago2.training.torch_settings import torch_settings
@@ -76,7 +77,7 @@ def config_of(row: str) -> AmagoConfig:
 
 
 def _changed(config: AmagoConfig, over: Mapping[str, Any]) -> AmagoConfig:
-    return build([Layer("before", config.model_dump(mode="json")), Layer("row", over)])
+    return build([Layer("before", plain(config)), Layer("row", over)])
 
 
 ROWS: dict[str, dict[str, float]] = {

@@ -17,9 +17,16 @@ from amago2.config.validation import validate
 from amago2.errors import ConfigError
 from workflow.benchmarks.lookup import benchmarks, main_experiments, scale_files
 from workflow.config.budgets import Budget, Disclaimer
+from workflow.config.files import parameter_files
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 """The published numbers; `SOURCES.yaml` there says where each comes from."""
+
+RULES = (
+    "all", "describe", "figures", "image", "manifest", "report", "runs", "tables", "train",
+    "version",
+)  # fmt: skip
+"""Of the Snakefile, where each figure and table is a rule of its name."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 Kind = Literal["evaluations", "metrics", "probe", "compute"]
@@ -122,7 +129,7 @@ class TableSpec(Spec):
 
 def experiments(params: Path) -> list[str]:
     """Names of all experiments that are described."""
-    return [path.stem for path in _files(params / "experiments")]
+    return [path.stem for path in parameter_files(params / "experiments")]
 
 
 S = TypeVar("S", bound=Spec)
@@ -130,12 +137,12 @@ S = TypeVar("S", bound=Spec)
 
 def figures(params: Path) -> dict[str, FigureSpec]:
     """All figures by name, in order of their names; `params` is the project's parameter folder."""
-    return {path.stem: _read(FigureSpec, path) for path in _files(params / "figures")}
+    return {path.stem: _read(FigureSpec, path) for path in parameter_files(params / "figures")}
 
 
 def tables(params: Path) -> dict[str, TableSpec]:
     """All tables by name, in order of their names."""
-    return {path.stem: _read(TableSpec, path) for path in _files(params / "tables")}
+    return {path.stem: _read(TableSpec, path) for path in parameter_files(params / "tables")}
 
 
 def figure(params: Path, name: str) -> FigureSpec:
@@ -148,14 +155,10 @@ def table(params: Path, name: str) -> TableSpec:
     return _read(TableSpec, _existing(params / "tables", name))
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.yaml"))
-
-
 def _existing(folder: Path, name: str) -> Path:
     path = folder / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(file.stem for file in _files(folder)) or "none"
+        known = ", ".join(file.stem for file in parameter_files(folder)) or "none"
         raise ConfigError(f"{path}: no such file; {folder} has {known}")
     return path
 
@@ -164,6 +167,8 @@ def _read(kind: type[S], path: Path) -> S:
     given = read_yaml(path)
     if "name" in given:
         raise ConfigError(f"{path}: unknown key name; the file's own name is used")
+    if path.stem in RULES or path.stem.startswith(("data_", "table_")):
+        raise ConfigError(f"{path}: {path.stem} is a rule of the Snakefile; choose another name")
     data: Mapping[str, Any] = {"name": path.stem, "module": path.stem, **given}
     spec = validate(kind, data, [Layer(str(path), data)])
     for file in spec.reference.values():

@@ -11,10 +11,11 @@ from pydantic import Field, StringConstraints, model_validator
 
 from amago2.config.documents import read_yaml
 from amago2.config.layers import Layer, Section, merge
-from amago2.config.validation import validate
+from amago2.config.validation import shown, validate
 from amago2.errors import ConfigError
 from workflow.config.budgets import PUBLISHED
 from workflow.config.catalog import REFERENCE
+from workflow.config.parameters import Parameters, unknown
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 
@@ -87,23 +88,44 @@ class Claim(Section):
 def read(params: Path) -> dict[str, Claim]:
     """All claims by name, in the file's order. Raises `ConfigError`."""
     path = params / "claims.yaml"
-    found = {}
+    found, parameters = {}, Parameters(params)
     for name, given in read_yaml(path).items():
         source = f"{path}, {name}"
-        if not isinstance(given, dict):
-            raise ConfigError(f"{source}: must be a mapping, not {given!r}")
-        data = _with_common(given)
+        if not isinstance(given, dict) or not isinstance(name, str):
+            raise ConfigError(f"{source}: must be a mapping with a name, not {shown(given)}")
+        data = _with_common(given, source)
         claim = validate(Claim, data, [Layer(source, data)])
+        _check_names(claim, source, parameters)
         if claim.published and not (REFERENCE / claim.published.source).is_file():
             raise ConfigError(f"{source}: {claim.published.source} is no file of {REFERENCE.name}/")
         found[name] = claim
     return found
 
 
-def _with_common(given: Mapping[str, Any]) -> dict[str, Any]:
+def _check_names(claim: Claim, source: str, parameters: Parameters) -> None:
+    """Experiments may be missing: a claim on one that is not there stays undecided."""
+    agents = (*claim.plus, *claim.minus)
+    for kind, names in (
+        ("budget", list(claim.decided_at)),
+        ("benchmark", [agent.benchmark for agent in agents]),
+        ("variant", [agent.variant for agent in agents]),
+    ):
+        known = parameters.names(f"{kind}s")
+        for name in names:
+            # A variant's scores of another cell stand beside it under its name with a suffix.
+            if known and not (name in known or name.rpartition("_")[0] in known):
+                raise ConfigError(unknown(f"{kind} {name}", name, known, source))
+
+
+def _with_common(given: Mapping[str, Any], source: str) -> dict[str, Any]:
     """The claim with its `of`, what its agents have in common, in each agent."""
-    data = {key: value for key, value in given.items() if key != "of"}
+    data, common = dict(given), given.get("of", {})
+    if not isinstance(common, dict):
+        raise ConfigError(f"{source}: of is {shown(common)}: must be a mapping of keys to values")
+    data.pop("of", None)
     for side in ("plus", "minus"):
         if isinstance(data.get(side), list):
-            data[side] = [merge(given.get("of", {}), agent) for agent in data[side]]
+            data[side] = [
+                merge(common, agent) if isinstance(agent, dict) else agent for agent in data[side]
+            ]
     return data

@@ -5,6 +5,7 @@ run is named by the hash of its complete configuration, so experiments share run
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from amago2.config.fields import Positive
+from amago2.config.documents import printable
 from amago2.config.layers import Layer, Section, merge, override
 from amago2.config.schema import RunConfig
 from amago2.config.validation import validate
@@ -22,6 +23,7 @@ from workflow.config.parameters import Parameters, unknown
 from workflow.config.requirements import lacking
 
 RUNTIMES = ("host", "docker", "podman", "apptainer")
+MOST_SEEDS = 1000
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 
 
@@ -36,14 +38,14 @@ class Grid(Section):
     cell: Name = "default"
     set: dict[str, Any] = {}
     """Partial configuration, laid over benchmark, variant and budget."""
-    multiply: dict[str, Annotated[float, Field(gt=0)]] = {}
+    multiply: dict[str, Annotated[float, Field(gt=0, le=1e6)]] = {}
     """Whole numbers by dotted key, as multiples of what they are without this cell; rounded."""
 
 
 class BudgetScope(Section):
     """The part of an experiment that a budget runs; None stands for everything."""
 
-    seeds: Positive
+    seeds: Annotated[int, Field(gt=0, le=MOST_SEEDS)]
     benchmarks: tuple[Name, ...] | None = None
     cells: tuple[Name, ...] | None = None
     variants: tuple[Name, ...] | None = None
@@ -93,18 +95,21 @@ class Selection:
         known = ["budget", "experiment", "benchmark", "seeds", "runtime"]
         for key in options:
             if key not in known:
-                raise ConfigError(unknown(f"option {key}", key, known))
-        given = {key: str(options.get(key) or "").strip() for key in known}
+                raise ConfigError(unknown(f"option {key}", str(key), known))
+        given = {key: _text(options.get(key)) for key in known}
         seeds = given["seeds"]
-        if seeds and not (seeds.isdecimal() and int(seeds) > 0):
-            raise ConfigError(f"seeds={seeds}: must be a whole number of at least 1")
+        if seeds and not (re.fullmatch("[0-9]{1,4}", seeds) and 1 <= int(seeds) <= MOST_SEEDS):
+            raise ConfigError(
+                f"seeds={printable(seeds)}: must be a whole number of at least 1, "
+                f"at most {MOST_SEEDS}"
+            )
         runtime = given["runtime"] or "host"
         if runtime not in RUNTIMES:
             raise ConfigError(unknown(f"runtime {runtime}", runtime, RUNTIMES))
         return cls(
             budget=given["budget"] or DEFAULT,
-            experiments=_names(given["experiment"]),
-            benchmarks=_names(given["benchmark"]),
+            experiments=_names("experiment", given["experiment"]),
+            benchmarks=_names("benchmark", given["benchmark"]),
             seeds=int(seeds) if seeds else None,
             runtime=runtime,
         )
@@ -121,8 +126,18 @@ class Selection:
         return {key: value for key, value in given.items() if value}
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def _text(option: Any) -> str:
+    """As it was typed: Snakemake reads numbers and lists from its command line."""
+    if isinstance(option, list | tuple):
+        return ",".join(map(str, option))
+    return "" if option is None else str(option).strip()
+
+
+def _names(key: str, text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if text and not all(names):
+        raise ConfigError(f"{key}={text}: must be names with commas between them")
+    return names if text else ()
 
 
 @dataclass(frozen=True)

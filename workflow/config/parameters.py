@@ -16,6 +16,7 @@ from amago2.config.validation import validate
 from amago2.errors import ConfigError
 from workflow.baselines.config import TRAINERS, kind_of
 from workflow.config.budgets import Budget
+from workflow.config.files import parameter_files
 
 
 class Parameters:
@@ -28,7 +29,7 @@ class Parameters:
 
     def names(self, kind: str) -> list[str]:
         """All parameter files of a kind, such as `variants`."""
-        return sorted(path.stem for path in (self.folder / kind).glob("*.yaml"))
+        return [path.stem for path in parameter_files(self.folder / kind)]
 
     def choose(self, kind: str, name: str, asked_by: str = "") -> Path:
         """The file of `name`; a `ConfigError` that lists what there is if it is unknown."""
@@ -74,6 +75,11 @@ class Parameters:
         benchmark_layer = self.layer("benchmarks", benchmark, asked_by)
         budget_layers = [own_sections(kind, x) for x in self.budget_layers(budget, benchmark)]
         layers = [own_sections(kind, benchmark_layer), chosen, *budget_layers]
+        for layer in (*layers, *over):
+            if fixed := sorted(names.keys() & layer.data.keys()):
+                raise ConfigError(
+                    f"{layer.source}: {fixed[0]} is set by what is chosen to run; leave the key out"
+                )
         return build_as(kind, [*layers, *over, Layer("command line", names)])
 
 

@@ -110,6 +110,35 @@ def test_a_budget_lays_its_settings_under_the_cells(plan: Callable[[str], Matrix
 
 
 @pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"seeds": 0}, "seeds=0: must be a whole number of at least 1"),
+        ({"seeds": "0"}, "seeds=0: must be a whole number of at least 1"),
+        ({"seeds": -1}, "seeds=-1: must be"),
+        ({"seeds": 1.0}, "seeds=1.0: must be"),
+        ({"seeds": True}, "seeds=True: must be"),
+        ({"seeds": [1, 2]}, "seeds=1,2: must be"),
+        ({"seeds": 10**9}, "seeds=1000000000: must be .* at most 1000"),
+        ({"experiment": ","}, "experiment=,: must be names with commas between them"),
+        ({"sed": 1}, "unknown option sed; did you mean seeds?"),
+        ({1: 1}, "unknown option 1"),
+        ({"runtime": "dokcer"}, "unknown runtime dokcer; did you mean docker?"),
+    ],
+)
+def test_a_mistake_in_what_is_selected_is_one_sentence(
+    options: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{sentence}"):
+        Selection.parse(options)
+
+
+def test_snakemake_may_give_numbers_lists_and_nothing() -> None:
+    given = {"budget": "mini", "experiment": ["a", "b"], "benchmark": None, "seeds": 2}
+    assert Selection.parse(given) == Selection("mini", ("a", "b"), (), 2)
+    assert Selection.parse(Selection("mini", ("a", "b"), (), 2).options()) == Selection.parse(given)
+
+
+@pytest.mark.parametrize(
     ("share", "sentence"),
     [
         ("{seeds: 1, benchmarks: [c]}", "budgets.small: unknown benchmark c; allowed are a, b"),
