@@ -239,6 +239,8 @@ def _marks(facts: dict[str, Any]) -> dict[str, str]:
         )
     if facts.get("git_dirty"):
         marks["git_dirty"] = "True (TRAINED WITH UNCOMMITTED CHANGES)"
+    if facts.get("resumed") == "not bit-exact":
+        marks["resumed"] = "not bit-exact (ITS ENVIRONMENT DID NOT REPEAT WHEN IT WAS RESUMED)"
     return marks
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from amago2.errors import ConfigError
 from amago2.files import make_folder, sync
+from amago2.printing import say
 
 SCRATCH, RUN = ".amago2-scratch", ".amago2-unfinished"
 """Names of the markers: of an unfinished run's scratch folder, of a folder being published."""
@@ -69,7 +70,7 @@ def release(folder: Path, marker: str, names: Collection[str]) -> None:
     clear(folder, names)
     others = sorted(path.name for path in folder.iterdir() if path.name != marker)
     if others:
-        print(f"{folder}: stays, as it holds {others[0]}, which is not the run's")
+        say(f"{folder}: stays, as it holds {others[0]}, which is not the run's")
     (folder / marker).unlink()
     if made and not others:
         folder.rmdir()

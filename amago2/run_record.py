@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -42,6 +42,8 @@ class _Schema(BaseModel):
     started: str
     ended: str
     resumptions: Count
+    resumed: Literal["never", "bit-exact", "not bit-exact"]
+    dropped_rollouts: Count
     wall_s: Seconds
     cpu_s: Seconds
     env_steps: Count

@@ -8,7 +8,8 @@ from amago2 import run_record
 
 FACTS: Mapping[str, Any] = {
     "hash": "0" * 8, "training_version": 1, "started": "2024-01-01T00:00:00+00:00",
-    "ended": "2024-01-01T01:00:00+00:00", "resumptions": 0, "wall_s": 60.0, "cpu_s": 60.0,
+    "ended": "2024-01-01T01:00:00+00:00", "resumptions": 0, "resumed": "never",
+    "dropped_rollouts": 0, "wall_s": 60.0, "cpu_s": 60.0,
     "env_steps": 520, "updates": 4,
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ from amago2.replay.buffer import Replay
 from amago2.replay.shards import record_type
 from amago2.rollout.acting import act
 from amago2.rollout.exploration import epsilon, explore
+from amago2.rollout.replaying import ROW, LastFinished, Replayed, fingerprint, read_actions
 from amago2.seeding import Stream, integer, numpy_rng, torch_rng
 
 
@@ -58,6 +59,7 @@ class Collector:
         self.chunk_start = np.zeros(n, np.int64)  # timestep at which the current chunk starts
         self.chunk_limit = np.full(n, np.iinfo(np.int64).max)  # and its largest length
         self.history: list[list[Array]] = [[] for _ in range(n)]  # its actions
+        self.last_finished = LastFinished()
 
     def reset(self) -> None:
         """Start every actor's first rollout."""
@@ -95,6 +97,9 @@ class Collector:
                 self._start_chunk(row)
         ended = np.flatnonzero(over).tolist()
         finished = [FinishedRollout(self.envs.task(row), float(self.returns[row])) for row in ended]
+        if over[ROW]:
+            seed, value = self._rollout_seed(ROW), float(self.returns[ROW])
+            self.last_finished.remember(self.envs, seed, self.history[ROW], value)
         if ended:
             self.rollout[ended] += 1
             self._reset_rollouts(ended)
@@ -114,9 +119,12 @@ class Collector:
             self._draw_limit(row)
             self.tokens[row, 0] = np.zeros((), self.tokens.dtype)
             self.tokens["action"][row, 0] = self.envs.actions.blank()
-            seeds.append(integer(seed, Stream.ROLLOUT, row, rollout))
+            seeds.append(self._rollout_seed(row))
         self.envs.reset(rows, seeds)
         self._stage_observation(np.array(rows))
+
+    def _rollout_seed(self, row: int) -> int:
+        return integer(self.config.seed, Stream.ROLLOUT, row, int(self.rollout[row]))
 
     def _stage(self, rows: Array, actions: Array, reward: Array, terminated: Array) -> None:
         """Write the tokens after a step of `rows` to the current chunks."""
@@ -161,29 +169,57 @@ class Collector:
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What a resumed run needs: tensors, and JSON values."""
-        tensors = {f"memory.{k}": v for k, v in self.memory.state_dict().items()}
+        tensors, values = self.last_finished.state_dict()
+        tensors |= {f"memory.{k}": v for k, v in self.memory.state_dict().items()}
         for row, history in enumerate(self.history):
             if history:
                 tensors[f"history.{row}"] = torch.from_numpy(np.stack(history))
         return tensors, {
             "rollout": self.rollout.tolist(),
             "chunk_start": self.chunk_start.tolist(),
+            "fingerprint": [self._fingerprint(row) for row in range(len(self.envs))],
+            "last_finished": values,
         }
 
-    def load_state_dict(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Step every unfinished rollout again, and restore the memory."""
+    def load_state_dict(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> Replayed:
+        """Step every unfinished rollout again, and restore the memory.
+
+        A rollout that does not repeat is dropped, and its actor begins the next one.
+        """
+        self.last_finished.load_state_dict(self.envs, tensors, values["last_finished"])
+        exact = self.last_finished.repeats(self.envs)
         self.rollout[:] = values["rollout"]
         self.reset()
-        for row, start in enumerate(values["chunk_start"]):
-            actions = tensors.get(f"history.{row}")
-            for action in [] if actions is None else actions.numpy():
-                reward, terminated, _ = self.envs.step(action[None], np.array([row]))
-                self._stage(np.array([row]), action[None], reward, terminated)
-                self.history[row].append(action)
-                if self.time[row] == start:
-                    self._start_chunk(row)
+        dropped = []
+        expected = zip(values["chunk_start"], values["fingerprint"], strict=True)
+        for row, (chunk_start, known) in enumerate(expected):
+            actions = read_actions(self.envs, tensors, f"history.{row}")
+            if not self._replay(row, actions, chunk_start) or self._fingerprint(row) != known:
+                dropped.append(row)
         for name, tensor in self.memory.state_dict().items():
             tensor.copy_(tensors[f"memory.{name}"])
+        if dropped:
+            self.rollout[dropped] += 1
+            self._reset_rollouts(dropped)
+        return Replayed(len(dropped), exact and not dropped)
+
+    def _replay(self, row: int, actions: Array, chunk_start: int) -> bool:
+        """Step a rollout that has just begun again; False if it ends, as it did not before."""
+        rows = np.array([row])
+        for action in actions:
+            reward, terminated, truncated = self.envs.step(action[None], rows)
+            if terminated[0] or truncated[0]:
+                return False
+            self._stage(rows, action[None], reward, terminated)
+            self.history[row].append(action)
+            if self.time[row] == chunk_start:
+                self._start_chunk(row)
+        return True
+
+    def _fingerprint(self, row: int) -> str:
+        """Of the present rollout: what is not in replay yet, and what goes on being used."""
+        length = int(self.time[row] - self.chunk_start[row]) + 1
+        return fingerprint(self.envs, row, float(self.returns[row]), self.tokens[row, :length])
 
 
 def make_replay(config: AmagoConfig, envs: VectorEnv, folder: Path) -> Replay:

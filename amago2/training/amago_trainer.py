@@ -14,6 +14,7 @@ from amago2.config.schema import AmagoConfig
 from amago2.distributed import SingleProcess, launch
 from amago2.env.stored_spaces import describe_spaces
 from amago2.rollout.collector import Collector, make_replay
+from amago2.rollout.replaying import Replayed
 from amago2.training import checkpoint as ckpt
 from amago2.training.async_collector import AsyncCollector
 from amago2.training.continue_run import check_origin, continue_run
@@ -152,14 +153,16 @@ class AmagoTrainer(Trainer):
         trainer = targets | self.learner.state_dict() | tensors
         return TrainerState(policy, trainer, {"collector": values})
 
-    def load_state_dict(self, checkpoint: ckpt.Checkpoint, folder: Path) -> None:
+    def load_state_dict(self, checkpoint: ckpt.Checkpoint, folder: Path) -> Replayed:
         """See `Trainer.load_state_dict`."""
         targets = {k: v for k, v in checkpoint.trainer.items() if k.startswith(ckpt.TARGETS)}
         self.agent.load_state_dict(checkpoint.policy | targets)
         self.learner.load_state_dict(checkpoint.trainer, checkpoint.state["updates"])
         self.replay.load(folder)
-        self.collector.load_state_dict(checkpoint.trainer, checkpoint.state["collector"])
+        collector = checkpoint.state["collector"]
+        replayed = self.collector.load_state_dict(checkpoint.trainer, collector)
         self._broadcast_state()
+        return replayed
 
     def write_checkpoint(self, folder: Path, finished: bool = False) -> None:
         """See `Trainer.write_checkpoint`; a finished run's replay is a folder beside it."""

@@ -27,6 +27,7 @@ from amago2.errors import ConfigError, RunError
 from amago2.processes import end_with_parent, leave_threads_behind, raise_died, refuse_second_start
 from amago2.replay.buffer import Replay
 from amago2.rollout.collector import Collector, FinishedRollout
+from amago2.rollout.replaying import Replayed
 from amago2.training.checkpoint import split_state
 from amago2.training.torch_settings import torch_settings
 
@@ -82,11 +83,11 @@ class AsyncCollector:
         tensors, values = self._receive()
         return load(tensors), values
 
-    def load_state_dict(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+    def load_state_dict(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Replayed:
         """See `Collector.load_state_dict`."""
         own = {k: v for k, v in tensors.items() if k.startswith(("memory.", "history."))}
         self._send("load_state_dict", _packed(own), dict(values))
-        self._receive()
+        return Replayed(*self._receive())
 
     def _send(self, method: str, *arguments: Any) -> None:
         with suppress(OSError):  # the process is gone: `_receive` reports how it ended
@@ -146,8 +147,8 @@ class _Worker:
         tensors, values = self.collector.state_dict()
         return _packed(tensors), values
 
-    def load_state_dict(self, tensors: bytes, values: dict[str, Any]) -> None:
-        self.collector.load_state_dict(load(tensors), values)
+    def load_state_dict(self, tensors: bytes, values: dict[str, Any]) -> Replayed:
+        return self.collector.load_state_dict(load(tensors), values)
 
 
 def _run_worker(pipe: Connection, config: AmagoConfig) -> None:

@@ -13,6 +13,7 @@ from amago2 import run_record
 from amago2.config.schema import AmagoConfig, load
 from amago2.errors import ConfigError, RunError
 from amago2.files import read_json, sha256, sync_tree, write_atomically
+from amago2.printing import say
 from amago2.replay.shards import unpack
 from amago2.training import checkpoint as ckpt
 from amago2.training.logs import describe_log
@@ -20,7 +21,7 @@ from amago2.training.logs import describe_log
 MAY_DIFFER = "budget, device, threads, collector.epochs, evaluation, checkpoint"
 """Parameters that a continued run may change."""
 
-HISTORY = ("started", "resumptions", "wall_s", "cpu_s")
+HISTORY = ("started", "resumptions", "dropped_rollouts", "wall_s", "cpu_s")
 """Keys of a record that the run which continues it goes on with."""
 NOTE = "continued_from.json"
 """In a scratch folder: which finished run it was filled from."""
@@ -44,6 +45,7 @@ def continue_run(config: AmagoConfig, finished: Path, scratch: Path) -> None:
         shutil.copyfile(finished / f"{table}.csv", scratch / f"{table}.csv")
     checkpoint.config = config
     checkpoint.state |= {key: record[key] for key in HISTORY}
+    checkpoint.state["exact"] = record["resumed"] != "not bit-exact"
     checkpoint.state["logs"] = {name: describe_log(scratch / f"{name}.csv") for name in tables}
     ckpt.write(folder, checkpoint)
     write_atomically(scratch / NOTE, json.dumps(_note(finished)) + "\n")
@@ -61,11 +63,12 @@ def check_origin(finished: Path | None, out: Path, scratch: Path) -> None:
         where, known = scratch, read_json(scratch / NOTE) or None
     else:
         return
+    origin = known.get("hash") if isinstance(known, dict) else None
     if finished is None:
-        if known:
-            print(f"{where}: this run continues a finished one, of hash {known['hash']}")
+        if origin:
+            say(f"{where}: this run continues a finished one, of hash {origin}")
     elif known != _note(finished):
-        began = f"from a finished run of hash {known['hash']}" if known else "from nothing"
+        began = f"from a finished run of hash {origin}" if origin else "from nothing"
         raise ConfigError(
             f"{where}: this run has begun already, {began} and not from {finished}; leave out "
             "--from to go on with it, or name another folder with --out"

@@ -70,6 +70,8 @@ def make_record(trainer: Trainer, provenance: Mapping[str, Any]) -> dict[str, An
         "started": trainer.started,
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "resumptions": trainer.resumptions,
+        "resumed": trainer.resumed,
+        "dropped_rollouts": trainer.replayed.dropped,
         "wall_s": round(trainer.wall_s, 3),
         "cpu_s": round(trainer.cpu_s, 3),
         "env_steps": trainer.env_steps,

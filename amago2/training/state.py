@@ -106,6 +106,8 @@ class UnfinishedState(State):
 
     started: Annotated[str, Field(max_length=40, pattern=r"^[0-9T:+-]+$")]
     resumptions: Natural
+    dropped_rollouts: Natural
+    exact: bool
     wall_s: Seconds
     cpu_s: Seconds
     logs: dict[str, LogState]

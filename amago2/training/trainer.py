@@ -29,6 +29,7 @@ from amago2.rollout.acting import Policy
 from amago2.rollout.collector import FinishedRollout
 from amago2.rollout.evaluate import WHOLE_ROLLOUT, evaluate
 from amago2.rollout.probe import probe
+from amago2.rollout.replaying import Replayed
 from amago2.training import checkpoint as ckpt
 from amago2.training import logs
 from amago2.training.hardware import GpuMonitor, rss_bytes
@@ -69,6 +70,7 @@ class Trainer(ABC):
         self._clock, self._cpu_clock = time.monotonic(), time.process_time()
         self._wall_before, self._cpu_before = 0.0, 0.0  # seconds before this process
         self.resumptions = -1
+        self.replayed = Replayed(0, exact=True)  # in all resumptions together
         self.epoch = 0
         self.envs = make_vector_env(config.env, actors or config.collector.actors)
         self.eval_envs: dict[str, VectorEnv] = {}
@@ -113,8 +115,11 @@ class Trainer(ABC):
         """What a checkpoint must keep so that the run continues to the same bits."""
 
     @abstractmethod
-    def load_state_dict(self, checkpoint: ckpt.Checkpoint, folder: Path) -> None:
-        """Load what `state_dict` gave; `folder` is the checkpoint's."""
+    def load_state_dict(self, checkpoint: ckpt.Checkpoint, folder: Path) -> Replayed:
+        """Load what `state_dict` gave; `folder` is the checkpoint's.
+
+        Unfinished rollouts are replayed. Returns whether they repeated.
+        """
 
     def extra_metrics(self) -> list[tuple[int, str, str, float]]:
         """Further rows of `metrics.csv`: step, name, key, value."""
@@ -145,6 +150,13 @@ class Trainer(ABC):
         """Environment steps of all actors so far."""
         c = self.config.collector
         return self.epoch * c.steps_per_epoch * c.actors
+
+    @property
+    def resumed(self) -> str:
+        """Whether the run is the one that it would have been without an interruption."""
+        if not self.resumptions:
+            return "never"
+        return "bit-exact" if self.replayed.exact else "not bit-exact"
 
     @property
     def wall_s(self) -> float:
@@ -268,7 +280,15 @@ class Trainer(ABC):
         self._check(checkpoint, folder)
         state = checkpoint.state
         check_same_spaces(folder, checkpoint.spaces, self.envs.observations, self.envs.actions)
-        self.load_state_dict(checkpoint, folder)
+        found = self.load_state_dict(checkpoint, folder)
+        dropped, exact = state["dropped_rollouts"] + found.dropped, state["exact"] and found.exact
+        self.replayed = Replayed(dropped, exact)
+        if not found.exact:
+            warn(
+                f"{self.config.env.entry_point} does not repeat itself from its seed and actions: "
+                f"{found.dropped} unfinished rollouts are dropped and others begun, so the run is "
+                "not the one that it would have been without the interruption"
+            )
         self.epoch, self.started = state["epoch"], state["started"]
         self._wall_before, self._cpu_before = state["wall_s"], state["cpu_s"]
         self.resumptions = state["resumptions"] + 1
@@ -306,6 +326,8 @@ class Trainer(ABC):
             state |= {
                 "started": self.started,
                 "resumptions": self.resumptions,
+                "dropped_rollouts": self.replayed.dropped,
+                "exact": self.replayed.exact,
                 "wall_s": self.wall_s,
                 "cpu_s": self.cpu_s,
                 "logs": {name: log.save() for name, log in self.logs.items()},

@@ -21,7 +21,7 @@ CONFIG, RUN = "config.yaml", "run"
 SCRATCH = ".run.scratch"
 ALLOWED = ("--allow-env", "tests.amago2.toy")
 CLOCKS = {
-    "started", "ended", "resumptions", "wall_s", "cpu_s", "peak_rss_bytes", "cpu",
+    "started", "ended", "resumptions", "resumed", "wall_s", "cpu_s", "peak_rss_bytes", "cpu",
 }  # fmt: skip
 """Keys of a record that differ between equal runs."""
 TIMED = ("compute.csv", "tensorboard", "record.json")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from tests.workflow.fake_results import ROOT, write_results
 from workflow.config import catalog
 from workflow.dag import manifest, provenance
@@ -41,13 +43,9 @@ def _record(folder: Path, name: str, inputs: list[Path], outputs: list[Path]) ->
 
 
 def _mark_runs(folder: Path) -> None:
-    """Of POPGym's runs, one from a dirty tree and one of another training version."""
+    """Of POPGym's runs, one from a dirty tree, and one of another version that was resumed."""
     path = folder / "tables" / "data" / "popgym.runs.csv"
-    head, first, second, *rest = path.read_text().splitlines()
-    columns = head.split(",")
-    lines = []
-    for line, column, value in ((first, "git_dirty", "True"), (second, "training_version", "0")):
-        cells = line.split(",", len(columns) - 1)
-        cells[columns.index(column)] = value
-        lines.append(",".join(cells))
-    path.write_text("\n".join([head, *lines, *rest]) + "\n")
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame.loc[0, "git_dirty"] = "True"
+    frame.loc[1, ["training_version", "resumed"]] = ["0", "not bit-exact"]
+    frame.to_csv(path, index=False)

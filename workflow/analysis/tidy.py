@@ -21,7 +21,7 @@ RUN = ("experiment", "benchmark", "variant", "cell", "seed", "run")
 COLUMNS: dict[str, tuple[str, ...]] = {
     "runs": (
         *RUN, "state", "training_version", "git_commit", "git_dirty", "lock_sha256",
-        "container_digest", "settings",
+        "container_digest", "resumed", "settings",
     ),
     "evaluations": (
         *RUN, "split", "task", "attempt", "step", "metric", "value", "rollouts",
@@ -36,7 +36,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "gpu_mean_util", "gpu_joules",
     ),
 }  # fmt: skip
-PROVENANCE_KEYS = ("training_version", "git_commit", "git_dirty", "lock_sha256", "container_digest")
+PROVENANCE_KEYS = (
+    "training_version", "git_commit", "git_dirty", "lock_sha256", "container_digest", "resumed",
+)  # fmt: skip
 """Of a run's record, what the report marks and shows."""
 POINTS = 400
 """Most steps of one metric that are kept: a figure shows no more, and git should not hold more."""

@@ -11,6 +11,7 @@ from amago2.env.spaces import Array
 from amago2.env.vector_env import VectorEnv
 from amago2.errors import RunError
 from amago2.rollout.collector import FinishedRollout
+from amago2.rollout.replaying import ROW, LastFinished, Replayed, fingerprint, read_actions
 from amago2.seeding import Stream, integer
 
 
@@ -30,16 +31,19 @@ class Actors:
         self.action = np.stack([envs.actions.blank()] * n)  # the previous one, in stored form
         self.value = np.zeros(n)  # sum of its rewards so far
         self.history: list[list[Array]] = [[] for _ in range(n)]
+        self.last_finished = LastFinished()
 
     def begin(self, rows: Sequence[int]) -> None:
         """Start the present rollouts of some actors."""
-        seeds = [integer(self.seed, Stream.ROLLOUT, row, int(self.number[row])) for row in rows]
-        self.envs.reset(rows, seeds)
+        self.envs.reset(rows, [self._rollout_seed(row) for row in rows])
         for row in rows:
             self.started[row] = True
             self.reward[row] = self.value[row] = 0.0
             self.action[row] = self.envs.actions.blank()
             self.history[row] = []
+
+    def _rollout_seed(self, row: int) -> int:
+        return integer(self.seed, Stream.ROLLOUT, row, int(self.number[row]))
 
     def step(self, actions: Array) -> tuple[Array, Array, Array]:
         """Step all actors with stored-form actions; ended rollouts stay at their last state.
@@ -60,6 +64,9 @@ class Actors:
     def renew(self, rows: Sequence[int]) -> list[FinishedRollout]:
         """Start the next rollouts of actors whose present ones ended. Returns the ended ones."""
         finished = [FinishedRollout(self.envs.task(row), float(self.value[row])) for row in rows]
+        if ROW in rows:
+            seed, value = self._rollout_seed(ROW), float(self.value[ROW])
+            self.last_finished.remember(self.envs, seed, self.history[ROW], value)
         self.number[list(rows)] += 1
         self.begin(rows)
         return finished
@@ -68,22 +75,51 @@ class Actors:
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What a resumed run needs: tensors, and plain values."""
-        histories = {
+        tensors, values = self.last_finished.state_dict()
+        tensors |= {
             f"history.{row}": torch.from_numpy(np.stack(history))
             for row, history in enumerate(self.history)
             if history
         }
-        return histories, {"rollout": self.number.tolist()}
+        return tensors, {
+            "rollout": self.number.tolist(),
+            "fingerprint": [self._fingerprint(row) for row in range(len(self.envs))],
+            "last_finished": values,
+        }
 
-    def load_state_dict(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Load what `state_dict` gave: step every unfinished rollout again."""
+    def load_state_dict(
+        self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
+    ) -> tuple[Replayed, list[int]]:
+        """Load what `state_dict` gave: step every unfinished rollout again.
+
+        Returns also the actors whose rollouts did not repeat, and which began the next one.
+        """
+        self.last_finished.load_state_dict(self.envs, tensors, values["last_finished"])
+        exact = self.last_finished.repeats(self.envs)
         self.number[:] = values["rollout"]
-        self.begin(range(len(self.envs)))
-        for row in range(len(self.envs)):
-            actions = tensors.get(f"history.{row}")
-            for action in [] if actions is None else actions.numpy():
-                reward, _, _ = self.envs.step(action[None], np.array([row]))
-                self.started[row] = False
-                self.reward[row], self.action[row] = reward[0], action
-                self.value[row] += reward[0]
-                self.history[row].append(action)
+        rows = range(len(self.envs))
+        self.begin(rows)
+        dropped = []
+        for row, known in zip(rows, values["fingerprint"], strict=True):
+            actions = read_actions(self.envs, tensors, f"history.{row}")
+            if not self._replay(row, actions) or self._fingerprint(row) != known:
+                dropped.append(row)
+        if dropped:
+            self.number[dropped] += 1
+            self.begin(dropped)
+        return Replayed(len(dropped), exact and not dropped), dropped
+
+    def _replay(self, row: int, actions: Array) -> bool:
+        """Step a rollout that has just begun again; False if it ends, as it did not before."""
+        for action in actions:
+            reward, terminated, truncated = self.envs.step(action[None], np.array([row]))
+            if terminated[0] or truncated[0]:
+                return False
+            self.started[row] = False
+            self.reward[row], self.action[row] = reward[0], action
+            self.value[row] += reward[0]
+            self.history[row].append(action)
+        return True
+
+    def _fingerprint(self, row: int) -> str:
+        return fingerprint(self.envs, row, float(self.value[row]))

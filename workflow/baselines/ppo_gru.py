@@ -30,6 +30,7 @@ from amago2.nets.recurrent import Gru, HiddenState
 from amago2.nets.timestep_encoders import make_timestep_encoder
 from amago2.rollout.acting import policy_inputs
 from amago2.rollout.collector import FinishedRollout
+from amago2.rollout.replaying import Replayed
 from amago2.seeding import Stream, numpy_rng, seeded_init, torch_rng
 from amago2.training import checkpoint as ckpt
 from amago2.training.learner import (
@@ -318,14 +319,19 @@ class PpoTrainer(Trainer):
         trainer = histories | memory | moments
         return TrainerState(self.agent.state_dict(), trainer, {"actors": values})
 
-    def load_state_dict(self, checkpoint: ckpt.Checkpoint, folder: Path) -> None:
+    def load_state_dict(self, checkpoint: ckpt.Checkpoint, folder: Path) -> Replayed:
         """See `Trainer.load_state_dict`."""
         self.agent.load_state_dict(checkpoint.policy)
         load_optimizer_state_dict(self.optimizer, self._parameters, checkpoint.trainer)
         self._updates = checkpoint.state["updates"]
-        self.actors.load_state_dict(checkpoint.trainer, checkpoint.state["actors"])
+        replayed, begun = self.actors.load_state_dict(
+            checkpoint.trainer, checkpoint.state["actors"]
+        )
         for name, tensor in self.memory.state_dict().items():
             tensor.copy_(checkpoint.trainer[f"memory.{name}"])
+        for row in begun:
+            self.memory.reset(row)
+        return replayed
 
 
 def _observation(data: Mapping[str, Tensor]) -> dict[str, Tensor]:

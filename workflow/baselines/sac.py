@@ -26,6 +26,7 @@ from amago2.errors import ConfigError
 from amago2.nets.recurrent import HiddenState
 from amago2.rollout.acting import policy_inputs
 from amago2.rollout.collector import FinishedRollout
+from amago2.rollout.replaying import Replayed
 from amago2.seeding import Stream, integer
 from amago2.training import checkpoint as ckpt
 from amago2.training.learner import NonFiniteError
@@ -211,7 +212,7 @@ class SacTrainer(Trainer):
         rest = {name: x for name, x in state.items() if name not in acting}
         return TrainerState(acting, rest | {"log_ent_coef": self._log_weight()}, {})
 
-    def load_state_dict(self, checkpoint: ckpt.Checkpoint, folder: Path) -> None:
+    def load_state_dict(self, checkpoint: ckpt.Checkpoint, folder: Path) -> Replayed:
         """Never called: see `save_checkpoint`."""
         raise AssertionError("a SAC run writes no checkpoint while it trains")
 

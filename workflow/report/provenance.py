@@ -60,10 +60,14 @@ class Runs:
 
 def _marked(runs: pd.DataFrame) -> pd.DataFrame:
     finished = runs.state == "finished"
-    dirty = finished & (runs.git_dirty == "True")
-    other = finished & (runs.training_version != str(TRAINING_VERSION))
-    marks = dirty.map({True: "⚠ uncommitted changes", False: ""})
-    return runs.assign(mark=marks.where(~other, marks + " ⚠ another training version").str.strip())
+    marks = pd.Series("", runs.index)
+    for text, marked in (
+        ("⚠ uncommitted changes", runs.git_dirty == "True"),
+        ("⚠ another training version", runs.training_version != str(TRAINING_VERSION)),
+        ("⚠ resumed: not bit-exact", runs.resumed == "not bit-exact"),
+    ):
+        marks = marks.where(~(finished & marked), marks + f" {text}")
+    return runs.assign(mark=marks.str.strip())
 
 
 def provenance(kind: str, name: str, folder: Path, runs: Runs) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from amago2 import run_record
 from amago2.errors import ConfigError, RunError
 from amago2.folders import RUN, SCRATCH, claim
 from amago2.training import checkpoint, publish
@@ -194,7 +195,7 @@ def test_what_a_run_starts_from_is_remembered(tmp_path: Path, finished: Path) ->
         train(longer, tmp_path / "begun", continue_from=finished)
     again = shutil.copytree(finished, tmp_path / "another")
     record = json.loads((again / "record.json").read_text())
-    (again / "record.json").write_text(json.dumps(record | {"hash": "0" * 8}))
+    (again / "record.json").write_text(run_record.seal(record | {"hash": "0" * 8}))
     run = train(longer, tmp_path / "continued", continue_from=finished)
     assert train(longer, run, continue_from=finished) == run
     with pytest.raises(ConfigError, match=r"has begun already, from a finished run of hash"):

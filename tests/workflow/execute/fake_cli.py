@@ -39,7 +39,8 @@ out.mkdir(parents=True, exist_ok=True)
 (out / "checkpoint" / "data").write_text(str(out))
 record = {
     "began": (scratch / "began").read_text(), "hash": "0" * 8, "training_version": 1,
-    "started": "2024-01-01", "ended": "2024-01-01", "resumptions": 0, "wall_s": 1.0, "cpu_s": 1.0,
+    "started": "2024-01-01", "ended": "2024-01-01", "resumptions": 0, "resumed": "never",
+    "dropped_rollouts": 0, "wall_s": 1.0, "cpu_s": 1.0,
     "env_steps": 1, "updates": 1,
 }  # fmt: skip
 provenance = json.loads(Path(options["--provenance"]).read_text())

@@ -79,10 +79,13 @@ def test_the_page_has_everything_and_needs_nothing(made: Path) -> None:
     assert html.count("Not made yet.") > 10  # what is not there is said
 
 
-def test_provenance_marks_dirty_trees_and_other_training_versions(made: Path) -> None:
+def test_provenance_marks_runs_that_do_not_simply_compare(made: Path) -> None:
     html = (made / "results" / "mini" / "report" / "index.html").read_text(encoding="utf-8")
     figure = html[html.index('id="fig05"') : html.index('id="fig06"')]
-    marks = "1 of 9 runs: ⚠ another training version; 1 of 9 runs: ⚠ uncommitted changes"
+    marks = (
+        "1 of 9 runs: ⚠ another training version ⚠ resumed: not bit-exact; "
+        "1 of 9 runs: ⚠ uncommitted changes"
+    )
     assert marks in figure
     assert 'of <a href="#runs-popgym">9 runs of popgym</a>' in figure
     assert "results/mini/tables/data/popgym.evaluations.csv" in figure
