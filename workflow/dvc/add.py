@@ -14,10 +14,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from amago2.config.documents import read_yaml
 from amago2.errors import ConfigError, RunError
 from amago2.files import read_json, sha256, write_atomically
 from workflow.dag.fingerprints import Fingerprint
+from workflow.dag.pointers import read_pointer
 from workflow.dag.runs import ARTIFACTS
 from workflow.setup import checkout
 
@@ -89,8 +89,8 @@ def state(record: Path) -> dict[str, str | None]:
 
 def _version(folder: Path) -> str | None:
     """The MD5 that an artifact's pointer names."""
-    path = folder.with_name(f"{folder.name}.dvc")
-    return str(read_yaml(path)["outs"][0]["md5"]) if path.is_file() else None
+    pointer = read_pointer(folder)
+    return pointer.md5 if pointer else None
 
 
 def _name(record: Path) -> str:

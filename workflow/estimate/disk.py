@@ -8,10 +8,10 @@ import statistics
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from amago2.config.documents import read_yaml
 from amago2.config.schema import AmagoConfig, ImageEncoderConfig, RunConfig
 from amago2.footprint import stored_timesteps
 from workflow.benchmarks.lookup import benchmark, benchmarks
+from workflow.dag.pointers import read_pointer
 from workflow.dag.runs import Run
 from workflow.estimate import network
 
@@ -68,8 +68,8 @@ def _of_run(run: Run, corrections: dict[tuple[str, str], float]) -> Disk:
 
 def _versioned_bytes(run: Run) -> dict[str, float]:
     """By part, as the run's pointers say."""
-    found = {pointer.stem: read_yaml(pointer) for pointer in run.pointers if pointer.is_file()}
-    return {part: float(content["outs"][0].get("size", 0)) for part, content in found.items()}
+    found = {path.stem: read_pointer(path.with_suffix("")) for path in run.pointers}
+    return {part: float(pointer.size) for part, pointer in found.items() if pointer}
 
 
 def _corrections(runs: Iterable[Run]) -> dict[tuple[str, str], float]:
