@@ -69,13 +69,13 @@ def _checked(run: Path, part: str) -> Pointer:
 
 def _refuse_links(folder: Path) -> None:
     """Raise `ConfigError` unless the folder lies in this one, with no link on the way to it."""
-    here, path = Path.cwd(), Path(os.path.abspath(folder))
-    if here not in path.parents:
-        raise ConfigError(f"{folder}: is not below {here}; start in the checkout that it belongs to")
+    here, path = Path.cwd(), folder.absolute()
+    if here not in path.parents or ".." in path.parts:
+        raise ConfigError(f"{folder}: is not below {here}; start in the checkout it belongs to")
     inside = [parent for parent in path.parents if here in parent.parents]
     for part in (*reversed(inside), path):
         if part.is_symlink():
-            raise ConfigError(f"{part}: is a link, and artifacts are fetched into real folders only")
+            raise ConfigError(f"{part}: is a link; artifacts are fetched into real folders only")
         if os.path.lexists(part) and not part.is_dir():
             raise ConfigError(f"{part}: is no folder; move it away")
 
