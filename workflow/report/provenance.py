@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from amago2.config.schema import RunConfig
-from amago2.files import read_json
+from workflow.dag.documents import Provenance, read_document
 from workflow.dag.provenance import record_path
 
 TRAINING_VERSION = int(RunConfig.model_fields["training_version"].default)
@@ -72,14 +72,15 @@ def _marked(runs: pd.DataFrame) -> pd.DataFrame:
 
 def provenance(kind: str, name: str, folder: Path, runs: Runs) -> dict[str, Any] | None:
     """What `kind`/`name` was made from; None without a provenance record."""
-    made = read_json(record_path(folder, kind, name))
-    if not made:
+    path = record_path(folder, kind, name)
+    if not path.exists():
         return None
-    sources = [_source(path, digest, runs) for path, digest in made["inputs"].items()]
+    made = read_document(path, Provenance)
+    sources = [_source(path, digest, runs) for path, digest in made.inputs.items()]
     experiments = list(dict.fromkeys(s["experiment"] for s in sources if s["experiment"]))
     return {
-        "parameters": made["parameters"][:8],
-        "code": made["code"][:8],
+        "parameters": made.parameters[:8],
+        "code": made.code[:8],
         "sources": sources,
         "marks": runs.marks(experiments),
     }
