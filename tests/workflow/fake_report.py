@@ -38,7 +38,7 @@ def make(folder: Path, budget: str = "mini") -> Path:
 def _record(folder: Path, name: str, inputs: list[Path], outputs: list[Path]) -> None:
     own = [str(path) for path in inputs if not path.is_absolute()]
     path = provenance.record_path(folder, *name.split("/"))
-    fingerprint = Fingerprint(str(path), "p" * 64, "c" * 64, tuple(own), tuple(map(str, outputs)))
+    fingerprint = Fingerprint(str(path), "0" * 64, "1" * 64, tuple(own), tuple(map(str, outputs)))
     provenance.write_record(fingerprint)
 
 

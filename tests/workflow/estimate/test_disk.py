@@ -38,6 +38,7 @@ def test_sizes_in_pointers_are_exact_and_correct_the_estimates(
     one.folder.mkdir(parents=True)
     size = 3 * disk.estimate(one.config).checkpoint
     for pointer in one.pointers:
-        pointer.write_text(f"outs: [{{md5: a.dir, size: {size}, path: {pointer.stem}}}]\n")
+        out = f"md5: {'0' * 32}.dir, size: {size}, hash: md5, path: {pointer.stem}"
+        pointer.write_text(f"outs: [{{{out}}}]\n")
     assert disk.disk_of_runs([one]) == (size, size)
     assert disk.disk_of_runs([one, other]).checkpoint == size + 3 * estimated.checkpoint

@@ -89,7 +89,7 @@ def test_provenance_marks_runs_that_do_not_simply_compare(made: Path) -> None:
     assert marks in figure
     assert 'of <a href="#runs-popgym">9 runs of popgym</a>' in figure
     assert "results/mini/tables/data/popgym.evaluations.csv" in figure
-    assert "cccccccc" in figure
+    assert "11111111" in figure
     assert "⚠" not in html[html.index('id="fig03"') : html.index('id="fig04"')]
     assert re.search(r"Numbers: .*?<td>ind_actor_ind_critic</td>", figure, re.DOTALL)
 
