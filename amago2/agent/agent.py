@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from amago2.agent import objectives
-from amago2.agent.batch import Batch
+from amago2.agent.batch import Batch, PreparedBatch
 from amago2.config.schema import AmagoConfig
 from amago2.distributed import SingleProcess
 from amago2.env.spaces import ActionSpec
@@ -20,6 +20,7 @@ from amago2.nets.distributions import ActionDistribution, Categorical
 from amago2.nets.inference_weights import WithInferenceWeights
 from amago2.nets.normalisation import RunningMoments
 from amago2.nets.popart import PopArt
+from amago2.nets.rows import Rows
 from amago2.nets.timestep_encoders import make_timestep_encoder
 from amago2.nets.trajectory_encoders import Memory, make_trajectory_encoder
 from amago2.nets.two_hot import ValueBins
@@ -45,6 +46,7 @@ class Agent(nn.Module):
         self.observations, self.actions = dict(observations), actions
         self.group = SingleProcess()
         self.use_bfloat16 = config.learner.precision == "bfloat16"
+        self.uses_popart = a.critic == "popart" or a.actor == "policy_gradient"
         if a.actor == "policy_gradient" and self.actions.kind == "multibinary":
             raise ValueError(
                 "agent.actor is policy_gradient, which is not defined for MultiBinary actions; "
@@ -121,22 +123,37 @@ class Agent(nn.Module):
 
         Both losses train the encoders; the actor's sends no gradient to the critics.
         """
-        with torch.autocast(batch.reward.device.type, torch.bfloat16, enabled=self.use_bfloat16):
-            return self._loss(batch, rng)
+        prepared = self.prepare(batch)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.use_bfloat16):
+            return self._loss(prepared, rng)
 
-    def _loss(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Metrics]:
-        states = self._states(batch, rng).flatten(0, 1)  # (B * L, D)
+    def prepare(self, batch: Batch) -> PreparedBatch:
+        """All that needs no network, computed where the batch is, on the agent's device."""
+        valid = batch.valid[:, 1:]
         transitions = objectives.n_step_transitions(
             batch.reward[:, 1:] * self.config.reward_multiplier,
             batch.terminated[:, 1:],
-            batch.valid[:, 1:],
-            self.discounts,
+            valid,
+            torch.tensor(self.config.discounts, device=valid.device),
             self.config.n_step,
         )
-        state_t = states.index_select(0, transitions.index_t)  # (M, D)
-        action_t = batch.action[:, 1:][batch.valid[:, 1:]][:, None, None]  # (M, 1, 1, A)
-        target = self._td_target(states.detach(), transitions, rng)
-        self.popart.update(target)
+        return PreparedBatch(
+            batch.observation,
+            batch.reward,
+            batch.action,
+            batch.time,
+            Rows.where(batch.valid),
+            batch.action[:, 1:][valid],
+            transitions,
+        ).to(self.device)
+
+    def _loss(self, batch: PreparedBatch, rng: torch.Generator) -> tuple[Tensor, Metrics]:
+        states = self._states(batch, rng).flatten(0, 1)  # (B * L, D)
+        state_t = batch.transitions.rows_t.take(states)  # (M, D)
+        action_t = batch.action_t[:, None, None]  # (M, 1, 1, A)
+        target = self._td_target(states.detach(), batch.transitions, rng)
+        if self.uses_popart:
+            self.popart.update(target)
 
         embedded = self.critic.embed_states(state_t)
         outputs = self.critic.outputs(embedded, action_t).squeeze(3)  # (C, M, G) or (C, M, G, N)
@@ -154,10 +171,10 @@ class Agent(nn.Module):
         metrics |= {"loss_actor": actor_loss.detach(), "loss_critic": critic_loss.detach()}
         return actor_loss + self.config.critic_loss_weight * critic_loss, metrics
 
-    def _states(self, batch: Batch, rng: torch.Generator) -> Tensor:
+    def _states(self, batch: PreparedBatch, rng: torch.Generator) -> Tensor:
         """States (B, L, D) of a batch."""
         encoded = self.timestep_encoder(
-            batch.observation, batch.reward, batch.action, batch.valid, rng
+            batch.observation, batch.reward, batch.action, batch.tokens, rng
         )
         return self.trajectory_encoder(encoded, batch.time, rng)
 
@@ -202,16 +219,17 @@ class Agent(nn.Module):
         `known` gives actions (M, 1, A) and their values (C, M, G), so that they are not computed
         again. A discrete action that is drawn twice is valued once.
         """
+        draw = policy.rsample if differentiable else policy.sample
         if isinstance(critic, PopArtCritic):
             if isinstance(policy, Categorical):
                 actions = policy.probabilities.unsqueeze(-2)  # (M, G, 1, A)
             else:
-                actions = self._sample_actions(policy, samples, rng, differentiable)
+                actions = draw(rng, samples)
             return action_values.compute(critic, embedded, actions).mean(-1)
         if isinstance(policy, Categorical) and self.config.expectation == "exact":
             share = policy.probabilities  # (M, G, A)
         else:
-            actions = self._sample_actions(policy, samples, rng, differentiable)
+            actions = draw(rng, samples)
             if differentiable or action_values.in_one_pass(embedded):
                 return action_values.compute(critic, embedded, actions).mean(-1)
             discrete = isinstance(policy, Categorical)
@@ -220,14 +238,6 @@ class Agent(nn.Module):
             actions = torch.eye(self.actions.size, device=embedded.device)[None, None]
         values = self._needed_values(critic, embedded, actions, share > 0, members, known)
         return (values * share).sum(-1)
-
-    @staticmethod
-    def _sample_actions(
-        policy: ActionDistribution, samples: int, rng: torch.Generator, differentiable: bool
-    ) -> Tensor:
-        """Actions (M, G, K, A) of a policy (M, G)."""
-        draw = policy.rsample if differentiable else policy.sample
-        return torch.stack([draw(rng) for _ in range(samples)], dim=-2)
 
     @torch.no_grad()
     def _needed_values(
@@ -314,10 +324,9 @@ class Agent(nn.Module):
     @torch.no_grad()
     def update_targets(self) -> None:
         """Move the target networks by `target_rate` towards the online ones."""
-        for target, online in ((self.target_actor, self.actor), (self.target_critic, self.critic)):
-            torch._foreach_lerp_(
-                list(target.parameters()), list(online.parameters()), self.config.target_rate
-            )
+        targets: list[Tensor] = [*self.target_actor.parameters(), *self.target_critic.parameters()]
+        online: list[Tensor] = [*self.actor.parameters(), *self.critic.parameters()]
+        torch._foreach_lerp_(targets, online, self.config.target_rate)
 
 
 def make_agent(

@@ -1,9 +1,13 @@
-"""A batch of sub-sequences, as replay samples it and the agent learns from it."""
+"""A batch of sub-sequences: as replay samples it, and as the agent learns from it."""
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+
+from amago2.agent.objectives import Transitions
+from amago2.nets.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -21,17 +25,34 @@ class Batch:
     time: Tensor  # (B, L) int64, timesteps since the rollout's start
     valid: Tensor  # (B, L) bool, false for padding on the right
 
-    def to(self, device: torch.device) -> "Batch":
+
+@dataclass(frozen=True)
+class PreparedBatch:
+    """A batch with all that depends on its lengths, so that a GPU never waits for a count."""
+
+    observation: dict[str, Tensor]  # (B, L, ...) by key
+    reward: Tensor  # (B, L)
+    action: Tensor  # (B, L, A)
+    time: Tensor  # (B, L)
+    tokens: Rows  # the valid ones, of the flattened (B * L)
+    action_t: Tensor  # (M, A) that was taken in each transition
+    transitions: Transitions  # of M valid timesteps
+
+    def to(self, device: torch.device) -> Self:
         """The same batch on another device."""
-        return Batch(
-            {key: _copy_to(device, x) for key, x in self.observation.items()},
-            *(
-                _copy_to(device, x)
-                for x in (self.reward, self.action, self.terminated, self.time, self.valid)
-            ),
-        )
+        moved: Self = _to(device, self)
+        return moved
 
 
-def _copy_to(device: torch.device, x: Tensor) -> Tensor:
-    """`x` on a device; from pinned memory, a GPU copies it while the host goes on computing."""
-    return (x.pin_memory() if device.type == "cuda" else x).to(device, non_blocking=True)
+def _to(device: torch.device, x: Any) -> Any:
+    """Tensors, and dictionaries and dataclasses of them, on a device.
+
+    From pinned memory, a GPU copies while the host goes on computing.
+    """
+    if isinstance(x, dict):
+        return {key: _to(device, value) for key, value in x.items()}
+    if not isinstance(x, Tensor):
+        return type(x)(**_to(device, vars(x)))
+    if device.type == "cuda" and x.device.type == "cpu":
+        x = x.contiguous().pin_memory()
+    return x.to(device, non_blocking=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from amago2.nets.popart import PopArt
+from amago2.nets.rows import Rows
 from amago2.nets.two_hot import ValueBins
 
 
@@ -19,8 +20,8 @@ from amago2.nets.two_hot import ValueBins
 class Transitions:
     """n-step transitions (s_t, a_t, R, s_n), flattened over the valid timesteps of a batch."""
 
-    index_t: Tensor  # (M,) int64 position of s_t in the flattened (B * L) tokens
-    index_n: Tensor  # (M,) int64 position of s_n
+    rows_t: Rows  # of s_t in the flattened (B * L) tokens
+    index_n: Tensor  # (M,) int64 position of s_n in them
     returns: Tensor  # (M, G) discounted rewards from t up to n
     discounts: Tensor  # (M, G) what the value at n is multiplied by; 0 after termination
 
@@ -51,9 +52,8 @@ def n_step_transitions(
         running = torch.where(ended.unsqueeze(-1), 0.0, running)
         alive = alive & ~ended
     offset = torch.arange(batch, device=rewards.device).unsqueeze(1) * (length + 1)
-    return Transitions(
-        (start + offset)[valid], (bootstrap + offset)[valid], returns[valid], running[valid]
-    )
+    rows_t = Rows.of((start + offset)[valid], batch * (length + 1))
+    return Transitions(rows_t, (bootstrap + offset)[valid], returns[valid], running[valid])
 
 
 def sample_members(members: int, size: int, like: Tensor, rng: torch.Generator) -> Tensor:

@@ -1,10 +1,12 @@
 """Action distributions: categorical, tanh-normal and Bernoulli (paper, Section 3 and App. A).
 
 Each has `sample` (no gradient), `rsample` (differentiable) and `log_prob`, for any leading shape
-(...). Actions are network representations (..., A), see `amago2.env.spaces`.
+(...). Actions are network representations (..., A), see `amago2.env.spaces`; with `samples` given,
+that many are drawn at once, (..., K, A).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,10 +21,24 @@ MAX_ACTION = 0.995
 """Stored actions are clamped to +-MAX_ACTION before atanh, which is infinite at 1."""
 
 
-def _uniform(like: Tensor, rng: torch.Generator) -> Tensor:
-    """Uniform noise in (0, 1), shaped as `like`."""
-    noise = torch.rand(like.shape, generator=rng, device=rng.device, dtype=like.dtype)
-    return noise.to(like.device).clamp_(1e-7, 1 - 1e-7)
+def _noise(
+    draw: Callable[..., Tensor], like: Tensor, samples: int | None, rng: torch.Generator
+) -> Tensor:
+    """Noise by `draw`, shaped as `like` (..., A) or, with `samples`, (..., K, A)."""
+    if samples is None:
+        return draw(like.shape, generator=rng, device=rng.device).to(like.device)
+    noise = draw((samples, *like.shape), generator=rng, device=rng.device)
+    return noise.to(like.device).movedim(0, -2)
+
+
+def _uniform(like: Tensor, samples: int | None, rng: torch.Generator) -> Tensor:
+    """Uniform noise in (0, 1), see `_noise`."""
+    return _noise(torch.rand, like, samples, rng).clamp_(1e-7, 1 - 1e-7)
+
+
+def _per_sample(x: Tensor, samples: int | None) -> Tensor:
+    """x (..., A), with an axis for samples before the last if there are any."""
+    return x if samples is None else x.unsqueeze(-2)
 
 
 @dataclass
@@ -37,18 +53,19 @@ class Categorical:
         probabilities = logits.float().softmax(-1).clamp(min=MIN_PROBABILITY)
         return cls(probabilities / probabilities.sum(-1, keepdim=True))
 
-    def sample(self, rng: torch.Generator) -> Tensor:
+    def sample(self, rng: torch.Generator, samples: int | None = None) -> Tensor:
         """Actions (..., A) without gradient."""
         below = self.probabilities[..., :-1].cumsum(-1)  # probability of an action up to each
-        draw = torch.rand((*below.shape[:-1], 1), generator=rng, device=rng.device)
-        index = (below <= draw.to(below.device)).sum(-1, keepdim=True)
+        draw = _noise(torch.rand, self.probabilities[..., :1], samples, rng)
+        index = (_per_sample(below, samples) <= draw).sum(-1, keepdim=True)
         # Not F.one_hot, whose checks take longer than all of this.
-        return torch.zeros_like(self.probabilities).scatter_(-1, index, 1.0)
+        shape = (*index.shape[:-1], self.probabilities.shape[-1])
+        return self.probabilities.new_zeros(shape).scatter_(-1, index, 1.0)
 
-    def rsample(self, rng: torch.Generator) -> Tensor:
+    def rsample(self, rng: torch.Generator, samples: int | None = None) -> Tensor:
         """Actions (..., A) by straight-through Gumbel-softmax, temperature 0.5."""
-        noise = -torch.log(-torch.log(_uniform(self.probabilities, rng)))
-        soft = ((self.probabilities.log() + noise) / 0.5).softmax(-1)
+        noise = -torch.log(-torch.log(_uniform(self.probabilities, samples, rng)))
+        soft = ((_per_sample(self.probabilities.log(), samples) + noise) / 0.5).softmax(-1)
         hard = F.one_hot(soft.argmax(-1), soft.shape[-1]).float()
         return hard + soft - soft.detach()
 
@@ -71,14 +88,15 @@ class TanhNormal:
         low, high = LOG_STD_RANGE
         return cls(mean, low + 0.5 * (high - low) * (torch.tanh(raw) + 1))
 
-    def rsample(self, rng: torch.Generator) -> Tensor:
+    def rsample(self, rng: torch.Generator, samples: int | None = None) -> Tensor:
         """Actions (..., A), differentiable in the parameters."""
-        noise = torch.randn(self.mean.shape, generator=rng, device=rng.device)
-        return torch.tanh(self.mean + self.log_std.exp() * noise.to(self.mean.device))
+        noise = _noise(torch.randn, self.mean, samples, rng)
+        mean, std = _per_sample(self.mean, samples), _per_sample(self.log_std.exp(), samples)
+        return torch.tanh(mean + std * noise)
 
-    def sample(self, rng: torch.Generator) -> Tensor:
+    def sample(self, rng: torch.Generator, samples: int | None = None) -> Tensor:
         """Actions (..., A) without gradient."""
-        return self.rsample(rng).detach()
+        return self.rsample(rng, samples).detach()
 
     def log_prob(self, action: Tensor) -> Tensor:
         """Log-density (...) of actions (..., A)."""
@@ -103,11 +121,12 @@ class Bernoulli:
         """From logits (..., A)."""
         return cls(logits.float())
 
-    def sample(self, rng: torch.Generator) -> Tensor:
+    def sample(self, rng: torch.Generator, samples: int | None = None) -> Tensor:
         """Actions (..., A) without gradient."""
-        return (_uniform(self.logits, rng) < self.logits.detach().sigmoid()).float()
+        share = _per_sample(self.logits.detach().sigmoid(), samples)
+        return (_uniform(self.logits, samples, rng) < share).float()
 
-    def rsample(self, rng: torch.Generator) -> Tensor:
+    def rsample(self, rng: torch.Generator, samples: int | None = None) -> Tensor:
         """Raise `ValueError`: there is no such gradient."""
         raise ValueError("a policy gradient through MultiBinary actions is not defined")
 

@@ -21,6 +21,7 @@ from amago2.nets.augmentation import random_shift
 from amago2.nets.mlp import Mlp
 from amago2.nets.normalisation import InputNorm
 from amago2.nets.precision import run_rnn
+from amago2.nets.rows import Rows
 from amago2.nets.two_hot import symlog
 
 Observation = Mapping[str, Tensor]
@@ -39,37 +40,33 @@ class TimestepEncoder(nn.Module):
         observation: Observation,
         reward: Tensor,
         action: Tensor,
-        valid: Tensor | None = None,
+        tokens: Rows | None = None,
         rng: torch.Generator | None = None,
     ) -> Tensor:
         """Encode observation[k] (..., d_k), reward (...), action (..., A) -> (..., D).
 
-        In training, the leading shape is (B, L) and `valid` (B, L) selects the timesteps that are
-        encoded and that update the input normalisation; the others become zeros. `rng` drives
-        augmentation.
+        In training, the leading shape is (B, L) and `tokens` selects the timesteps that are encoded
+        and that update the input normalisation; the others become zeros. `rng` drives augmentation.
         """
         reward = (symlog(reward) if self.symlog_reward else reward).unsqueeze(-1)
-        if valid is None:
+        if tokens is None:
             return self.encode(observation, [reward, action], None, rng)
-        sequence, position = valid.nonzero(as_tuple=True)
-        flat = {key: x[sequence, position] for key, x in observation.items()}
-        previous = [x[sequence, position] for x in (reward, action)]
-        encoded = self.encode(flat, previous, (sequence, len(valid)), rng)
-        padded = encoded.new_zeros(*valid.shape, encoded.shape[-1])
-        padded[sequence, position] = encoded
-        return padded
+        flat = {key: tokens.take(x.flatten(0, 1)) for key, x in observation.items()}
+        previous = [tokens.take(x.flatten(0, 1)) for x in (reward, action)]
+        encoded = self.encode(flat, previous, (tokens.index, reward.shape[:2]), rng)
+        return tokens.put(encoded).view(*reward.shape[:2], -1)
 
     def encode(
         self,
         observation: Observation,
         previous: list[Tensor],
-        batch: tuple[Tensor, int] | None,
+        batch: tuple[Tensor, torch.Size] | None,
         rng: torch.Generator | None,
     ) -> Tensor:
         """Encode valid timesteps (M, ...) after the `previous` reward (M, 1) and action (M, A).
 
-        `batch` is given in training: the sub-sequence (M,) of each timestep, and how many there
-        are.
+        `batch` is given in training: each timestep's place (M,) in the flattened batch, and the
+        shape (B, L) of the batch.
         """
         raise NotImplementedError
 
@@ -98,7 +95,7 @@ class VectorEncoder(TimestepEncoder):
         self,
         observation: Observation,
         previous: list[Tensor],
-        batch: tuple[Tensor, int] | None,
+        batch: tuple[Tensor, torch.Size] | None,
         rng: torch.Generator | None,
     ) -> Tensor:
         """See `TimestepEncoder.encode`."""
@@ -188,13 +185,14 @@ class ImageEncoder(TimestepEncoder):
         self,
         observation: Observation,
         previous: list[Tensor],
-        batch: tuple[Tensor, int] | None,
+        batch: tuple[Tensor, torch.Size] | None,
         rng: torch.Generator | None,
     ) -> Tensor:
         """See `TimestepEncoder.encode`."""
         frames = observation[self.key]
         if self.augment and batch is not None and rng is not None:
-            frames = random_shift(frames, *batch, rng)
+            place, (size, length) = batch
+            frames = random_shift(frames, place // length, size, rng)
         image = self.image_norm(self.project(self._image_features(frames)))
         joined = torch.cat([*previous, *_vectors(observation, self.vectors, previous)], -1)
         rest = self.previous(self.norm(joined, update=batch is not None))
@@ -291,7 +289,7 @@ class GridLanguageEncoder(TimestepEncoder):
         self,
         observation: Observation,
         previous: list[Tensor],
-        batch: tuple[Tensor, int] | None,
+        batch: tuple[Tensor, torch.Size] | None,
         rng: torch.Generator | None,
     ) -> Tensor:
         """See `TimestepEncoder.encode`."""

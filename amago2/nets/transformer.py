@@ -6,55 +6,18 @@ from the start of the rollout. `forward` reads whole sequences, `step` one times
 cache; the two agree for rollouts up to the context length.
 """
 
-import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from amago2.config.schema import TransformerConfig
 from amago2.nets.attention import causal_attention, frequencies, positions
-from amago2.nets.dropout import dropout
+from amago2.nets.dropout import dropout_scales
 from amago2.nets.inference_weights import LinearWeights, NormWeights, WithInferenceWeights
 from amago2.nets.key_value_cache import KeyValueCache, Window
-
-
-class SigmaLinear(nn.Module):
-    """y = x W'^T + b with W' = (g / sigma(W)) W, sigma the largest singular value.
-
-    sigma is tracked by one power iteration per call in training (Zhai et al. 2023).
-    """
-
-    left: Tensor
-    right: Tensor
-
-    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
-        super().__init__()
-        weight = nn.init.trunc_normal_(torch.empty(outputs, inputs), std=0.02)
-        u, _, vh = torch.linalg.svd(weight, full_matrices=False)
-        self.weight = nn.Parameter(weight)
-        self.gain = nn.Parameter(torch.ones(()))
-        bound = 1 / math.sqrt(inputs)
-        self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound)) if bias else None
-        self.register_buffer("left", u[:, 0].contiguous())
-        self.register_buffer("right", vh[0].contiguous())
-
-    def effective_weight(self) -> Tensor:
-        """W' (outputs, inputs); gradients flow through W inside sigma, not through u and v."""
-        sigma = self.left @ (self.weight @ self.right)
-        return self.weight * (self.gain / sigma)
-
-    @torch.no_grad()
-    def _power_iteration(self) -> None:
-        self.left.copy_(F.normalize(self.weight @ self.right, dim=0))
-        self.right.copy_(F.normalize(self.weight.T @ self.left, dim=0))
-
-    def linear(self) -> LinearWeights:
-        """W' and b, after a power iteration if the layer is in training mode."""
-        if self.training:
-            self._power_iteration()
-        return LinearWeights(self.effective_weight(), self.bias)
+from amago2.nets.sigma_linear import SigmaLinear, training_weights
 
 
 class BlockWeights(NamedTuple):
@@ -91,7 +54,7 @@ class Block(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         width, hidden = config.width, config.feedforward_size
-        self.heads, self.rate = config.heads, config.dropout
+        self.heads = config.heads
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.norm3, self.norm4 = nn.LayerNorm(width), nn.LayerNorm(hidden)
         self.qkv = SigmaLinear(width, 3 * width, bias=False)
@@ -99,26 +62,28 @@ class Block(nn.Module):
         self.ff1, self.ff2 = SigmaLinear(width, hidden), SigmaLinear(hidden, width)
         self.head_scale = nn.Parameter(torch.ones(config.heads, 1, 1))
 
-    def weights(self) -> BlockWeights:
-        """The present weights."""
+    def sigma_layers(self) -> list[SigmaLinear]:
+        """Its sigma-reparametrised layers, in the order of their use."""
+        return [self.qkv, self.out, self.ff1, self.ff2]
+
+    def weights(self, linear: Sequence[LinearWeights]) -> BlockWeights:
+        """The present weights, of which `linear` are those of `sigma_layers`."""
         one, two, three, four = (
             NormWeights(norm.weight, norm.bias)
             for norm in (self.norm1, self.norm2, self.norm3, self.norm4)
         )
-        qkv, out = self.qkv.linear(), self.out.linear()
-        ff1, ff2 = self.ff1.linear(), self.ff2.linear()
+        qkv, out, ff1, ff2 = linear
         return BlockWeights(one, qkv, self.head_scale, out, two, three, ff1, four, ff2)
 
-    def forward(self, x: Tensor, rng: torch.Generator | None) -> Tensor:
-        """x (B, L, D) -> (B, L, D), causal."""
-        w = self.weights()
+    def forward(self, x: Tensor, w: BlockWeights, keep: Tensor | None) -> Tensor:
+        """x (B, L, D) -> (B, L, D), causal; `keep` (B, L, D) is the dropout's factor."""
         batch, length, _ = x.shape
         qkv = w.qkv.apply(w.norm1.apply(x)).view(batch, length, 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
         attended = causal_attention(q, k, v)
         merged = (attended * w.head_scale).transpose(1, 2).flatten(2)
         x, change = _after_attention(x, merged, w)
-        return x + dropout(change, self.rate, rng)
+        return x + (change if keep is None else change * keep)
 
 
 def _after_attention(x: Tensor, merged: Tensor, w: BlockWeights) -> tuple[Tensor, Tensor]:
@@ -165,11 +130,19 @@ class Transformer(WithInferenceWeights):
     def forward(self, tokens: Tensor, time: Tensor, rng: torch.Generator | None) -> Tensor:
         """Encode tokens (B, L, D_in) at times (B, L); `rng` drives dropout, None means none."""
         x = self.input(tokens) + positions(time, self.frequencies)
-        x = dropout(x, self.config.dropout, rng)
-        for block in self.blocks:
-            x = block(x, rng)
+        first, *keeps = dropout_scales(x, self.config.dropout, rng, 1 + len(self.blocks))
+        x = x if first is None else x * first
+        for block, weights, keep in zip(self.blocks, self._block_weights(), keeps, strict=True):
+            x = block(x, weights, keep)
         states: Tensor = self.norm(x)
         return states
+
+    def _block_weights(self) -> list[BlockWeights]:
+        blocks: list[Block] = list(self.blocks)  # type: ignore[arg-type]  # a ModuleList knows Modules
+        layers = [layer for block in blocks for layer in block.sigma_layers()]
+        linear = training_weights(layers) if self.training else [each.linear() for each in layers]
+        count = len(layers) // len(blocks)
+        return [block.weights(linear[count * i :][:count]) for i, block in enumerate(blocks)]
 
     def initial_memory(self, rows: int, device: torch.device) -> KeyValueCache:
         """Empty memory of `rows` rollouts."""
@@ -182,7 +155,7 @@ class Transformer(WithInferenceWeights):
     def inference_weights(self) -> tuple[LinearWeights, list[BlockWeights], NormWeights]:
         """What `step` multiplies by: before, in and after the blocks."""
         half = self.bfloat16_inference
-        blocks = [block.weights().for_inference(half) for block in self.blocks]  # type: ignore[operator]
+        blocks = [weights.for_inference(half) for weights in self._block_weights()]
         first = LinearWeights(self.input.weight, self.input.bias).for_inference(half)
         return first, blocks, NormWeights(self.norm.weight, self.norm.bias)
 

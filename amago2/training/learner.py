@@ -78,7 +78,7 @@ class Learner:
         Returns metrics of the whole batch.
         """
         device = self.agent.device
-        batch = make_batch(records, lengths, self.agent.actions).to(device)
+        batch = make_batch(records, lengths, self.agent.actions)
         counters = (self.updates, *self.group.rng_counters)
         rng = torch_rng(self.config.seed, Stream.UPDATE, *counters, device=device)
         self._set_learning_rate()

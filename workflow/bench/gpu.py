@@ -49,7 +49,7 @@ def _update(
 ) -> tuple[Callable[[], None], AmagoConfig]:
     """An update with the paper's batch, all of whose timesteps are valid, and its configuration."""
     agent, config = agent_and_config(size, mode, how, device)
-    batch = workloads.batch(size, config, torch.Generator().manual_seed(0)).to(agent.device)
+    batch = workloads.batch(size, config, torch.Generator().manual_seed(0))
     return updater(agent, batch)[1], config
 
 

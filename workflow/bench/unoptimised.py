@@ -11,6 +11,7 @@ from torch import Tensor
 
 from amago2.nets import action_values
 from amago2.nets.critic_ensemble import CriticEnsemble
+from amago2.nets.rows import Rows
 from amago2.nets.timestep_encoders import TimestepEncoder
 from amago2.nets.transformer import Transformer
 from amago2.nets.two_hot import ValueBins, two_hot_cross_entropy
@@ -72,14 +73,15 @@ def _encode_padding_too(
     observation: dict[str, Tensor],
     reward: Tensor,
     action: Tensor,
-    valid: Tensor | None = None,
+    tokens: Rows | None = None,
     rng: torch.Generator | None = None,
 ) -> Tensor:
     """Encode every timestep; normalisers learn from the valid ones first."""
-    if valid is None or bool(valid.all()):
-        return _encode(self, observation, reward, action, valid, rng)
-    _encode(self, observation, reward, action, valid, None)  # for the normalisers
-    length = valid.shape[1]
+    if tokens is None or tokens.all:
+        return _encode(self, observation, reward, action, tokens, rng)
+    _encode(self, observation, reward, action, tokens, None)  # for the normalisers
+    length = reward.shape[1]
+    valid = (tokens.inverse < len(tokens.index)).view(reward.shape)
     flat = {key: x.flatten(0, 1) for key, x in observation.items()}
     every = _encode(self, flat, reward.flatten(), action.flatten(0, 1))
     return every.unflatten(0, (-1, length)) * valid.unsqueeze(-1)

@@ -45,6 +45,21 @@ def batch(spec: ActionSpec, seed: int = 0, size: int = 6, length: int = 5) -> Ba
     )
 
 
+def test_a_prepared_batch_moves_whole() -> None:
+    data = batch(DISCRETE)
+    data.valid[0, 4:] = False
+    prepared = agent().prepare(data)
+    assert len(prepared.tokens.index) == 6 * 6 - 2
+    assert len(prepared.action_t) == len(prepared.transitions.returns) == 6 * 5 - 2
+    assert torch.equal(prepared.action_t[:4], torch.cat([data.action[0, 1:4], data.action[1, 1:2]]))
+    away = prepared.to(torch.device("meta"))
+    parts = [away.observation, vars(away.tokens), vars(away.transitions.rows_t)]
+    parts += [vars(away), vars(away.transitions)]
+    tensors = [x for part in parts for x in part.values() if isinstance(x, torch.Tensor)]
+    assert {x.device.type for x in tensors} == {"meta"}
+    assert len(tensors) == 1 + 2 + 2 + 4 + 3
+
+
 def _last_layer(a: Agent) -> torch.nn.Linear:
     return cast(torch.nn.Linear, a.actor.net[-1])
 

@@ -15,7 +15,7 @@ def test_one_step_targets_by_hand() -> None:
     terminated = torch.tensor([[False, False, True]])
     valid = torch.tensor([[True, True, True]])
     t = objectives.n_step_transitions(rewards, terminated, valid, DISCOUNTS, 1)
-    assert t.index_t.tolist() == [0, 1, 2]
+    assert t.rows_t.index.tolist() == [0, 1, 2]
     assert t.index_n.tolist() == [1, 2, 3]
     value_n = torch.tensor([[10.0, 10.0], [20.0, 20.0], [30.0, 30.0]])
     expected = [[1 + 5, 1 + 9], [2 + 10, 2 + 18], [3, 3]]  # no value after termination
@@ -26,7 +26,7 @@ def test_padding_gives_no_transition() -> None:
     rewards = torch.ones(2, 3)
     valid = torch.tensor([[True, False, False], [True, True, True]])
     t = objectives.n_step_transitions(rewards, torch.zeros(2, 3).bool(), valid, DISCOUNTS, 1)
-    assert t.index_t.tolist() == [0, 4, 5, 6]  # rows of 4 tokens
+    assert t.rows_t.index.tolist() == [0, 4, 5, 6]  # rows of 4 tokens
     assert t.index_n.tolist() == [1, 5, 6, 7]
 
 

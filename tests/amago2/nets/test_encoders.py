@@ -13,6 +13,7 @@ from amago2.env.spaces import ActionSpec
 from amago2.nets import convnets
 from amago2.nets.augmentation import random_shift, shift
 from amago2.nets.normalisation import InputNorm
+from amago2.nets.rows import Rows
 from amago2.nets.timestep_encoders import make_timestep_encoder
 from amago2.seeding import seeded_init
 from tests.amago2.toy import small
@@ -131,9 +132,9 @@ def test_padding_is_left_out(config: Any, boxes: dict[str, gym.spaces.Box]) -> N
     valid[1:, 3:] = False
     other = {key: torch.where(_like(valid, x), x, torch.zeros_like(x)) for key, x in seen.items()}
     state = {key: value.clone() for key, value in encoder.state_dict().items()}
-    one = encoder(seen, reward, action, valid, rng(3))
+    one = encoder(seen, reward, action, Rows.where(valid), rng(3))
     encoder.load_state_dict(state)
-    two = encoder(other, torch.where(valid, reward, 99.0), action, valid, rng(3))
+    two = encoder(other, torch.where(valid, reward, 99.0), action, Rows.where(valid), rng(3))
     assert one.shape == (4, 5, 24)
     assert torch.equal(one[valid], two[valid])
     assert torch.equal(one[~valid], torch.zeros_like(one[~valid]))

@@ -17,8 +17,9 @@ from amago2.nets.attention import (
     strictly_deterministic_backward,
 )
 from amago2.nets.dropout import dropout
+from amago2.nets.sigma_linear import SigmaLinear, training_weights
 from amago2.nets.trajectory_encoders import make_trajectory_encoder
-from amago2.nets.transformer import SigmaLinear, Transformer
+from amago2.nets.transformer import Transformer
 from amago2.seeding import seeded_init
 
 
@@ -110,11 +111,27 @@ def test_sigma_reparametrisation_has_the_gain_as_its_norm() -> None:
         layer.weight.mul_(7.0)
         layer.gain.fill_(2.5)
     for _ in range(200):
-        layer.linear()
-    norm = torch.linalg.matrix_norm(layer.effective_weight(), 2)
+        (training,) = training_weights([layer])
+    norm = torch.linalg.matrix_norm(training.weight, 2)
     assert norm.item() == pytest.approx(2.5, rel=1e-3)
-    training, evaluated = layer.linear().weight, layer.eval().linear().weight
-    assert torch.allclose(training, evaluated, atol=1e-5)
+    assert torch.allclose(training.weight, layer.linear().weight, atol=1e-5)
+
+
+def test_gradients_of_layers_computed_together_are_those_of_the_formula() -> None:
+    layers = [SigmaLinear(8, 6), SigmaLinear(5, 6), SigmaLinear(8, 6, bias=False)]
+    for layer in layers:
+        torch.nn.init.normal_(layer.weight)
+        torch.nn.init.constant_(layer.gain, 1.7)
+    upstream = [torch.randn_like(layer.weight) for layer in layers]
+    found = [weights.weight for weights in training_weights(layers)]
+    inputs = [x for layer in layers for x in (layer.weight, layer.gain)]
+    fast = torch.autograd.grad(found, inputs, upstream)
+    # Their vectors have had the power iteration by now; the plain formula follows autograd.
+    plain = [layer.linear().weight for layer in layers]
+    for one, other in zip(found, plain, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+    for one, other in zip(fast, torch.autograd.grad(plain, inputs, upstream), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
