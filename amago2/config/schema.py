@@ -34,7 +34,7 @@ class EnvironmentConfig(Section):
     the limit applies with which Gymnasium's registry lists its class."""
     processes: Positive | None = None
     """Worker processes for the environments; if null, the training process steps them."""
-    step_timeout_s: float | None = Field(600, gt=0)
+    step_timeout_s: float | None = Field(600.0, gt=0)
     """Seconds after which a call of an environment that has not returned ends the run; null: none.
     Changes no result, so it is not part of the run's hash."""
 
