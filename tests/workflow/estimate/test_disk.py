@@ -36,7 +36,7 @@ def test_sizes_in_pointers_are_exact_and_correct_the_estimates(
     )
     estimated = disk.estimate(other.config)
     one.folder.mkdir(parents=True)
-    size = 3 * disk.estimate(one.config).checkpoint
+    size = int(3 * disk.estimate(one.config).checkpoint)
     for pointer in one.pointers:
         out = f"md5: {'0' * 32}.dir, size: {size}, hash: md5, path: {pointer.stem}"
         pointer.write_text(f"outs: [{{{out}}}]\n")
