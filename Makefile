@@ -131,8 +131,7 @@ retro-roms: setup  ## add your own Super Mario ROMs, checked by hash: FROM=folde
 	@$(RUN) python -m workflow roms import "$(FROM)"
 
 clean:  ## remove unfinished runs, job logs and caches; results are never touched
-	@rm -rf results/*/.scratch results/*/.logs .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis build
-	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	@$(PYTHON) -m workflow.setup clean
 
-distclean: clean  ## clean, and remove .venv too
-	@rm -rf .venv *.egg-info
+distclean:  ## clean, and remove .venv too
+	@$(PYTHON) -m workflow.setup clean --all

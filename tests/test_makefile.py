@@ -113,14 +113,6 @@ def test_nothing_runs_on_a_failed_set_up(checkout: Path, target: str) -> None:
     assert "==" not in done.stdout
 
 
-def test_clean_keeps_every_result(checkout: Path) -> None:
-    run = "results/mini/runs/popgym/ind/seed0-12345678"
-    kept = [f"{run}/metrics.csv", f"{run}/checkpoint/a", "results/mini/tables/table1.csv"]
-    kept += [".dvc-storage/files/x", ".venv/lib/__pycache__/a.pyc"]
-    gone = ["results/mini/.scratch/12345678/a", "results/mini/.logs/a", "envs/__pycache__/a.pyc"]
-    for name in kept + gone:
-        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
-        (checkout / name).touch()
-    assert make(checkout, "clean").returncode == 0
-    assert [name for name in kept if not (checkout / name).exists()] == []
-    assert [name for name in gone if (checkout / name).exists()] == []
+def test_clean_and_distclean_are_set_ups() -> None:
+    assert make(ROOT, "-n", "clean").stdout.split()[-3:] == ["-m", "workflow.setup", "clean"]
+    assert make(ROOT, "-n", "distclean").stdout.split()[-2:] == ["clean", "--all"]

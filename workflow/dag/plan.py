@@ -14,6 +14,7 @@ from workflow.config.parameters import Parameters
 from workflow.container.image import Image, drop_stale_record
 from workflow.dag.runs import Run, runs_of
 from workflow.dag.targets import Target, TargetPlanner
+from workflow.setup.clean import mark
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Dag:
 
         All of it lies below `.scratch`: planning changes nothing that git keeps.
         """
+        for name in (".scratch", ".logs"):
+            mark(self.results / name)
         for matrix in self.matrices:
             write_atomically(self.listing(matrix.name), matrix.to_json())
         for run in self.pending:

@@ -9,6 +9,8 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from workflow.setup.clean import mark
+
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "AMAGO2_REPRODUCE"
 """Variable set for Snakemake and everything that it starts, by which orphans are recognised."""
@@ -27,6 +29,7 @@ def exclusive() -> Iterator[None]:
 
     The file holds the process's number. Raises `AlreadyRunning` if another process has the lock.
     """
+    mark(LOCK.parent)
     try:
         with FileLock(LOCK, blocking=False):
             LOCK.write_text(str(os.getpid()))

@@ -1,4 +1,4 @@
-"""Set-up: `python -m workflow.setup install`, `lock` or `doctor`.
+"""Set-up: `python -m workflow.setup install`, `lock`, `clean` or `doctor`.
 
 The only command line of this repository that is not part of `python -m workflow`, because it runs
 before any package is installed.
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from workflow.setup import doctor
+from workflow.setup.clean import clean
 from workflow.setup.environment import ROOT
 from workflow.setup.install import install
 from workflow.setup.locks import lock
@@ -43,13 +44,15 @@ def one_at_a_time() -> Iterator[None]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The three commands and their options."""
+    """The four commands and their options."""
     parser = argparse.ArgumentParser(prog="python -m workflow.setup", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     installing = commands.add_parser("install", help="bring .venv to what the locks say")
     installing.add_argument("--torch", choices=["cpu", "cuda"])
     locking = commands.add_parser("lock", help="make the locks anew")
     locking.add_argument("--upgrade", action="store_true", help="take the newest versions")
+    cleaning = commands.add_parser("clean", help="remove what can be made again; no results")
+    cleaning.add_argument("--all", action="store_true", help="remove .venv too")
     commands.add_parser("doctor", help="report what this machine has and lacks, with remedies")
     return parser
 
@@ -59,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser().parse_args(arguments)
     if chosen.command == "doctor":
         return doctor.main()
+    if chosen.command == "clean":
+        clean(chosen.all)
+        return 0
     check_python()
     try:
         with one_at_a_time():

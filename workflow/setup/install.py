@@ -92,16 +92,21 @@ def site_packages() -> Path:
 
 
 def make_venv() -> None:
-    """Make `.venv` anew, empty but for the marker, which no kill may leave out."""
+    """Make `.venv` anew."""
     environment.VENV.mkdir(exist_ok=True)
     environment.MARKER.touch()
+    clear_venv()
+    base = getattr(sys, "_base_executable", sys.executable)  # not the .venv that is replaced
+    run(base, "-m", "venv", environment.VENV)
+
+
+def clear_venv() -> None:
+    """Delete all of `.venv` but the marker, so that after a kill it is still known as ours."""
     for path in environment.VENV.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         elif path != environment.MARKER:
             path.unlink()
-    base = getattr(sys, "_base_executable", sys.executable)  # not the .venv that is replaced
-    run(base, "-m", "venv", environment.VENV)
 
 
 def fingerprints(torch: str) -> tuple[str, str]:
