@@ -1,19 +1,27 @@
-"""The replay buffer: trajectories in append-only, memory-mapped shards, sampled by sub-sequence.
+"""The replay buffer: trajectories in append-only shards on disk, sampled by sub-sequence.
 
 A full shard never changes. The open shard is kept in memory and is written with every checkpoint,
 which also waits until the full shards have reached the disk. `amago2.replay.shards` describes the
 files.
 """
 
-import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from amago2.env.spaces import Array
-from amago2.files import sync, write_atomically
-from amago2.replay.shards import MAX_SHARD_BYTES, compress, link, read_shard, write_shard
+from amago2.files import check_sums, make_folder, sync
+from amago2.replay.shards import (
+    MAX_SHARD_BYTES,
+    ShardReader,
+    compress,
+    count_tokens,
+    read_rows,
+    write_shard,
+)
+from amago2.replay.stored import ReplayState, check_rows, read_state, shard_files
 
 
 class Replay:
@@ -23,7 +31,7 @@ class Replay:
         self, folder: Path, record: np.dtype[Any], capacity: int, unit: str, shard_size: int
     ) -> None:
         """Empty replay that will keep its full shards in `folder`, `shard_size` tokens each."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self.folder, self.record, self.capacity, self.unit = folder, record, capacity, unit
         self.shard_tokens = max(1, min(shard_size, MAX_SHARD_BYTES // record.itemsize))
         self.tasks: list[str] = []
@@ -31,16 +39,22 @@ class Replay:
         self._total = self._evicted = 0  # trajectories ever added, and dropped
         self._live = np.zeros((1024, 4), np.int64)  # rows (shard, start, length, task)
         self._head = self._tail = 0  # live rows are _live[_head:_tail]
-        self._shards: dict[int, Array] = {}  # tokens of each shard with live trajectories
+        self._full = ShardReader(folder, record)
         self._open, self._filled = 0, 0
         self._rows: list[tuple[int, int, int, int]] = []  # trajectories of the open shard
         self._room = np.zeros(self.shard_tokens, record)  # of every open shard in turn
-        self._unsynced: list[Path] = []  # full shards since the last `save`
+        self._digests: dict[str, str] = {}  # of full shards' files, by name
+        self._unsynced: list[Path] = []  # those written since the last `save`
         self._open_shard(0)
 
     def __len__(self) -> int:
         """Live trajectories."""
         return self._tail - self._head
+
+    @property
+    def oldest_shard(self) -> int:
+        """Number of the oldest shard with live trajectories."""
+        return int(self._live[self._head, 0]) if len(self) else self._open
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -49,11 +63,11 @@ class Replay:
         if task not in self.tasks:
             self.tasks.append(task)
         end = self._filled + len(tokens)
-        if end > len(self._shards[self._open]):
+        if end > len(self._room):
             grown = np.zeros(end, self.record)  # for the trajectory that closes the shard
-            grown[: self._filled] = self._shards[self._open][: self._filled]
-            self._shards[self._open] = self._room = grown
-        self._shards[self._open][self._filled : end] = tokens
+            grown[: self._filled] = self._room[: self._filled]
+            self._room = grown
+        self._room[self._filled : end] = tokens
         row = (self._total, self._filled, len(tokens), self.tasks.index(task))
         self._rows.append(row)
         self._push(self._open, *row[1:])
@@ -61,14 +75,14 @@ class Replay:
         while len(self) > 1 and self._used() > self.capacity:
             self._evict()
         if self._filled >= self.shard_tokens:
-            self._unsynced += self._write(self.folder, durable=False)
-            self._shards[self._open] = read_shard(self.folder, self._open, self.record)[0]
+            written = self._write(self.folder, durable=False)
+            self._digests |= written
+            self._unsynced += [self.folder / name for name in written]
             self._open_shard(self._open + 1)
 
     def _open_shard(self, number: int) -> None:
         self._open, self._filled = number, 0
         self._rows = []
-        self._shards[number] = self._room
 
     def _used(self) -> int:
         return self.timesteps if self.unit == "timesteps" else len(self)
@@ -87,10 +101,10 @@ class Replay:
         self.timesteps -= int(length) - 1
         self._head, self._evicted = self._head + 1, self._evicted + 1
         if shard != self._open and self._live[self._head, 0] != shard:
-            del self._shards[int(shard)]
+            self._full.forget(int(shard))
 
-    def _write(self, folder: Path, durable: bool) -> list[Path]:
-        """Write the open shard."""
+    def _write(self, folder: Path, durable: bool) -> dict[str, str]:
+        """Write the open shard; returns the SHA-256 of its files by name."""
         tokens = self._room[: self._filled]
         return write_shard(folder, self._open, tokens, self._rows, durable)
 
@@ -105,14 +119,18 @@ class Replay:
         rows = self._live[self._head + rng.integers(len(self), size=batch)]
         slack = np.maximum(rows[:, 2] - (context + 1), 0)
         offsets = rng.integers(slack + 1)
-        drawn = np.empty((batch, context + 1), self.record)
+        drawn = np.zeros((batch, context + 1), self.record)
         lengths = np.minimum(rows[:, 2], context + 1)
-        for i, ((shard, start, _, _), offset, length) in enumerate(
-            zip(rows, offsets, lengths, strict=True)
+        content = drawn.view(np.uint8).reshape(batch, -1)
+        sizes = (lengths * self.record.itemsize).tolist()
+        firsts = (rows[:, 1] + offsets).tolist()
+        for i, (shard, first, size) in enumerate(
+            zip(rows[:, 0].tolist(), firsts, sizes, strict=True)
         ):
-            first = start + offset
-            drawn[i, :length] = self._shards[int(shard)][first : first + length]
-            drawn[i, length:] = np.zeros((), self.record)
+            if shard == self._open:
+                drawn[i, : lengths[i]] = self._room[first : first + lengths[i]]
+            else:
+                self._full.read(shard, first, content[i, :size])
         return drawn, lengths
 
     def task_shares(self) -> dict[str, float]:
@@ -131,44 +149,63 @@ class Replay:
         if self._unsynced:
             sync(self.folder)
         self._unsynced = []
-        state = {
-            "shard": self._open,
-            "evicted": self._evicted,
-            "total": self._total,
-            "tasks": self.tasks,
-            "oldest_shard": min(self._shards),
-        }
-        write_atomically(folder / "replay.json", json.dumps(state, indent=1) + "\n")
+        self._state().write(folder)
+
+    def _state(self) -> ReplayState:
+        oldest = self.oldest_shard
+        names = [name for k in range(oldest, self._open) for name in shard_files(k)]
+        return ReplayState(
+            shard=self._open,
+            evicted=self._evicted,
+            total=self._total,
+            tasks=self.tasks,
+            oldest_shard=oldest,
+            full_sha256={name: self._digests[name] for name in names},
+        )
 
     def load(self, folder: Path) -> None:
-        """Restore what `save` wrote to `folder`; the full shards are in the replay's own folder."""
-        state = json.loads((folder / "replay.json").read_text())
-        self.tasks, self._evicted = list(state["tasks"]), int(state["evicted"])
+        """Restore what `save` wrote to `folder`; the full shards are in the replay's own folder.
+
+        Raises `RunError`, before anything is changed, if a file is missing or damaged.
+        """
+        state = read_state(folder)
+        check_sums(self.folder, state.full_sha256)
+        rows = {k: read_rows(self.folder, k, len(state.tasks)) for k in state.full}
+        rows[state.shard] = read_rows(folder, state.shard, len(state.tasks))
+        check_rows(state, rows)
+        for number in state.full:
+            self._full.check(number, count_tokens(rows[number]))
+        filled = count_tokens(rows[state.shard])
+        last = ShardReader(folder, self.record)
+        last.check(state.shard, filled)
+
+        self.tasks, self._evicted, self._total = list(state.tasks), state.evicted, state.total
         self.timesteps = self._head = self._tail = 0
-        self._shards = {}
-        for number in range(state["oldest_shard"], state["shard"] + 1):
-            last = number == state["shard"]
-            tokens, rows = read_shard(folder if last else self.folder, number, self.record)
-            for row in rows[rows["number"] >= self._evicted]:
+        self._digests, self._unsynced = dict(state.full_sha256), []
+        for number, own in rows.items():
+            for row in own[own["number"] >= self._evicted]:
                 self._push(number, int(row["start"]), int(row["length"]), int(row["task"]))
-            if last:
-                self._open_shard(number)
-                self._room[: len(tokens)] = tokens
-                self._filled, self._rows = len(tokens), [tuple(row) for row in rows.tolist()]
-            else:
-                self._shards[number] = tokens
-        self._total = int(state["total"])
+        self._open_shard(state.shard)
+        self._filled, self._rows = filled, [tuple(row) for row in rows[state.shard].tolist()]
+        if filled:
+            last.read(state.shard, 0, self._room[:filled].view(np.uint8))
 
     def publish(self, folder: Path) -> None:
         """Write all shards that hold live trajectories to an empty `folder`, compressed."""
         self.save(folder)
-        for number in range(min(self._shards), self._open + 1):
-            if number != self._open:
-                link(self.folder, folder, number)
-            compress(folder, number)
+        for number in range(self.oldest_shard, self._open + 1):
+            tokens, trajectories = shard_files(number)
+            if number == self._open:
+                compress(folder / tokens, folder)
+                (folder / tokens).unlink()
+            else:
+                compress(self.folder / tokens, folder)
+                shutil.copyfile(self.folder / trajectories, folder / trajectories)
 
     def discard_shards(self, oldest: int) -> None:
         """Delete full shards numbered below `oldest`: no kept checkpoint needs them."""
         for path in sorted(self.folder.glob("*-*.npy")):
-            if int(path.stem.rpartition("-")[2]) < oldest:
+            digits = path.stem.rpartition("-")[2]
+            number = int(digits) if digits.isdecimal() else oldest
+            if number < oldest and path.name in shard_files(number):
                 path.unlink()

@@ -1,6 +1,5 @@
 """Training of an AMAGO-2 agent: collect, then learn; resumable at any moment to the same bits."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -13,6 +12,8 @@ from amago2.agent.agent import Agent, make_agent
 from amago2.config.schema import AmagoConfig
 from amago2.distributed import SingleProcess, launch
 from amago2.env.stored_spaces import describe_spaces
+from amago2.errors import ConfigError, RunError
+from amago2.replay.stored import read_state
 from amago2.rollout.collector import Collector, make_replay
 from amago2.rollout.replaying import Replayed
 from amago2.training import checkpoint as ckpt
@@ -155,10 +156,13 @@ class AmagoTrainer(Trainer):
 
     def load_state_dict(self, checkpoint: ckpt.Checkpoint, folder: Path) -> Replayed:
         """See `Trainer.load_state_dict`."""
+        try:
+            self.replay.load(folder)
+        except (RunError, ConfigError) as error:
+            raise ckpt.CheckpointError(str(error)) from None
         targets = {k: v for k, v in checkpoint.trainer.items() if k.startswith(ckpt.TARGETS)}
         self.agent.load_state_dict(checkpoint.policy | targets)
         self.learner.load_state_dict(checkpoint.trainer, checkpoint.state["updates"])
-        self.replay.load(folder)
         collector = checkpoint.state["collector"]
         replayed = self.collector.load_state_dict(checkpoint.trainer, collector)
         self._broadcast_state()
@@ -177,5 +181,4 @@ class AmagoTrainer(Trainer):
     def save_checkpoint(self) -> None:
         """Write a checkpoint of this epoch, then drop the oldest and the shards only it needed."""
         super().save_checkpoint()
-        oldest = json.loads((self.checkpoints()[0] / "replay.json").read_text())["oldest_shard"]
-        self.replay.discard_shards(oldest)
+        self.replay.discard_shards(read_state(self.checkpoints()[0]).oldest_shard)

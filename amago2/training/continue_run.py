@@ -11,10 +11,12 @@ from typing import Any
 
 from amago2 import run_record
 from amago2.config.schema import AmagoConfig, load
+from amago2.env.stored_spaces import read_spaces
 from amago2.errors import ConfigError, RunError
 from amago2.files import read_json, sha256, sync_tree, write_atomically
 from amago2.printing import say
-from amago2.replay.shards import unpack
+from amago2.replay.shards import record_type
+from amago2.replay.stored import unpack
 from amago2.training import checkpoint as ckpt
 from amago2.training.logs import describe_log
 
@@ -33,19 +35,24 @@ def continue_run(config: AmagoConfig, finished: Path, scratch: Path) -> None:
     Raises `ConfigError` if `config` differs from that of `finished` in more than it may, or has no
     more epochs, and `RunError` if part of `finished` is missing or damaged.
     """
-    record = run_record.check(finished, "checkpoint", "replay")
+    known = run_record.check(finished, "checkpoint", "replay")
     _check_config(config, finished)
     checkpoint = ckpt.read(finished / "checkpoint")
     folder = scratch / "checkpoints" / f"epoch-{_epoch(checkpoint, finished):08}"
     for made in (folder, scratch / "replay"):
         made.mkdir(parents=True)
-    unpack(finished / "replay", scratch / "replay", folder)
+    try:
+        observations, actions = read_spaces(checkpoint.spaces)
+    except ValueError as error:
+        raise RunError(f"{finished / 'checkpoint'}: state.json: spaces: {error}") from None
+    record = record_type(observations, actions)
+    unpack(finished / "replay", scratch / "replay", folder, record, actions)
     tables = [table for table in run_record.TABLES if (finished / f"{table}.csv").exists()]
     for table in tables:
         shutil.copyfile(finished / f"{table}.csv", scratch / f"{table}.csv")
     checkpoint.config = config
-    checkpoint.state |= {key: record[key] for key in HISTORY}
-    checkpoint.state["exact"] = record["resumed"] != "not bit-exact"
+    checkpoint.state |= {key: known[key] for key in HISTORY}
+    checkpoint.state["exact"] = known["resumed"] != "not bit-exact"
     checkpoint.state["logs"] = {name: describe_log(scratch / f"{name}.csv") for name in tables}
     ckpt.write(folder, checkpoint)
     write_atomically(scratch / NOTE, json.dumps(_note(finished)) + "\n")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from amago2.env.spaces import ActionSpec, Array
+from amago2.errors import RunError
 from amago2.replay.batches import make_batch
 from amago2.replay.buffer import Replay
 from amago2.replay.shards import record_type
@@ -105,7 +106,7 @@ def test_other_spaces_are_refused(tmp_path: Path) -> None:
     replay = filled(tmp_path, 3)
     replay.save(tmp_path)
     other = Replay(tmp_path, record_type(BOXES, ActionSpec("multibinary", 4)), 9, "timesteps", 9)
-    with pytest.raises(ValueError, match="other observation or action spaces"):
+    with pytest.raises(RunError, match="not a shard of 21 records of these observation and action"):
         other.load(tmp_path)
 
 
