@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -42,7 +42,7 @@ class _Schema(BaseModel):
     started: str
     ended: str
     resumptions: Count
-    resumed: Literal["never", "bit-exact", "not bit-exact"]
+    resumed: str
     dropped_rollouts: Count
     wall_s: Seconds
     cpu_s: Seconds

@@ -126,15 +126,33 @@ def load_optimizer_state_dict(
 ) -> None:
     """Load what `optimizer_state_dict` gave; other tensors are ignored.
 
-    Only a fused optimiser keeps its count of steps on the parameter's device.
+    Only a fused optimiser keeps its count of steps on the parameter's device. Raises `RunError`
+    if a tensor does not fit its parameter: the optimiser's kernels would not notice.
     """
     fused = bool(optimizer.defaults.get("fused"))
     for i, parameter in enumerate(parameters):
         prefix = f"optimizer.{i}."
-        optimizer.state[parameter] = {
-            key: value.clone().to(parameter.device if fused or key != "step" else "cpu")
+        own = {
+            key: value
             for name, value in tensors.items()
             if (key := name.removeprefix(prefix)) != name
         }
-        if not optimizer.state[parameter]:
-            del optimizer.state[parameter]
+        if own:
+            _check_moments(prefix, own, parameter)
+            optimizer.state[parameter] = {
+                key: value.clone().to(parameter.device if fused or key != "step" else "cpu")
+                for key, value in own.items()
+            }
+        else:
+            optimizer.state.pop(parameter, None)
+
+
+def _check_moments(prefix: str, moments: Mapping[str, Tensor], parameter: Tensor) -> None:
+    wanted: dict[str, tuple[tuple[int, ...], torch.dtype]] = {"step": ((), torch.float32)}
+    wanted |= {key: (tuple(parameter.shape), parameter.dtype) for key in ("exp_avg", "exp_avg_sq")}
+    for key in sorted(wanted.keys() | moments.keys()):
+        found = moments.get(key)
+        if found is None or (tuple(found.shape), found.dtype) != wanted.get(key):
+            raise RunError(
+                f"{prefix}{key}: the optimiser's state does not fit the agent's parameters"
+            )

@@ -84,7 +84,8 @@ def test_the_count_of_steps_returns_to_where_the_optimiser_keeps_it(
     parameter = torch.nn.Parameter(torch.zeros(3, device="meta"))
     optimizer = torch.optim.Adam([parameter])
     optimizer.defaults["fused"] = fused  # which PyTorch refuses on a device that is none
-    stored = {"optimizer.0.step": torch.tensor(7.0), "optimizer.0.exp_avg": torch.zeros(3)}
+    stored = {"optimizer.0.step": torch.tensor(7.0)}
+    stored |= {f"optimizer.0.{name}": torch.zeros(3) for name in ("exp_avg", "exp_avg_sq")}
     load_optimizer_state_dict(optimizer, [parameter], stored)
     devices = {name: x.device.type for name, x in optimizer.state[parameter].items()}
-    assert devices == {"step": count, "exp_avg": "meta"}
+    assert devices == {"step": count, "exp_avg": "meta", "exp_avg_sq": "meta"}
