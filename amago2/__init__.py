@@ -3,6 +3,7 @@
 The agent, its objectives, replay and training loop. It knows Gymnasium spaces and nothing of any
 benchmark. From Python:
 
+    amago2.check_env("my_package.my_module:MyEnv").problems
     config = amago2.load_config("my_config.yaml")
     amago2.train(config, "runs/first")
     player = amago2.load("runs/first")
@@ -15,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from amago2.config.schema import load as load_config
+    from amago2.environment_check import check_env
     from amago2.inference.player import load
     from amago2.training.amago_trainer import train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "load_config", "train"]
+__all__ = ["__version__", "check_env", "load", "load_config", "train"]
 
 _EXPORTS = {
+    "check_env": ("amago2.environment_check", "check_env"),
     "load": ("amago2.inference.player", "load"),
     "load_config": ("amago2.config.schema", "load"),
     "train": ("amago2.training.amago_trainer", "train"),

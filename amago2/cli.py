@@ -1,4 +1,4 @@
-"""Command line: `amago2 train | evaluate | play | info`."""
+"""Command line: `amago2 train | evaluate | play | info | check-env`."""
 
 import json
 import os
@@ -167,8 +167,7 @@ def play(
 ) -> None:
     """Write a video of one rollout of a run's policy."""
     config = _stored_config(run, allow_env)
-    from amago2.env.make import make_env
-    from amago2.env.spaces import ActionSpec, observation_space
+    from amago2.env.make import make_vector_env
     from amago2.env.stored_spaces import check_same_spaces, describe_spaces
     from amago2.inference.player import load as load_player
     from amago2.inference.video import film
@@ -176,14 +175,57 @@ def play(
     player = load_player(run, seed=seed)
     present_folder.allow(_module(config))
     made_for = describe_spaces(player.agent.observations, player.agent.actions)
-    env = make_env(config.env)
+    envs = make_vector_env(config.env.model_copy(update={"processes": None}), 1)
     try:
-        found = observation_space(env.observation_space), ActionSpec.of(env.action_space)
-        check_same_spaces(run, made_for, *found)
-        value, length = film(player, env, video, task, seed, steps)
+        check_same_spaces(run, made_for, envs.observations, envs.actions)
+        value, length = film(player, envs, video, task, seed, steps)
     finally:
-        env.close()
+        envs.close()
     say(f"{video}: {length} steps, return {value:.4g}")
+
+
+@app.command()
+def check_env(
+    environment: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ENTRY|CONFIG...", help="`module:Class`, or YAML files as of train."
+        ),
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a key: --set env.kwargs.size=5.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Most steps of random actions.")] = 5000,
+) -> None:
+    """Check an environment in seconds, before any training.
+
+    Shows what an agent would learn from: spaces, timestep encoder, tasks, attempts, lengths of
+    rollouts, rewards. Plays random actions in a worker process and here, and checks what comes
+    back, time limits, whether reset(seed) repeats, and pictures for videos. The exit code is 1 if
+    there is a problem.
+    """
+    from amago2.environment_check import check, sizes_for
+
+    entry = environment[0] if len(environment) == 1 and ":" in environment[0] else None
+    given = [parse_override(text) for text in overrides or []]
+    if entry is not None and not Path(entry).exists():
+        config = build([sizes_for(entry), *given])
+        choose_encoder = not any("timestep_encoder" in layer.data for layer in given)
+    else:
+        config = build([*(Layer(path, read_yaml(path)) for path in environment), *given])
+        choose_encoder = False
+    present_folder.allow(_module(config))
+    report = check(config, choose_encoder, steps)
+    if report.facts:
+        show(report.facts.items())
+    for note in report.notes:
+        say(f"note: {note}")
+    for problem in report.problems:
+        say(f"problem: {problem}")
+    found = len(report.problems)
+    say(f"{found} problem{'s' * (found > 1)} found" if found else "no problem found")
+    if found:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -24,6 +24,10 @@ NO_MAIN_GUARD = (
 PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 
 
+class LostError(RunError):
+    """A process ended that should not have, or does not answer."""
+
+
 def end_with_parent() -> None:
     """Have the kernel end this process when the one that started it ends, however it ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -36,7 +40,7 @@ def refuse_second_start() -> None:
 
 
 def raise_died(process: Any, what: str, timeout_s: float) -> NoReturn:
-    """Say how a process ended that should not have: raise `RunError`, or end the script.
+    """Say how a process ended that should not have: raise `LostError`, or end the script.
 
     It gets `timeout_s` to end. `what` names it, with whatever it did last.
     """
@@ -52,7 +56,7 @@ def raise_died(process: Any, what: str, timeout_s: float) -> NoReturn:
         why = "out of memory, or a crash of the simulator"
     else:
         how, why = f"ended by itself with exit code {code}", "an environment ended its process"
-    raise RunError(f"{what} {how}: {why}")
+    raise LostError(f"{what} {how}: {why}")
 
 
 def leave_threads_behind(code: int = 0) -> None:

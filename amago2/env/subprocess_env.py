@@ -28,9 +28,21 @@ from amago2.env.failures import hung, told
 from amago2.env.spaces import ActionSpec, Array
 from amago2.env.vector_env import Make, Origin, VectorEnv, place
 from amago2.errors import ConfigError, RunError
-from amago2.processes import end_with_parent, leave_threads_behind, raise_died, refuse_second_start
+from amago2.processes import (
+    LostError,
+    end_with_parent,
+    leave_threads_behind,
+    raise_died,
+    refuse_second_start,
+)
 
-STEP, RESET, OK, ERROR, MISUSE = b"s", b"r", b"k", b"e", b"c"
+STEP, RESET, OK = b"s", b"r", b"k"
+ERRORS: dict[bytes, type[ConfigError | RunError]] = {
+    b"c": ConfigError,
+    b"e": RunError,
+    b"l": LostError,
+}
+"""By the first byte of an answer that tells of one."""
 RETURNED = ("reward", "terminated", "truncated")
 ALIGN = 64
 SHUTDOWN_TIMEOUT_S = 5.0
@@ -193,12 +205,11 @@ class SubprocessVectorEnv(VectorEnv):
                 silences += 1
                 if silences > np.sum(self._worker == worker) or self._called(worker) == called:
                     limit = silences * (self.origin.step_timeout_s or 0)
-                    raise RunError(hung(self._place_of(worker), limit)) from None
+                    raise LostError(hung(self._place_of(worker), limit)) from None
                 called = self._called(worker)
             except (EOFError, OSError):
                 self._died(worker)
-        if answer[:1] in (ERROR, MISUSE):
-            kind = RunError if answer[:1] == ERROR else ConfigError
+        if kind := ERRORS.get(answer[:1]):
             raise kind(answer[1:].decode())
         return answer[1:]
 
@@ -249,7 +260,7 @@ def _work(pipe: Connection, make: Make, rows: list[int], origin: Origin) -> None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer handles Ctrl-C and closes the pipe
 
     def report(sentence: str) -> None:
-        pipe.send_bytes(ERROR + sentence.encode())
+        pipe.send_bytes(b"l" + sentence.encode())
 
     envs: VectorEnv | None = None
     gone = (EOFError, BrokenPipeError, ConnectionResetError)  # the trainer, that is
@@ -264,10 +275,10 @@ def _work(pipe: Connection, make: Make, rows: list[int], origin: Origin) -> None
         except gone:
             raise
         except ConfigError as error:
-            pipe.send_bytes(MISUSE + str(error).encode())
+            pipe.send_bytes(b"c" + str(error).encode())
         except BaseException as error:
             sentence = str(error) if isinstance(error, RunError) else told(error)
-            pipe.send_bytes(ERROR + sentence.encode())
+            pipe.send_bytes(b"e" + sentence.encode())
     if envs is not None:
         envs.close()
     leave_threads_behind()

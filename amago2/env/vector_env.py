@@ -7,7 +7,6 @@ ends the process.
 
 import inspect
 import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from amago2.env.boundary import Attempt, Mismatch, Observations
 from amago2.env.failures import CLOSE_LIMIT_S, at_most, report_to_stderr, told, watch
 from amago2.env.spaces import ActionSpec, Array
 from amago2.errors import ConfigError, RunError
+from amago2.printing import warn
 
 Make = Callable[[int], gym.Env[Any, Any]]
 
@@ -63,13 +63,14 @@ class VectorEnv:
         self.steps = np.zeros(count, np.int64)  # timestep of each rollout
         self._seeds: list[int | None] = [None] * count
         self.envs: list[gym.Env[Any, Any]] = []
+        self.warn: Callable[[str], None] = _warn
         watch(self, self.origin.step_timeout_s, report)
         try:
-            with self._calling("constructor"):
+            with self.calling("constructor"):
                 for row in range(count):
                     self.at[0] = row
                     self.envs.append(make(row))
-            with self._calling("spaces"):
+            with self.calling("spaces"):
                 self._read_spaces()
         except BaseException:
             self.close()
@@ -116,7 +117,7 @@ class VectorEnv:
         options: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> None:
         """Start a rollout in each of some environments."""
-        with self._calling("reset"):
+        with self.calling("reset"):
             for row, seed, chosen in zip(rows, seeds, options or [None] * len(rows), strict=True):
                 self.at[0], self.steps[row], self._seeds[row] = row, 0, seed
                 self._named[row], self.labels[row] = None, self.default_task
@@ -136,7 +137,7 @@ class VectorEnv:
         self.steps[slice(None) if rows is None else rows] += 1
         self.attempts = [None] * len(self)
         envs, at = self.envs, self.at
-        with self._calling("step"):
+        with self.calling("step"):
             for row, action in zip(chosen, self.actions.to_env(actions), strict=True):
                 at[0] = row
                 self._take(row, envs[row].step(action))
@@ -170,7 +171,7 @@ class VectorEnv:
     def _check(self, rows: Array | None) -> None:
         """Check the numbers of all rows, or of some."""
         for warning in self.checks.check(rows):
-            print(f"amago2: warning: {self._place()}: {warning}", file=sys.stderr)
+            self.warn(f"{self._place()}: {warning}")
         rewards = self.returned[0]
         if not np.abs(rewards).max() <= boundary.FLOAT32_MAX:
             row = int(np.argmin(np.abs(rewards) <= boundary.FLOAT32_MAX))
@@ -197,7 +198,7 @@ class VectorEnv:
     # --- failures -------------------------------------------------------------------------------
 
     @contextmanager
-    def _calling(self, call: str) -> Iterator[None]:
+    def calling(self, call: str) -> Iterator[None]:
         """What an environment does wrong inside becomes an error that names it."""
         self._call = call
         self._calls += 1
@@ -257,8 +258,12 @@ class VectorEnv:
                 raise
             except BaseException as error:
                 where = place(self.origin, row, "close")
-                print(f"amago2: warning: {where}: {told(error)}", file=sys.stderr)
+                _warn(f"{where}: {told(error)}")
         self.envs = []
+
+
+def _warn(sentence: str) -> None:
+    warn(f"amago2: warning: {sentence}")
 
 
 def place(

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
-from amago2.env.spaces import Array, as_dict
+from amago2.env.boundary import Mismatch, described
+from amago2.env.spaces import Array
+from amago2.env.vector_env import VectorEnv
 from amago2.errors import ConfigError, RunError
-from amago2.files import atomic
+from amago2.files import atomic, refuse_other_file
 from amago2.inference.player import Player
 
 FORMATS = (".gif", ".mp4")
@@ -19,51 +20,74 @@ SIDE = 256
 
 
 def film(
-    player: Player, env: gym.Env[Any, Any], path: Path, task: str | None, seed: int, steps: int
+    player: Player, envs: VectorEnv, path: Path, task: str | None, seed: int, steps: int
 ) -> tuple[float, int]:
     """Play one rollout, of at most `steps` steps, into a GIF or MP4; returns its return and length.
 
-    Raises `ConfigError` for an unknown ending or task, `RunError` where nothing can be shown.
+    It is played in the first of `envs`, which is in this process. Raises `ConfigError` for an
+    unknown ending or task and for a file of another kind at `path`, `RunError` where nothing can be
+    shown.
     """
-    if path.suffix.lower() not in FORMATS:
+    ending = path.suffix.lower()
+    if ending not in FORMATS:
         raise ConfigError(f"{path}: a video ends in {' or '.join(FORMATS)}")
-    tasks = getattr(env, "tasks", ())
-    if task is not None and task not in tasks:
-        known = ", ".join(tasks) or "none that have a name"
+    refuse_other_file(path, f"{ending} video", _is_gif if ending == ".gif" else _is_mp4)
+    if task is not None and task not in envs.tasks:
+        known = ", ".join(envs.tasks) or "none that have a name"
         raise ConfigError(f"unknown task {task}; its environment has {known}")
     frames: list[Array] = []
     value = 0.0
-    for frame, reward in _rollout(player, env, {"task": task} if task else None, seed, steps):
-        frames.append(frame)
+    for shown, reward in _rollout(player, envs, {"task": task} if task else None, seed, steps):
+        if frames and shown.shape != frames[0].shape:
+            raise RunError(
+                f"{envs.origin.name}: its pictures differ in size, {frames[0].shape} and "
+                f"{shown.shape}, so they are no video"
+            )
+        frames.append(shown)
         value += reward
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial:
-        _write(frames, partial, path.suffix.lower())
+        _write(frames, partial, ending)
     return value, len(frames) - 1
 
 
+def _is_gif(start: bytes) -> bool:
+    return start.startswith(b"GIF8")
+
+
+def _is_mp4(start: bytes) -> bool:
+    return start[4:8] == b"ftyp"
+
+
 def _rollout(
-    player: Player, env: gym.Env[Any, Any], options: dict[str, Any] | None, seed: int, steps: int
+    player: Player, envs: VectorEnv, options: dict[str, Any] | None, seed: int, steps: int
 ) -> Iterator[tuple[Array, float]]:
     """Frames, each with the reward that came with it."""
     player.reset()
-    observation, _ = env.reset(seed=seed, options=options)
-    yield _frame(env, observation), 0.0
+    envs.reset([0], [seed], [options])
+    yield frame(envs), 0.0
     reward = 0.0
     for _ in range(steps):
-        action = player.act(observation, reward)
-        observation, given, terminated, truncated, _ = env.step(action)
-        reward = float(given)
-        yield _frame(env, observation), reward
-        if terminated or truncated:
+        observation = {key: array[0] for key, array in envs.observation.items()}
+        action = player.choose(observation, reward)
+        rewards, terminated, truncated = envs.step(action, np.array([0]))
+        reward = float(rewards[0])
+        yield frame(envs), reward
+        if terminated[0] or truncated[0]:
             return
 
 
-def _frame(env: gym.Env[Any, Any], observation: Any) -> Array:
-    """(height, width, 3) uint8: what the environment renders, else the image that it shows."""
+def frame(envs: VectorEnv) -> Array:
+    """What the first environment renders, else the picture that it shows: (height, width, 3) uint8.
+
+    Raises `RunError` if there is neither.
+    """
+    env = envs.envs[0]
     if env.render_mode == "rgb_array":
-        return _enlarged(np.asarray(env.render()))
-    for value in as_dict(observation).values():
+        with envs.calling("render"):
+            return _enlarged(_checked(env.render()))
+    for array in envs.observation.values():
+        value = array[0]
         if value.dtype == np.uint8 and value.ndim == 3 and min(value.shape[:2]) >= 32:
             channels = value if value.shape[2] == 3 else np.repeat(value[..., -1:], 3, axis=2)
             return _enlarged(channels)
@@ -73,9 +97,20 @@ def _frame(env: gym.Env[Any, Any], observation: Any) -> Array:
     )
 
 
-def _enlarged(frame: Array) -> Array:
-    factor = -(-SIDE // min(frame.shape[:2]))
-    return frame.repeat(factor, axis=0).repeat(factor, axis=1)
+def _checked(rendered: Any) -> Array:
+    """What `render` returned, if it is a picture. Raises `Mismatch`."""
+    fine = isinstance(rendered, np.ndarray) and rendered.dtype == np.uint8
+    if not fine or rendered.ndim != 3 or rendered.shape[2] != 3 or not rendered.size:
+        raise Mismatch(
+            f"render returned {described(rendered)}; with render_mode 'rgb_array' it must return "
+            "a picture, (height, width, 3) of uint8"
+        )
+    return np.array(rendered)  # a copy: it may be drawn into again
+
+
+def _enlarged(picture: Array) -> Array:
+    factor = -(-SIDE // min(picture.shape[:2]))
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _write(frames: list[Array], path: Path, ending: str) -> None:
@@ -95,7 +130,9 @@ def _write(frames: list[Array], path: Path, ending: str) -> None:
     encoder = cv2.VideoWriter(
         str(named), cv2.VideoWriter.fourcc(*"mp4v"), FPS, frames[0].shape[1::-1]
     )
-    for frame in frames:
-        encoder.write(np.ascontiguousarray(frame[..., ::-1]))
+    if not encoder.isOpened():
+        raise RunError(f"{named}: OpenCV cannot write it as an MP4; name a .gif")
+    for shown in frames:
+        encoder.write(np.ascontiguousarray(shown[..., ::-1]))
     encoder.release()
     named.replace(path)

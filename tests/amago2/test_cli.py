@@ -203,7 +203,7 @@ def test_a_label_with_markup_is_shown_and_stored_as_it_is(tmp_path: Path) -> Non
 
 def test_help_and_version() -> None:
     done = amago2("--help")
-    for command in ("train", "evaluate", "play", "info"):
+    for command in ("train", "evaluate", "play", "info", "check-env"):
         assert command in done.stdout
     assert amago2("--version").stdout == f"amago2 {__version__}, training version 1\n"
 

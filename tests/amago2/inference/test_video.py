@@ -10,6 +10,7 @@ from PIL import Image
 
 from amago2.agent.agent import make_agent
 from amago2.env.spaces import ActionSpec
+from amago2.env.vector_env import VectorEnv
 from amago2.errors import ConfigError, RunError
 from amago2.inference import video
 from amago2.inference.player import Player
@@ -25,6 +26,10 @@ class Shown(Toy):
 
     def render(self) -> Any:
         return np.full((10, 20, 3), 40 * self.time, np.uint8)
+
+
+def one_of(env: gym.Env[Any, Any]) -> VectorEnv:
+    return VectorEnv(lambda _: env, 1)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,7 @@ def frames(path: Path) -> list[Any]:
 def test_a_gif_shows_every_step_and_is_the_same_each_time(player: Player, tmp_path: Path) -> None:
     one, other = tmp_path / "one.gif", tmp_path / "other.gif"
     player.rng.manual_seed(0)
-    value, length = video.film(player, Shown(), one, "left", 3, 100)
+    value, length = video.film(player, one_of(Shown()), one, "left", 3, 100)
     assert length == LENGTH
     assert 0 <= value <= LENGTH
     shown = frames(one)
@@ -52,14 +57,14 @@ def test_a_gif_shows_every_step_and_is_the_same_each_time(player: Player, tmp_pa
     assert shown[0].shape == (260, 520, 3)  # at least 256 pixels, by whole factors
     assert [int(frame.mean()) for frame in shown] == [40 * step for step in range(LENGTH + 1)]
     player.rng.manual_seed(0)
-    video.film(player, Shown(), other, "left", 3, 100)
+    video.film(player, one_of(Shown()), other, "left", 3, 100)
     assert one.read_bytes() == other.read_bytes()
 
 
 def test_an_mp4_is_one(player: Player, tmp_path: Path) -> None:
     import cv2
 
-    video.film(player, Shown(), tmp_path / "x.mp4", None, 0, 3)
+    video.film(player, one_of(Shown()), tmp_path / "x.mp4", None, 0, 3)
     film = cv2.VideoCapture(str(tmp_path / "x.mp4"))
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 4
     assert (film.get(cv2.CAP_PROP_FRAME_WIDTH), film.get(cv2.CAP_PROP_FRAME_HEIGHT)) == (520, 260)
@@ -67,17 +72,82 @@ def test_an_mp4_is_one(player: Player, tmp_path: Path) -> None:
 
 def test_what_cannot_be_filmed_is_said(player: Player, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="Toy shows no images"):
-        video.film(player, Toy(), tmp_path / "x.gif", None, 0, 3)
+        video.film(player, one_of(Toy()), tmp_path / "x.gif", None, 0, 3)
     with pytest.raises(ConfigError, match=r"x\.avi: a video ends in \.gif or \.mp4"):
-        video.film(player, Shown(), tmp_path / "x.avi", None, 0, 3)
+        video.film(player, one_of(Shown()), tmp_path / "x.avi", None, 0, 3)
     with pytest.raises(ConfigError, match="unknown task up; its environment has left, right"):
-        video.film(player, Shown(), tmp_path / "x.gif", "up", 0, 3)
+        video.film(player, one_of(Shown()), tmp_path / "x.gif", "up", 0, 3)
     assert not list(tmp_path.iterdir())
 
 
+class Wrapped(gym.Wrapper[Any, Any, Any, Any]):
+    """The tasks are those of what is inside."""
+
+    def __init__(self) -> None:
+        super().__init__(gym.wrappers.TimeLimit(Shown(), 3))
+
+
+def test_a_task_of_a_wrapped_environment_is_played(player: Player, tmp_path: Path) -> None:
+    envs = one_of(Wrapped())
+    _, length = video.film(player, envs, tmp_path / "x.gif", "right", 0, 100)
+    assert (length, envs.task(0)) == (3, "right")
+
+
+class Odd(Toy):
+    """Renders what it is given, by time."""
+
+    render_mode = "rgb_array"
+
+    def __init__(self, *rendered: Any) -> None:
+        super().__init__()
+        self.rendered = rendered
+
+    def render(self) -> Any:
+        found = self.rendered[min(self.time, len(self.rendered) - 1)]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+GREY = np.zeros((9, 9), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("rendered", "words"),
+    [
+        ([None], "render returned None"),
+        ([GREY], r"render returned an array \(9, 9\)"),
+        ([GREY.astype(np.float32)[..., None].repeat(3, 2)], "float32"),
+        ([np.zeros((0, 9, 3), np.uint8)], r"\(0, 9, 3\)"),
+        ([[GREY]], "render returned a list"),
+        ([np.zeros((9, 9, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)], "differ in size"),
+        ([KeyError("colour")], r"render .*KeyError: 'colour' \(.*test_video.py, line"),
+    ],
+)
+def test_odd_pictures_cost_a_sentence_and_leave_no_file(
+    player: Player, tmp_path: Path, rendered: list[Any], words: str
+) -> None:
+    with pytest.raises(RunError, match=words) as failed:
+        video.film(player, one_of(Odd(*rendered)), tmp_path / "x.gif", None, 0, 3)
+    assert "\n" not in str(failed.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_another_kind_is_not_replaced(player: Player, tmp_path: Path) -> None:
+    path = tmp_path / "x.gif"
+    path.write_text("my notes")
+    with pytest.raises(ConfigError, match=r"x\.gif: exists and is no \.gif video"):
+        video.film(player, one_of(Shown()), path, None, 0, 3)
+    assert path.read_text() == "my notes"
+    path.unlink()
+    for _ in range(2):
+        video.film(player, one_of(Shown()), path, None, 0, 3)
+
+
 def test_images_that_are_observed_are_shown() -> None:
-    observed = np.zeros((64, 64, 4), np.uint8)
-    observed[..., -1] = 9
-    frame = video._frame(Toy(), {"image": observed})
+    envs = one_of(Toy())
+    envs.checks.use({"image": np.zeros((1, 64, 64, 4), np.uint8)})
+    envs.observation["image"][..., -1] = 9
+    frame = video.frame(envs)
     assert frame.shape == (256, 256, 3)
     assert (frame == 9).all()

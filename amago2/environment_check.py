@@ -1,0 +1,402 @@
+"""What an agent would learn from in an environment, and what is wrong with it, in seconds.
+
+Random actions are played twice, first in a worker process, which may die or hang, then here. The
+same seeds and actions must give the same, there, here, and again in an environment that was used.
+"""
+
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from amago2.agent.agent import make_agent
+from amago2.config.layers import Layer
+from amago2.config.schema import AmagoConfig, build
+from amago2.env.boundary import Attempt, described, task_label
+from amago2.env.make import environment_class, make_vector_env
+from amago2.env.pictures import is_picture
+from amago2.env.spaces import ActionSpec, Array
+from amago2.env.stored_spaces import (
+    check_eval_set,
+    describe_spaces,
+    words_of_actions,
+    words_of_observations,
+)
+from amago2.env.vector_env import VectorEnv, layers
+from amago2.errors import ConfigError, RunError
+from amago2.inference.video import frame
+from amago2.processes import LostError
+
+STEPS = 5000
+"""Of random actions, unless asked otherwise."""
+SECONDS = 5.0
+"""After which no more rollouts begin."""
+ROLLOUTS = 20
+HANGS_S = 60.0
+"""Longest that a call may take here."""
+REPEATED = 200
+"""Steps of a rollout that are played again."""
+READ = ("task", "attempt", "attempt_return", "success")
+"""Keys of an info that are read."""
+SIZES: dict[str, Any] = {
+    "agent": {"actor": "filtered_imitation", "critic": "two_hot"},
+    "trajectory_encoder": {"context_length": 64, "width": 64, "layers": 2, "heads": 4},
+    "learner": {"batch_size": 24, "updates_per_epoch": 50},
+    "collector": {"actors": 12, "steps_per_epoch": 100, "epochs": 100},
+    "replay": {"capacity": 100_000},
+    "evaluation": {"every": 10, "rollouts": 10, "final_rollouts": 100},
+}
+"""Of an agent for an environment that comes without a configuration."""
+
+
+@dataclass
+class EnvironmentReport:
+    """What was found."""
+
+    facts: dict[str, str] = field(default_factory=dict)
+    """What an agent would learn from."""
+    problems: list[str] = field(default_factory=list)
+    """What stops or harms training, evaluation or resumption, a sentence each."""
+    notes: list[str] = field(default_factory=list)
+    """What may be meant."""
+
+    def add(self, problem: str) -> None:
+        """Add a problem, once."""
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+
+def sizes_for(entry_point: str, kwargs: Mapping[str, Any] | None = None) -> Layer:
+    """All that a configuration needs, for an environment that comes without one."""
+    env = {"entry_point": entry_point, "kwargs": dict(kwargs or {})}
+    return Layer("check-env", {**SIZES, "env": env})
+
+
+def check_env(
+    environment: str | AmagoConfig, kwargs: Mapping[str, Any] | None = None, steps: int = STEPS
+) -> EnvironmentReport:
+    """Check an environment by its import path, with keyword arguments, or that of a configuration.
+
+    Plays up to `steps` steps of random actions. Raises `ConfigError` if the import path is not of
+    the form `module:Class`.
+    """
+    if isinstance(environment, str):
+        return check(build([sizes_for(environment, kwargs)]), choose_encoder=True, steps=steps)
+    return check(environment, choose_encoder=False, steps=steps)
+
+
+def check(config: AmagoConfig, choose_encoder: bool, steps: int = STEPS) -> EnvironmentReport:
+    """Check the environment of a configuration; its timestep encoder is chosen or its own."""
+    report = EnvironmentReport()
+    limit = min(config.env.step_timeout_s or HANGS_S, HANGS_S)
+    changes = {"processes": None, "step_timeout_s": limit}
+    config = config.model_copy(update={"env": config.env.model_copy(update=changes)})
+    try:
+        environment_class(config.env.entry_point)
+        elsewhere = _in_worker(config, steps)
+    except (ConfigError, LostError) as error:  # a lost one would end this process, too
+        report.add(str(error))
+        return report
+    with _problems(report), closing(make_vector_env(config.env, 2)) as envs:
+        _Check(config, report, envs, choose_encoder).run(elsewhere, steps)
+    return report
+
+
+@contextmanager
+def _problems(report: EnvironmentReport) -> Iterator[None]:
+    try:
+        yield
+    except (ConfigError, RunError) as error:
+        report.add(str(error))
+
+
+@dataclass
+class _Rollout:
+    """A rollout of random actions that a seed determines."""
+
+    seed: int
+    task: str | None
+    """That was asked for."""
+    label: str = ""
+    trace: list[tuple[Any, ...]] = field(default_factory=list)
+    """Digests of each observation by key, then reward, terminated and truncated."""
+    attempts: list[Attempt] = field(default_factory=list)
+    ended: bool = False
+
+    @property
+    def rewards(self) -> list[float]:
+        return [step[1] for step in self.trace[1:]]
+
+
+def _play(envs: VectorEnv, row: int, seed: int, task: str | None, steps: int) -> _Rollout:
+    """Play a rollout to its end, or for some steps."""
+    rng = np.random.default_rng(seed)
+    rollout = _Rollout(seed, task)
+    envs.reset([row], [seed], [None if task is None else {"task": task}])
+    rollout.trace.append((_digests(envs, row), 0.0, False, False))
+    rollout.label = envs.task(row)
+    for _ in range(steps):
+        action = _random_actions(envs.actions, rng)
+        reward, terminated, truncated = (x[0] for x in envs.step(action, np.array([row])))
+        rollout.trace.append(
+            (_digests(envs, row), float(reward), bool(terminated), bool(truncated))
+        )
+        if attempt := envs.attempts[row]:
+            rollout.attempts.append(attempt)
+        if terminated or truncated:
+            rollout.ended = True
+            break
+    return rollout
+
+
+def _digests(envs: VectorEnv, row: int) -> dict[str, int]:
+    return {key: zlib.crc32(x[row].tobytes()) for key, x in envs.observation.items()}
+
+
+def _random_actions(actions: ActionSpec, rng: np.random.Generator) -> Array:
+    """The stored form of one uniform action, (1,) or (1, A); now and then an extreme one."""
+    if actions.kind == "discrete":
+        return rng.integers(actions.size, size=1).astype(actions.stored.base)
+    if actions.kind == "multibinary":
+        return rng.integers(2, size=(1, actions.size)).astype(actions.stored.base)
+    drawn = np.clip(rng.uniform(-1.2, 1.2, (1, actions.size)), -1, 1)
+    return drawn.astype(actions.stored.base)
+
+
+def _play_many(envs: VectorEnv, steps: int) -> list[_Rollout]:
+    """Rollouts of every task in turn, until there are enough of them, of steps, or of seconds."""
+    tasks: tuple[str | None, ...] = envs.tasks or (None,)
+    found: list[_Rollout] = []
+    began = time.monotonic()
+    while steps > 0 and len(found) < max(ROLLOUTS, len(tasks)):
+        number = len(found)
+        found.append(_play(envs, 0, number, tasks[number % len(tasks)], steps))
+        steps -= len(found[-1].rewards)
+        if time.monotonic() - began > SECONDS:
+            break
+    return found
+
+
+def _in_worker(config: AmagoConfig, steps: int) -> list[_Rollout] | ConfigError | RunError:
+    """Play in a worker process; what it says is wrong may be wrong here, too, or only there.
+
+    Raises `LostError` if the process is lost.
+    """
+    try:
+        env = config.env.model_copy(update={"processes": 1})
+        with closing(make_vector_env(env, 1)) as envs:
+            return _play_many(envs, steps)
+    except LostError:
+        raise
+    except (ConfigError, RunError) as error:
+        return error
+
+
+class _Infos(gym.Wrapper[Any, Any, Any, Any]):
+    """Remembers what infos held."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self.keys: dict[Any, None] = {}
+        self.unnamed: Any = None  # a task that is no label
+
+    def reset(self, **arguments: Any) -> Any:
+        returned = self.env.reset(**arguments)
+        self._look(returned)
+        return returned
+
+    def step(self, action: Any) -> Any:
+        returned = self.env.step(action)
+        self._look(returned)
+        return returned
+
+    def _look(self, returned: Any) -> None:
+        if isinstance(returned, tuple) and returned and isinstance(returned[-1], Mapping):
+            self.keys |= dict.fromkeys(returned[-1])
+            task = returned[-1].get("task")
+            if task is not None and task_label(task) is None:
+                self.unnamed = task
+
+
+class _Check:
+    """What is found by playing in environments of this process: the first is used, one is not."""
+
+    def __init__(
+        self, config: AmagoConfig, report: EnvironmentReport, envs: VectorEnv, choose_encoder: bool
+    ) -> None:
+        self.config, self.report, self.envs = config, report, envs
+        self.choose_encoder = choose_encoder
+        self.infos = _Infos(envs.envs[0])
+        envs.envs[0] = self.infos
+        envs.warn = report.add
+
+    def run(self, elsewhere: list[_Rollout] | ConfigError | RunError, steps: int) -> None:
+        """Raises `ConfigError` or `RunError` at what makes further checks pointless."""
+        self._describe_spaces()
+        with _problems(self.report):
+            self._describe_encoder()
+        began = time.monotonic()
+        if isinstance(elsewhere, Exception):
+            rollouts = _play_many(self.envs, steps)
+            self.report.add(f"only in a worker process, as env.processes starts them: {elsewhere}")
+        else:
+            rollouts = [_play(self.envs, 0, r.seed, r.task, len(r.rewards) or 1) for r in elsewhere]
+        seconds = time.monotonic() - began
+        self._describe_rollouts(rollouts, seconds, steps)
+        self._describe_tasks(rollouts)
+        self._describe_infos()
+        self._check_repeats(rollouts, elsewhere if isinstance(elsewhere, list) else None)
+        self._check_video()
+        for name in self.config.env.eval_sets:
+            with _problems(self.report):
+                self._check_eval_set(name)
+
+    def _fact(self, name: str, value: str) -> None:
+        self.report.facts[name] = value
+
+    def _describe_spaces(self) -> None:
+        described = describe_spaces(self.envs.observations, self.envs.actions)
+        self._fact("environment", self.config.env.entry_point)
+        self._fact("observations", words_of_observations(described))
+        self._fact("actions", words_of_actions(described))
+
+    def _describe_encoder(self) -> None:
+        """Which timestep encoder reads the observations, and whether an agent can be made."""
+        boxes = self.envs.observations
+        changes: dict[str, Any] = {"device": "cpu"}
+        why = "as configured"
+        if self.choose_encoder:
+            pictures = [key for key, box in boxes.items() if is_picture(box)]
+            why = f"{pictures[0]} is a picture" if pictures else "there is no picture"
+            changes["timestep_encoder"] = {"kind": "cnn" if pictures else "feed_forward"}
+        config = build([Layer("", self.config.model_dump()), Layer("", changes)])
+        self._fact("timestep encoder", f"{config.timestep_encoder.kind} ({why})")
+        agent = make_agent(config, boxes, self.envs.actions)
+        if not self.choose_encoder:
+            size = sum(p.numel() for p in agent.parameters())
+            self._fact("agent", f"{size:,} parameters, its target networks included")
+
+    def _describe_rollouts(self, rollouts: list[_Rollout], seconds: float, steps: int) -> None:
+        played = sum(len(r.rewards) for r in rollouts)
+        ended = [r for r in rollouts if r.ended]
+        rewards = [reward for r in rollouts for reward in r.rewards]
+        limit = self.envs.max_episode_steps
+        limited = any(isinstance(x, gym.wrappers.TimeLimit) for x in layers(self.envs.envs[0]))
+        if ended:
+            lengths = [len(r.rewards) for r in ended]
+            returns = [sum(r.rewards) for r in ended]
+            self._fact(
+                "rollouts",
+                f"of {min(lengths):,} to {max(lengths):,} steps ({len(ended)} of random actions)",
+            )
+            self._fact("returns", f"{min(returns):g} to {max(returns):g}")
+        elif limit is None and not limited and played >= steps:
+            self.report.add(
+                f"no rollout has ended in {played:,} steps of random actions, and there is no time "
+                "limit: set env.max_episode_steps, after which rollouts are truncated"
+            )
+        else:
+            self.report.notes.append(f"no rollout has ended in {played:,} steps of random actions")
+        if limit is not None:
+            self._fact("time limit", f"{limit:,} steps")
+        self._fact("rewards", f"{min(rewards):g} to {max(rewards):g}")
+        if not any(rewards):
+            self.report.notes.append(f"{played:,} steps of random actions gave no reward but 0")
+        self._fact("speed", f"{played / max(seconds, 1e-9):,.0f} steps/s")
+
+    def _describe_tasks(self, rollouts: list[_Rollout]) -> None:
+        tasks, labels = self.envs.tasks, sorted({r.label for r in rollouts})
+        attempts = [len(r.attempts) for r in rollouts if r.ended]
+        most = max(attempts, default=0)
+        self._fact("attempts", f"up to {most} in a rollout" if most else "none are reported")
+        if not tasks:
+            self._fact("tasks", f"{_some(labels)} (`tasks` declares none)")
+            return
+        self._fact("tasks", f"{len(tasks)}: {_some(tasks)}")
+        for r in rollouts:
+            if r.label == self.envs.default_task and r.label not in tasks:
+                self.report.add("`tasks` declares tasks, but info['task'] does not name the task")
+            elif r.label != task_label(r.task):
+                self.report.add(
+                    f"reset(options={{'task': {r.task!r}}}) begins task {r.label!r}; evaluation "
+                    "asks for every task by its name"
+                )
+
+    def _describe_infos(self) -> None:
+        read = [key for key in READ if key in self.infos.keys]
+        ignored = [repr(key) for key in self.infos.keys if key not in READ]
+        also = f"; not read: {_some(ignored)}" if ignored else ""
+        self._fact("info", f"{', '.join(read) or 'nothing is read'}{also}")
+        if self.infos.unnamed is not None:
+            self.report.add(
+                f"info['task'] is {described(self.infos.unnamed)}; it must be text or a whole "
+                "number"
+            )
+
+    def _check_repeats(self, rollouts: list[_Rollout], elsewhere: list[_Rollout] | None) -> None:
+        """Whether a seed and actions determine a rollout, wherever and whenever it is played."""
+        first = rollouts[0]
+        length = min(REPEATED, len(first.rewards))
+        fresh = _play(self.envs, 1, first.seed, first.task, length)
+        pairs = [(first, fresh)] if elsewhere is None else zip(rollouts, elsewhere, strict=True)
+        for one, other in pairs:
+            if difference := _difference(one, other):
+                self.report.add(
+                    f"reset(seed={one.seed}) and the same actions do not give the same twice: "
+                    f"{difference} differs; draw from self.np_random after super().reset(seed="
+                    "seed) only, or interrupted runs cannot be resumed bit by bit"
+                )
+                return
+        used = _play(self.envs, 0, first.seed, first.task, length)
+        for name, other in (("an environment that was used", used), ("a second one", fresh)):
+            if difference := _difference(first, other):
+                self.report.add(
+                    f"reset(seed={first.seed}) in {name} gives something else than in a new one: "
+                    f"{difference} differs; set all state anew in reset, and share none, or "
+                    "interrupted runs cannot be resumed bit by bit"
+                )
+                return
+
+    def _check_video(self) -> None:
+        mode = self.envs.envs[0].render_mode
+        try:
+            height, width, _ = frame(self.envs).shape
+            self._fact("video", f"{width} x {height} pixels")
+        except RunError as error:
+            if mode == "rgb_array":
+                self.report.add(str(error))
+            else:
+                self._fact("video", f"none (render_mode is {mode!r})")
+
+    def _check_eval_set(self, name: str) -> None:
+        made_for = describe_spaces(self.envs.observations, self.envs.actions)
+        if self.config.env.eval_sets[name]:
+            with closing(make_vector_env(self.config.env, 1, name)) as envs:
+                check_eval_set(name, made_for, envs.observations, envs.actions)
+                _play(envs, 0, 0, envs.tasks[0] if envs.tasks else None, REPEATED)
+
+
+def _difference(one: _Rollout, other: _Rollout) -> str | None:
+    """What differs first between two rollouts, as far as both were played."""
+    if one.label != other.label:
+        return f"the task ({one.label!r} and {other.label!r})"
+    for step, (a, b) in enumerate(zip(one.trace, other.trace, strict=False)):
+        at = f"step {step}" if step else "reset"
+        for key, digest in a[0].items():
+            if digest != b[0][key]:
+                return f"observation {key!r} of {at}"
+        if a[1] != b[1]:
+            return f"the reward of {at} ({a[1]:g} and {b[1]:g})"
+        if a[2:] != b[2:]:
+            return f"whether {at} ends the rollout"
+    return None
+
+
+def _some(names: Any) -> str:
+    shown = list(names)[:10]
+    return ", ".join(shown) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
