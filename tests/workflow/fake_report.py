@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from amago2.files import read_json
 from tests.workflow.fake_results import ROOT, write_results
 from workflow.config import catalog
 from workflow.dag import manifest, provenance
@@ -22,6 +23,7 @@ def make(folder: Path, budget: str = "mini") -> Path:
     write_results(results / budget, seeds=3, steps=[0, 500, 1000], few=3, missing=[2])
     _mark_runs(results / budget)
     known = catalog.experiments(PARAMS)
+    _record_tidy_tables(results / budget)
     for kind, names in (("table", TABLES), ("figure", FIGURES)):
         for name in names:
             render.render(kind, name, budget, results, PARAMS)
@@ -33,6 +35,17 @@ def make(folder: Path, budget: str = "mini") -> Path:
     _record(results / budget, "report/report", [], [out])
     manifest.write(results / budget)
     return out.resolve()
+
+
+def _record_tidy_tables(folder: Path) -> None:
+    data = folder / "tables" / "data"
+    for path in sorted((folder / "experiments").glob("*.json")):
+        runs = [folder / run["path"] / "record.json" for run in read_json(path)["runs"]]
+        made = [path, *data.glob(f"{path.stem}.*.csv")]
+        _record(folder, f"data/{path.stem}", [run for run in runs if run.is_file()], made)
+    for path in sorted(data.glob("*.csv")):
+        if path.name.count(".") == 1:
+            _record(folder, f"computed/{path.stem}", [], [path])
 
 
 def _record(folder: Path, name: str, inputs: list[Path], outputs: list[Path]) -> None:

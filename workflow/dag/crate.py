@@ -13,7 +13,7 @@ from typing import Any
 
 from amago2 import run_record
 from amago2.errors import ConfigError
-from amago2.files import sha256, write_atomically
+from amago2.files import read_json, sha256, write_atomically
 
 NAME = "ro-crate-metadata.json"
 PROFILES = [
@@ -155,3 +155,16 @@ def write(results: Path) -> tuple[Path, int]:
     content, path = crate(results), results / NAME
     write_atomically(path, json.dumps(content, indent=1) + "\n")
     return path, len(content["@graph"])
+
+
+def differences(results: Path) -> Iterator[str]:
+    """Sentences on what is not as the description says, if there is one."""
+    path = results / NAME
+    entities = read_json(path).get("@graph")
+    if path.exists() and not isinstance(entities, list):
+        yield f"{path}: is damaged; `make crate BUDGET={results.name}` makes it anew"
+    for entity in entities if isinstance(entities, list) else ():
+        digest = entity.get("sha256") if isinstance(entity, dict) else None
+        file = results / str(entity["@id"]) if digest else path
+        if digest and (not file.is_file() or sha256(file) != digest):
+            yield f"{path}: {file} is another by now; `make crate BUDGET={results.name}` names it"

@@ -1,7 +1,9 @@
 """The page, its provenance, the manifest, and what `make verify` notices."""
 
+import json
 import re
 import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from tests.workflow import fake_report
 from tests.workflow.fake_results import ROOT
 from workflow.cli.app import main
 from workflow.config import catalog
+from workflow.dag import crate
 from workflow.execute import verify
 from workflow.report import page
 
@@ -125,6 +128,86 @@ def test_verify_names_a_changed_picture(checkout: Path) -> None:
         f"{path}: differs from the manifest",
         "results/mini/tables/table1.tex: is missing",
     ]
+
+
+def damage_a_run(folder: Path) -> str:
+    path = min(folder.glob("runs/*/*/*/evaluations.csv"))
+    path.write_bytes(path.read_bytes()[:-1])
+    return f"{path.parent}: evaluations.csv is damaged (its SHA-256 is not the recorded one)"
+
+
+def edit_a_record(folder: Path) -> str:
+    path = min(folder.glob("runs/*/*/*/record.json"))
+    path.write_text(path.read_text().replace('"updates": 2000', '"updates": 2001'))
+    return f"{path}: differs from the manifest"
+
+
+def add_a_figure(folder: Path) -> str:
+    path = folder / "figures" / "fig99.png"
+    path.touch()
+    return f"{path}: is named by no manifest"
+
+
+def add_to_a_run(folder: Path) -> str:
+    path = min(folder.glob("runs/*/*/*")) / "notes.txt"
+    path.touch()
+    return f"{path}: is no part of a run"
+
+
+def edit_a_provenance_record(folder: Path) -> str:
+    path = folder / "provenance" / "figures" / "fig03.json"
+    path.write_text(path.read_text().replace('"code": "1', '"code": "2'))
+    return f"{path}: differs from the manifest"
+
+
+def lose_a_provenance_record(folder: Path) -> str:
+    path = folder / "provenance" / "figures" / "fig03.json"
+    path.unlink()
+    return f"{path}: is missing"
+
+
+def describe_other_files(folder: Path) -> str:
+    content = {"@graph": [{"@id": "dvc.yaml", "sha256": "0"}]}
+    (folder / crate.NAME).write_text(json.dumps(content))
+    return (
+        f"{folder / crate.NAME}: {folder}/dvc.yaml is another by now; "
+        "`make crate BUDGET=mini` names it"
+    )
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [damage_a_run, edit_a_record, add_a_figure, add_to_a_run, edit_a_provenance_record,
+     lose_a_provenance_record, describe_other_files],
+)  # fmt: skip
+def test_verify_covers_runs_inputs_records_and_unknown_files(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], str]
+) -> None:
+    monkeypatch.setattr(verify, "DRAWN", ())
+    assert harm(Path("results/mini")) in check(checkout)
+
+
+def test_verify_says_that_the_manifest_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("results/mini/manifest.json")
+    path.parent.mkdir(parents=True)
+    for text in ("", "[]", '{"made": {}}', '{"budget": "mini", "made": {"a": 1}}', "\0" * 99):
+        path.write_text(text)
+        assert main(["verify", "--budget", "mini"]) == 2
+        assert capsys.readouterr().err.startswith("results/mini/manifest.json: ")
+
+
+def test_verify_says_what_cannot_be_drawn_from_a_damaged_table(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "DRAWN", ("figures",))
+    path = Path("results/mini/tables/data/relative_loss.csv")
+    path.write_bytes(b"\0" * 99)
+    found = check(checkout)
+    assert f"{path}: differs from the manifest" in found
+    assert any(said.startswith("figures/fig03: cannot be made anew: ") for said in found)
 
 
 def test_verify_names_what_a_changed_number_changes(checkout: Path) -> None:
