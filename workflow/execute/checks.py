@@ -5,12 +5,20 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from amago2.errors import ConfigError
+from amago2 import run_record
+from amago2.errors import ConfigError, RunError
 from workflow.config.parameters import unknown
 from workflow.dag.plan import Dag
 from workflow.execute import failures
 from workflow.setup import checkout
 from workflow.setup.environment import torch_for_this_machine
+
+QUICK_BYTES = 2**30
+"""Read in a second or two."""
+RESTORE = (
+    "nothing was changed: restore what is damaged (`git checkout`, or for checkpoint and replay "
+    "`make pull FOLDER=...`), or delete the folder of that run to have it trained again"
+)
 
 
 def check_checkout(dag: Dag) -> None:
@@ -28,6 +36,27 @@ def check_checkout(dag: Dag) -> None:
     for finding in findings:
         if finding.mark == "missing":
             raise ConfigError(f"{finding.what}: {finding.found}; {finding.remedy}")
+
+
+def check_runs(dag: Dag) -> None:
+    """Raise `RunError` if a finished run is not as its record says, as far as that is quick.
+
+    Checkpoints and replays are read if those of all runs have at most `QUICK_BYTES`; `verify` reads
+    larger ones, and so does everything that uses them.
+    """
+    runs = [run.folder for run in dag.runs.values() if run.finished]
+    artifacts = [run / name for run in runs for name in run_record.ARTIFACTS]
+    there = [folder for folder in artifacts if folder.is_dir()]
+    size = sum(path.lstat().st_size for folder in there for path in folder.iterdir())
+    named = {run: [each.name for each in there if each.parent == run] for run in runs}
+    wrong = []
+    for run, names in named.items():
+        try:
+            run_record.check(run, *(names if size <= QUICK_BYTES else ()))
+        except RunError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise RunError("\n".join([*wrong, RESTORE]))
 
 
 def _files(dag: Dag) -> Iterator[Path]:

@@ -17,7 +17,13 @@ from workflow.dvc.add import VersioningError, record_stage
 from workflow.estimate import plan_accuracy
 from workflow.estimate.plan import forecast
 from workflow.execute import failures, snakemake
-from workflow.execute.checks import check_checkout, check_devices, check_drawing, check_profile
+from workflow.execute.checks import (
+    check_checkout,
+    check_devices,
+    check_drawing,
+    check_profile,
+    check_runs,
+)
 from workflow.execute.exclusive import ROOT, AlreadyRunning, end_orphans, exclusive
 from workflow.execute.progress import Progress, ProgressLine, clock, label
 
@@ -34,7 +40,8 @@ class Stopped(Exception):
 def reproduce(selection: Selection, profile: str = "") -> int:
     """Make a selection, with one of the profiles for Snakemake; returns the exit code.
 
-    Raises `ConfigError` for a mistake in the request and `AlreadyRunning`.
+    Raises `ConfigError` for a mistake in the request, `RunError` for damaged runs and
+    `AlreadyRunning`.
     """
     check_profile(profile)
     container.require(selection.runtime)
@@ -42,6 +49,7 @@ def reproduce(selection: Selection, profile: str = "") -> int:
     with exclusive():
         end_orphans()
         dag = plan(selection)
+        check_runs(dag)
         if not dag.stale:
             print("nothing to do: every run, table and figure is up to date")
             return _finish(dag)
