@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from amago2 import __version__, run_record
-from amago2.config.documents import read_yaml
+from amago2.config.documents import MAX_BYTES, read_yaml
 from amago2.config.layers import Layer, parse_override
 from amago2.config.schema import TRAINING_VERSION, AmagoConfig, build, load
 from amago2.env import present_folder
 from amago2.errors import ConfigError, sentence
-from amago2.files import refuse_other_file, write_atomically
+from amago2.files import open_regular, refuse_other_file, write_atomically
 from amago2.printing import escape_what_the_terminal_lacks, say, show, warn
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ def train(
     layers = [Layer(str(path), read_yaml(path)) for path in configs]
     layers += [parse_override(text) for text in overrides or []]
     config = build(layers)
-    if (ranks := int(os.environ.get("WORLD_SIZE", "1"))) > 1 and config.learner.processes is None:
+    if (ranks := _ranks()) > 1 and config.learner.processes is None:
         config = build([*layers, Layer("torchrun", {"learner": {"processes": ranks}})])
-    extra = json.loads(provenance.read_text()) if provenance else {}
+    extra = _json_mapping(provenance) if provenance else {}
     from amago2.training.amago_trainer import (
         train as run,  # loads PyTorch: only once the parameters are right
     )
@@ -111,6 +111,27 @@ def train(
         f"{out}: {record['env_steps']:,} environment steps, {record['updates']:,} updates "
         f"in {record['wall_s']:.0f} s"
     )
+
+
+def _ranks() -> int:
+    """Processes of the run, if torchrun started it."""
+    given = os.environ.get("WORLD_SIZE", "1")
+    if not given.isdecimal():
+        raise ConfigError(f"WORLD_SIZE={given}: torchrun sets it to a whole number; unset it")
+    return int(given)
+
+
+def _json_mapping(path: Path) -> dict[str, Any]:
+    try:
+        with open_regular(path, MAX_BYTES) as file:
+            content = json.load(file)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path}: is not JSON") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: must hold a JSON object, with names and values")
+    return content
 
 
 @app.command()

@@ -44,7 +44,7 @@ def kind_or(default: str) -> Callable[[Any], str]:
     """Discriminator of a union by the key `kind`, which has a default."""
 
     def kind(value: Any) -> str:
-        given = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
-        return str(given or default)
+        is_mapping = isinstance(value, Mapping)
+        return str(value.get("kind", default) if is_mapping else getattr(value, "kind", default))
 
     return kind

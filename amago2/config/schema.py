@@ -308,8 +308,12 @@ class RunConfig(Section):
         Keys that are None are left out, so that a new option which is off by default renames no
         existing run.
         """
-        text = canonical(_hashed(self, self.NOT_HASHED))
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return hashlib.sha256(canonical(self.hashed).encode()).hexdigest()[:8]
+
+    @property
+    def hashed(self) -> dict[str, Any]:
+        """What the hash is made from, as plain data."""
+        return _hashed(self, self.NOT_HASHED)
 
     @property
     def run_name(self) -> str:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Tag, ValidationError
 
 from amago2.config.documents import printable
 from amago2.config.layers import Layer
-from amago2.config.plain import Key, NotPlainError, plain
+from amago2.config.plain import Key, NotPlainError, canonical, plain
 from amago2.errors import ConfigError
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -68,11 +68,27 @@ def validate(model: type[_Model], data: Mapping[str, Any], layers: Sequence[Laye
     raise ConfigError("\n".join(dict.fromkeys(lines)))
 
 
-def shown(value: Any) -> str:
+def shown(value: Any, levels: int = 3) -> str:
     """A value for a sentence, as YAML would have it, shortened."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list) and levels:
+        items = [shown(item, levels - 1) for item in value[:5]]
+        return f"[{', '.join(items)}{', ...' if len(value) > 5 else ''}]"
     return _SHORT.repr(value)
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any], above: str = "") -> list[str]:
+    """Clauses such as `seed is 1 there and 2 here`, one for each key of plain data that differs."""
+    found = []
+    for key in {**there, **here}:
+        name, one, other = f"{above}{printable(str(key))}", there.get(key), here.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found += differences(one, other, f"{name}.")
+        elif (key in there) != (key in here) or canonical(one) != canonical(other):
+            texts = [shown(x[key]) if key in x else "left out" for x in (there, here)]
+            found.append(f"{name} is {texts[0]} there and {texts[1]} here")
+    return found
 
 
 def nearest(key: str, allowed: Sequence[str]) -> str | None:
@@ -139,7 +155,7 @@ def _wrong_values(
         right = " or ".join([first, *(o.removeprefix("must ").removeprefix("be ") for o in others)])
         if last[keys]["type"] == "missing":
             yield f"{_source(keys[:-1], layers)}: key {dotted(keys)} is missing and has no default"
-        elif last[keys]["loc"][-1:] == ("[key]",):
+        elif last[keys]["loc"][-1:] == ("[key]",) or last[keys]["type"] == "invalid_key":
             yield f"{_source(keys, layers)}: key {dotted(keys)} {right}"
         else:
             yield _sentence(keys, _at(data, keys), right, layers)

@@ -11,6 +11,7 @@ from typing import Any
 
 from amago2 import run_record
 from amago2.config.schema import AmagoConfig, load
+from amago2.config.validation import differences
 from amago2.env.stored_spaces import read_spaces
 from amago2.errors import ConfigError, RunError
 from amago2.files import read_json, sha256, sync_tree, write_atomically
@@ -104,13 +105,10 @@ def _epoch(checkpoint: ckpt.Checkpoint, finished: Path) -> int:
 
 def _check_config(config: AmagoConfig, finished: Path) -> None:
     before = load(finished / "config.yaml")
-    old, new = _unchanging_keys(before), _unchanging_keys(config)
-    for key in old:
-        if old[key] != new[key]:
-            raise ConfigError(
-                f"{finished}: {key} is {old[key]} there and {new[key]} here; a continued run may "
-                f"change {MAY_DIFFER} only"
-            )
+    if differing := differences(_unchanging(before), _unchanging(config)):
+        raise ConfigError(
+            f"{finished}: {'; '.join(differing[:4])}; a continued run may change {MAY_DIFFER} only"
+        )
     if config.collector.epochs <= before.collector.epochs:
         raise ConfigError(
             f"{finished}: already has {before.collector.epochs} epochs; "
@@ -118,16 +116,10 @@ def _check_config(config: AmagoConfig, finished: Path) -> None:
         )
 
 
-def _unchanging_keys(config: AmagoConfig) -> dict[str, Any]:
-    may_differ: Any = {"budget", "device", "threads", "evaluation", "checkpoint"}
-    content = config.model_dump(
-        mode="json", exclude={**dict.fromkeys(may_differ, True), "collector": {"epochs"}}
-    )
+def _unchanging(config: AmagoConfig) -> dict[str, Any]:
+    content = config.hashed
+    for key in ("budget", "device", "threads"):
+        del content[key]
+    del content["collector"]["epochs"]
     # Of the evaluation, the probe alone must agree: it adds a table.
-    flat: dict[str, Any] = {"evaluation.probe": config.evaluation.probe}
-    for key, value in content.items():
-        if isinstance(value, dict):
-            flat |= {f"{key}.{name}": inner for name, inner in value.items()}
-        else:
-            flat[key] = value
-    return flat
+    return content | {"evaluation": {"probe": content["evaluation"].get("probe")}}

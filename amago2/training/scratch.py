@@ -5,9 +5,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from amago2.config.schema import RunConfig, load_as
+from amago2.config.validation import differences
 from amago2.errors import ConfigError, RunError
 from amago2.folders import RUN, SCRATCH, check_free
 from amago2.run_record import FILES
@@ -61,25 +61,11 @@ def check_same_config(config: RunConfig, path: Path) -> None:
     stored = load_as(type(config), path)
     if stored.hash == config.hash:
         return
-    there, here = _hashed(stored), _hashed(config)
-    keys = [key for key in {**there, **here} if there.get(key) != here.get(key)]
-    shown = "; ".join(f"{key} is {there.get(key)} there and {here.get(key)} here" for key in keys)
+    differing = "; ".join(differences(stored.hashed, config.hashed)[:4])
     raise ConfigError(
-        f"{path.parent}: holds a run of another configuration (see {path}): {shown[:300]}; "
-        "give that run's values, choose another folder, or delete that one"
+        f"{path.parent}: holds a run of another configuration (see {path}): {differing}; give "
+        "that run's values, choose another folder, or delete that one"
     )
-
-
-def _hashed(config: RunConfig) -> dict[str, Any]:
-    """What the hash is made from, by dotted key."""
-    flat: dict[str, Any] = {}
-    content = config.model_dump(mode="json", exclude=config.NOT_HASHED, exclude_none=True)
-    for key, value in content.items():
-        if isinstance(value, dict):
-            flat |= {f"{key}.{name}": inner for name, inner in value.items()}
-        else:
-            flat[key] = value
-    return flat
 
 
 @contextmanager

@@ -76,6 +76,11 @@ def run(config: Path) -> Path:
         (["--set", "env.entry_point=nowhere:Env"], "cannot import nowhere"),
         (["--set", "env.entry_point=amago2.config.schema:AmagoConfig"], "is not a gymnasium.Env"),
         (["--set", "env.kwargs={wrong: 1}"], "do not fit"),
+        (["--set", "env.kwargs.a=2024-01-01"], "2024-01-01 is a date to YAML; put it in quotes"),
+        (["--set", "env.kwargs.a=.nan"], "env.kwargs.a is nan: must be a number, or null"),
+        (["--set", "a" + ".a" * 2000 + "=1"], "the key has more than 40 parts"),
+        (["--set", "seed=[1"], "--set seed=[1: not valid YAML"),
+        (["--provenance", __file__], "test_cli.py: is not JSON"),
     ],
 )
 def test_a_mistake_costs_one_sentence_and_code_2(
