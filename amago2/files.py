@@ -13,6 +13,9 @@ from typing import Any
 
 from amago2.errors import ConfigError, RunError
 
+MAX_JSON_BYTES = 64 * 2**20
+"""More than the largest file of ours has, by far."""
+
 
 @contextlib.contextmanager
 def atomic(path: Path, durable: bool = True) -> Iterator[Path]:
@@ -129,8 +132,9 @@ def _kind(mode: int) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """A file's JSON mapping; empty if there is no such file, or no mapping in it."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        with open_regular(path, MAX_JSON_BYTES) as file:
+            content = json.loads(file.read(MAX_JSON_BYTES))
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -1,22 +1,31 @@
 """Tidy tables as data frames, and the reductions that figures and tables share."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from amago2.errors import ConfigError
 from workflow.analysis import statistics
-from workflow.analysis.tidy import COLUMNS
+from workflow.analysis.tidy import COLUMNS, open_csv
 from workflow.config.catalog import Spec
 
 Tables = Mapping[str, pd.DataFrame]
 
 _TEXT = dict.fromkeys(
-    ("run", "key", "task", "split", "cell", "git_commit", "lock_sha256", "container_digest",
-     "gpu_name"), str,
+    ("experiment", "benchmark", "variant", "run", "key", "task", "split", "cell", "metric", "name",
+     "source", "state", "settings", "git_commit", "lock_sha256", "container_digest", "gpu_name"),
+    str,
 )  # fmt: skip
+_WHOLE = {"seed", "attempt", "step", "rollouts", "timestep", "tasks"}
+"""Whole numbers, in every row."""
+_NUMBERS = {"value", "accuracy", "chance", "resumptions", "planned_s", "wall_s", "cpu_s",
+            "env_steps", "updates", "steps_per_s", "updates_per_s", "peak_rss_bytes",
+            "gpu_peak_bytes", "gpu_mean_util", "gpu_joules"}  # fmt: skip
+"""Numbers, which may be left out."""
 
 
 def load(spec: Spec, folder: Path, known: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -28,13 +37,43 @@ def load(spec: Spec, folder: Path, known: Sequence[str]) -> dict[str, pd.DataFra
 
 
 def read(table: str, path: Path) -> pd.DataFrame:
-    """One table; one that its experiment has not made is empty, any other must be there."""
+    """One table; one that its experiment has not made is empty, any other must be there.
+
+    Raises `ConfigError` for a file that is missing or not such a table.
+    """
     columns = COLUMNS.get(table.rpartition(".")[2])
-    if path.is_file():
-        return pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values=[""])
+    if path.exists():
+        frame = read_csv(path, dtype=_TEXT, na_values=[""])
+        _check(frame, columns or (), path)
+        return frame
     if columns is None or table.startswith("reference."):
         raise ConfigError(f"{path}: no such file; `make figures` makes it")
     return pd.DataFrame(columns=list(columns))
+
+
+def read_csv(path: Path, **options: Any) -> pd.DataFrame:
+    """A CSV file that somebody else may have made. Raises `ConfigError` if it is none."""
+    try:
+        with open_csv(path) as file:
+            frame: pd.DataFrame = pd.read_csv(file, **{"keep_default_na": False, **options})
+    except ConfigError:
+        raise
+    except (ValueError, csv.Error) as error:  # pandas' own errors are ValueErrors
+        raise ConfigError(f"{path}: not a readable table: {error}") from None
+    return frame
+
+
+def _check(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
+    """Raise `ConfigError` unless all columns are there and hold what they are to hold."""
+    for name in columns:
+        if name not in frame:
+            raise ConfigError(f"{path}: has no column {name}; `make tables` makes it anew")
+        column = frame[name]
+        numeric = pd.api.types.is_numeric_dtype(column) and column.dtype != bool
+        whole = pd.api.types.is_integer_dtype(column)
+        if len(frame) and ((name in _WHOLE and not whole) or (name in _NUMBERS and not numeric)):
+            kind = "whole numbers" if name in _WHOLE else "numbers"
+            raise ConfigError(f"{path}: column {name} holds other things than {kind}")
 
 
 def all_rows(tables: Tables, kind: str) -> pd.DataFrame:

@@ -9,12 +9,12 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from amago2 import run_record
 from amago2.config.documents import read_yaml
 from amago2.errors import ConfigError
-from amago2.files import write_together
+from amago2.files import MAX_JSON_BYTES, open_regular, write_together
 from workflow.analysis.final_scores import final_scores, to_json
 
 RUN = ("experiment", "benchmark", "variant", "cell", "seed", "run")
@@ -42,6 +42,8 @@ PROVENANCE_KEYS = (
 """Of a run's record, what the report marks and shows."""
 POINTS = 400
 """Most steps of one metric that are kept: a figure shows no more, and git should not hold more."""
+MAX_CSV_BYTES = 2**30
+"""Metrics of the paper's longest runs take less than a tenth of it."""
 KEYED_POINTS = 100
 """The same for metrics that have one value per task or bin."""
 
@@ -187,9 +189,14 @@ def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     return buffer.getvalue()
 
 
+def open_csv(path: Path) -> TextIO:
+    """Open a table that somebody else may have made; see `open_regular`."""
+    return io.TextIOWrapper(open_regular(path, MAX_CSV_BYTES), "utf-8", newline="")
+
+
 def _read_csv(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with open_csv(path) as file:
             return list(csv.DictReader(file))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file, though the run beside it is finished") from None
@@ -197,10 +204,13 @@ def _read_csv(path: Path) -> list[dict[str, str]]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path, MAX_JSON_BYTES) as file:
+            content = json.loads(file.read(MAX_JSON_BYTES))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
+    except ConfigError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not readable JSON: {error}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: must hold a JSON object, not a {type(content).__name__}")

@@ -1,12 +1,12 @@
 """All commands in one application, and how errors become exit codes."""
 
-import sys
 from collections.abc import Sequence
 
 import typer
 from typer.completion import get_completion_inspect_parameters
 
 from amago2.errors import ConfigError, sentence
+from amago2.printing import warn
 from workflow.cli import (
     commands,
     completion,
@@ -51,6 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if (said := sentence(error)) is None:
             raise
-        print(said, file=sys.stderr)
+        warn(said)
         return 2 if isinstance(error, ConfigError) else 1
     return 0

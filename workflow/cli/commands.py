@@ -122,11 +122,12 @@ def verify(budget: Budget = DEFAULT) -> None:
     They are made from the tidy tables in an empty folder and must be the same byte for byte. No
     run is needed, and nothing is changed.
     """
+    from amago2.printing import say
     from workflow.execute.verify import verify as differences
 
     found = differences(budget, RESULTS, PARAMS)
     for sentence in found:
-        print(f"DIFFERS: {sentence}")
+        say(f"DIFFERS: {sentence}")
     print(f"{len(found)} differ" if found else "verified: all of it is byte for byte the same")
     raise typer.Exit(int(bool(found)))
 

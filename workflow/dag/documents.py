@@ -6,13 +6,11 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from amago2.errors import ConfigError
-from amago2.files import open_regular
+from amago2.files import MAX_JSON_BYTES, open_regular
 
-MAX_BYTES = 64 * 2**20
-"""The largest, a manifest of the paper's budget, has less than 1 MiB."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
-_Document = TypeVar("_Document", bound="Document")
+_Document = TypeVar("_Document", bound=BaseModel)
 
 
 class Document(BaseModel):
@@ -37,8 +35,8 @@ def read_document(path: Path, kind: type[_Document]) -> _Document:
     Raises `ConfigError`, which names the file and the first key that is wrong, and
     `FileNotFoundError`.
     """
-    with open_regular(path, MAX_BYTES) as file:
-        content = file.read(MAX_BYTES)
+    with open_regular(path, MAX_JSON_BYTES) as file:
+        content = file.read(MAX_JSON_BYTES)
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:

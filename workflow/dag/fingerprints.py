@@ -45,11 +45,14 @@ class Fingerprint:
     @classmethod
     def load(cls, path: Path) -> "Fingerprint":
         """Read what `write` wrote. Raises `ConfigError` if there is no such file."""
-        if not path.is_file():
-            raise ConfigError(f"{path}: no such fingerprint; planning writes it")
         content = read_json(path)
-        inputs, outputs = tuple(content["inputs"]), tuple(content["outputs"])
-        return cls(content["provenance"], content["parameters"], content["code"], inputs, outputs)
+        try:
+            inputs, outputs = tuple(content["inputs"]), tuple(content["outputs"])
+            return cls(
+                content["provenance"], content["parameters"], content["code"], inputs, outputs
+            )
+        except (KeyError, TypeError):
+            raise ConfigError(f"{path}: no such fingerprint; planning writes it") from None
 
 
 def file_digests(paths: Iterable[str], known: Digests | None = None) -> dict[str, str | None]:

@@ -14,8 +14,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import RootModel
+
 from amago2.errors import ConfigError, RunError
-from amago2.files import read_json, sha256, write_atomically
+from amago2.files import sha256, write_atomically
+from workflow.dag.documents import Document, Sha256, read_document
 from workflow.dag.fingerprints import Fingerprint
 from workflow.dag.pointers import read_pointer
 from workflow.dag.runs import ARTIFACTS
@@ -36,6 +39,18 @@ REMEDIES = {
 Versions = dict[str, dict[str, str | None]]
 
 
+class Version(Document):
+    """A run in `versioned.json`."""
+
+    record: Sha256
+    checkpoint: str | None
+    replay: str | None
+
+
+class Listed(RootModel[dict[str, Version]]):
+    """What `versioned.json` holds, by run."""
+
+
 class VersioningError(RunError):
     """DVC failed; the message says why, and what to do."""
 
@@ -47,7 +62,7 @@ def version(results: Path, wanted: Collection[str]) -> Versions:
     """
     listing = results / "versioned.json"
     records = sorted(results.glob("runs/*/*/*/record.json"))
-    before = read_json(listing)
+    before = _before(listing)
     new = [
         folder
         for record in records
@@ -62,6 +77,14 @@ def version(results: Path, wanted: Collection[str]) -> Versions:
     versions = {_name(record): state(record) for record in records}
     write_atomically(listing, json.dumps(versions, indent=1, sort_keys=True) + "\n")
     return versions
+
+
+def _before(listing: Path) -> Mapping[str, Mapping[str, Any]]:
+    """What was versioned before; nothing if that cannot be read: then all is versioned anew."""
+    try:
+        return read_document(listing, Listed).model_dump()
+    except (ConfigError, OSError):
+        return {}
 
 
 def require_repository() -> None:

@@ -10,8 +10,10 @@ from typing import Any
 
 import yaml
 
-from amago2.files import read_json, write_atomically
+from amago2.files import write_atomically
+from workflow.dag.documents import read_document
 from workflow.dag.fingerprints import Fingerprint
+from workflow.dvc.add import Listed
 
 
 def describe(results: Path, plots: Sequence[Path], versions: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,6 +42,6 @@ def write(fingerprint_file: Path) -> None:
     fingerprint = Fingerprint.load(fingerprint_file)
     listing, *plots = map(Path, fingerprint.inputs)
     (target,) = map(Path, fingerprint.outputs)
-    content = describe(target.parent, plots, read_json(listing))
+    content = describe(target.parent, plots, read_document(listing, Listed).model_dump())
     head = "# Made by workflow/dvc/results_file.py; not edited by hand.\n"
     write_atomically(target, head + yaml.safe_dump(content, sort_keys=False, width=1000))

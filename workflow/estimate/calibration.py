@@ -4,6 +4,7 @@ The calibration kernel shows how fast this processor is, and how much of it othe
 finished runs show how far the estimates are off.
 """
 
+import math
 import os
 import statistics
 import subprocess
@@ -71,8 +72,9 @@ def corrections(runs: Iterable[Run], kernel: Kernel | None = None) -> dict[str, 
     ratios: dict[str, list[float]] = {"cpu": [], "cuda": []}
     for run in runs:
         clock = "cpu_s" if run.config.device == "cpu" else "wall_s"
-        if run.finished and (seconds := read_json(run.record).get(clock)):
-            total = float(seconds) + hardware().processor.start_s
+        seconds = read_json(run.record).get(clock) if run.finished else None
+        if isinstance(seconds, int | float) and 0 < seconds < math.inf:
+            total = seconds + hardware().processor.start_s
             ratios[run.config.device].append(total / estimated_seconds(run.config))
     factors = {device: statistics.median(each) for device, each in ratios.items() if each}
     if kernel and "cpu" in factors:  # CPU seconds are known, so other programs' share is missing

@@ -5,13 +5,15 @@ planned on this machine's cores without being interrupted.
 """
 
 import csv
+import math
 import time
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from amago2.errors import ConfigError
 from amago2.files import write_atomically
-from workflow.analysis.tidy import to_csv
+from workflow.analysis.tidy import open_csv, to_csv
 from workflow.estimate.hardware import cores
 
 COLUMNS = ("ended", "runs", "targets", "cores", "planned_s", "took_s", "ratio")
@@ -64,6 +66,22 @@ def last_comparison(results: Path) -> str | None:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    with suppress(FileNotFoundError), path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-    return []
+    """Rows of the file; none without a file. Raises `ConfigError` if it holds anything else."""
+    try:
+        with open_csv(path) as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        return []
+    except (UnicodeDecodeError, csv.Error):
+        rows = [{}]
+    if not all(map(_is_comparison, rows)):
+        raise ConfigError(f"{path}: is not a table of planned and real durations; delete it")
+    return rows
+
+
+def _is_comparison(row: Mapping[str, object]) -> bool:
+    try:
+        times = [float(str(row[name])) for name in ("planned_s", "took_s", "ratio")]
+    except (KeyError, ValueError):
+        return False
+    return row.keys() == {*COLUMNS} and all(0 < time < math.inf for time in times)

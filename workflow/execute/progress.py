@@ -44,14 +44,24 @@ class Training(NamedTuple):
 
     def speed(self, what: str) -> float:
         """`env_steps` or `updates` per second since its process started."""
-        gained = self.done - float(self.state.get("began", 0))
+        gained = self.done - float(self.state["began"])
         share = gained / self.done if self.done else 0
         return float(self.state[what]) * share / max(float(self.state["elapsed_s"]), 1e-9)
 
     def left_s(self) -> float | None:
         """Seconds left at its speed so far; None before there is a speed."""
-        gained = self.done - float(self.state.get("began", 0))
+        gained = self.done - float(self.state["began"])
         return float(self.state["elapsed_s"]) * (1 - self.done) / gained if gained > 0 else None
+
+
+def progress_of(run: Run) -> dict[str, Any]:
+    """The trainer's `progress.json`; empty if there is none, or it is not whole."""
+    if not (found := read_json(run.scratch / "progress.json")):
+        return {}
+    numbers = dict.fromkeys(("done", "began", "env_steps", "updates", "elapsed_s"), 0)
+    state = {"phase": "", **numbers, **found}
+    known = all(isinstance(state[key], int | float) and 0 <= state[key] < 2**63 for key in numbers)
+    return state if known and isinstance(state["phase"], str) else {}
 
 
 class Progress:
@@ -100,9 +110,9 @@ class Progress:
         """Unfinished runs that a process is working on."""
         locked = locked_files()
         for run in self.runs:
-            state = read_json(run.scratch / "progress.json")
+            state = progress_of(run)
             if state and not run.record.is_file() and self._alive(run, locked):
-                yield Training(run, float(state.get("done", 0)), state)
+                yield Training(run, float(state["done"]), state)
 
     def _alive(self, run: Run, locked: set[int]) -> bool:
         """Is a trainer at work? Its lock tells, as the kernel releases it however the trainer ends.

@@ -6,12 +6,13 @@ Only reads files, so it works on any machine that sees them.
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from amago2.files import read_json
+from amago2.printing import plain
 from workflow.config.experiments import Selection
 from workflow.dag.plan import Dag, plan
 from workflow.estimate.formatting import duration, short_number
-from workflow.execute.progress import Progress, label
+from workflow.execute.progress import Progress, label, progress_of
 
 
 def show(dag: Dag, console: Console) -> None:
@@ -29,10 +30,15 @@ def show(dag: Dag, console: Console) -> None:
             left = each.left_s()
             rest = "-" if left is None else duration(left)
             table.add_row(
-                label(run), str(each.state["phase"]), f"{each.done:.0%}", *counts, *speeds, rest
+                label(run),
+                Text(plain(each.state["phase"])),
+                f"{each.done:.0%}",
+                *counts,
+                *speeds,
+                rest,
             )
-        elif state := read_json(run.scratch / "progress.json"):
-            table.add_row(label(run), "interrupted", f"{state.get('done', 0):.0%}")
+        elif state := progress_of(run):
+            table.add_row(label(run), "interrupted", f"{state['done']:.0%}")
     if table.row_count:
         console.print(table)
     finished = progress.total - len(progress.runs)

@@ -1,6 +1,7 @@
 """A table as CSV in full, and as Markdown and LaTeX to be read; always the same bytes."""
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pandas as pd
 from amago2.files import write_together
 from workflow.config.catalog import TableSpec
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What ends a line or turns the order of letters: it can come with the name of a task."""
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -40,7 +43,9 @@ def cell(value: Any) -> str:
         return "–"
     if isinstance(value, float):
         return _number(value)
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], str(value))
 
 
 def _number(value: float) -> str:

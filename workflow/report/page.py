@@ -11,7 +11,8 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from amago2.files import write_atomically
+from amago2.errors import ConfigError
+from amago2.files import open_regular, write_atomically
 from workflow.analysis import frames, verdicts
 from workflow.config import catalog
 from workflow.config.budgets import Budget
@@ -20,6 +21,8 @@ from workflow.config.parameters import Parameters
 from workflow.render import verdict_texts
 from workflow.report.provenance import TRAINING_VERSION, Grid, Runs, provenance
 
+MAX_FILE_BYTES = 64 * 2**20
+"""Of a figure or table that the page shows."""
 TEMPLATE = Path(__file__).with_name("page.html")
 
 
@@ -85,10 +88,13 @@ def _claims(folder: Path) -> list[dict[str, Any]]:
     path = folder / "tables" / "scorecard.csv"
     if not path.is_file():
         return []
-    frame = pd.read_csv(path)
-    shown = verdict_texts.readable(frame).rename(
-        columns={"must be": "must_be", "verdict": "verdict_text"}
-    )
+    frame = frames.read_csv(path, keep_default_na=True)
+    try:
+        shown = verdict_texts.readable(frame).rename(
+            columns={"must be": "must_be", "verdict": "verdict_text"}
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ConfigError(f"{path}: is not a scorecard; `make tables` makes it anew") from None
     paper = [text.strip("–") for text in shown.paper]
     shown = shown.assign(verdict=frame.verdict, title=frame.title, paper=paper)
     return [{str(key): value for key, value in row.items()} for row in shown.to_dict("records")]
@@ -118,7 +124,8 @@ def _figure(spec: FigureSpec, folder: Path, known: Sequence[str], runs: Runs) ->
     path = folder / "figures" / f"{spec.name}.png"
     if not path.is_file():
         return {**item, "image": None}
-    content = path.read_bytes()
+    with open_regular(path, MAX_FILE_BYTES) as file:
+        content = file.read(MAX_FILE_BYTES)
     width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))  # PNG's IHDR
     return {
         **item,
@@ -169,8 +176,12 @@ def _table(spec: TableSpec, folder: Path, runs: Runs, taken: set[str]) -> dict[s
 
 def _grid(path: Path) -> Grid:
     """The table of a Markdown file that `emit` wrote."""
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line[:2] == "| "]
+    with open_regular(path, MAX_FILE_BYTES) as file:
+        text = file.read(MAX_FILE_BYTES).decode("utf-8", "replace")
+    lines = [line for line in text.splitlines() if line[:2] == "| "]
     cells = [line[2:-2].replace(r"\|", "\0").split(" | ") for line in lines]
+    if len(cells) < 2 or len(set(map(len, cells))) > 1:
+        raise ConfigError(f"{path}: holds no table; `make tables` makes it anew")
     head, rule, *rows = [[text.replace("\0", "|") for text in row] for row in cells]
     return Grid(head, rows, [text.endswith(":") for text in rule])
 

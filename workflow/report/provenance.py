@@ -8,6 +8,9 @@ from typing import Any
 import pandas as pd
 
 from amago2.config.schema import RunConfig
+from amago2.errors import ConfigError
+from workflow.analysis import frames
+from workflow.analysis.tidy import COLUMNS
 from workflow.dag.documents import Provenance, read_document
 from workflow.dag.provenance import record_path
 
@@ -40,8 +43,7 @@ class Runs:
         """Rows of `<experiment>.runs.csv` with a `mark`, which is empty if there is nothing odd."""
         if experiment not in self._read:
             path = self.folder / "tables" / "data" / f"{experiment}.runs.csv"
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False) if path.is_file() else None
-            self._read[experiment] = pd.DataFrame() if frame is None else _marked(frame)
+            self._read[experiment] = _marked(path) if path.exists() else pd.DataFrame()
         return self._read[experiment]
 
     def grid(self, experiment: str) -> Grid:
@@ -58,7 +60,10 @@ class Runs:
         return "; ".join(f"{count} of {len(found)} runs: {mark}" for mark, count in counts.items())
 
 
-def _marked(runs: pd.DataFrame) -> pd.DataFrame:
+def _marked(path: Path) -> pd.DataFrame:
+    runs = frames.read_csv(path, dtype=str)
+    if lacking := [name for name in COLUMNS["runs"] if name not in runs]:
+        raise ConfigError(f"{path}: has no column {lacking[0]}; `make tables` makes it anew")
     finished = runs.state == "finished"
     marks = pd.Series("", runs.index)
     for text, marked in (
