@@ -17,7 +17,14 @@ from amago2.replay.buffer import Replay
 from amago2.replay.shards import record_type
 from amago2.rollout.acting import act
 from amago2.rollout.exploration import epsilon, explore
-from amago2.rollout.replaying import ROW, LastFinished, Replayed, fingerprint, read_actions
+from amago2.rollout.replaying import (
+    ROW,
+    LastFinished,
+    Replayed,
+    fingerprint,
+    read_actions,
+    step_again,
+)
 from amago2.seeding import Stream, integer, numpy_rng, torch_rng
 
 
@@ -205,16 +212,14 @@ class Collector:
 
     def _replay(self, row: int, actions: Array, chunk_start: int) -> bool:
         """Step a rollout that has just begun again; False if it ends, as it did not before."""
-        rows = np.array([row])
-        for action in actions:
-            reward, terminated, truncated = self.envs.step(action[None], rows)
-            if terminated[0] or truncated[0]:
+        for action, reward, terminated, over in step_again(self.envs, row, actions):
+            if over:
                 return False
-            self._stage(rows, action[None], reward, terminated)
-            self.history[row].append(action)
+            self._stage(np.array([row]), action, reward, terminated)
+            self.history[row].append(action[0])
             if self.time[row] == chunk_start:
                 self._start_chunk(row)
-        return True
+        return len(self.history[row]) == len(actions)
 
     def _fingerprint(self, row: int) -> str:
         """Of the present rollout: what is not in replay yet, and what goes on being used."""

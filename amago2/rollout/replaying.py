@@ -5,7 +5,7 @@ another generator than that of `reset(seed)`, or whose state outlives `reset`, d
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from amago2.env.spaces import Array
 from amago2.env.vector_env import VectorEnv
 from amago2.errors import RunError
+from amago2.printing import warn
 
 ROW = 0
 """The actor whose finished rollouts are replayed."""
@@ -58,6 +59,23 @@ def read_actions(envs: VectorEnv, tensors: Mapping[str, Tensor], name: str) -> A
     return found
 
 
+def step_again(
+    envs: VectorEnv, row: int, actions: Array
+) -> Iterator[tuple[Array, Array, Array, bool]]:
+    """Step one environment by actions (T, ...): action, reward and terminated, of one row each.
+
+    The last value says whether the rollout is over. An environment that fails now, as it did not
+    before, ends the steps with a warning.
+    """
+    for action in actions:
+        try:
+            reward, terminated, truncated = envs.step(action[None], np.array([row]))
+        except RunError as error:
+            warn(f"when a rollout was replayed: {error}")
+            return
+        yield action[None], reward, terminated, bool(terminated[0] or truncated[0])
+
+
 class LastFinished:
     """The last finished rollout of one actor.
 
@@ -79,13 +97,13 @@ class LastFinished:
         if self.actions is None:
             return True
         envs.reset([ROW], [self.seed])
-        value, rows = 0.0, np.array([ROW])
-        for step, action in enumerate(self.actions, start=1):
-            reward, terminated, truncated = envs.step(action[None], rows)
-            value += float(reward[0])
-            if bool(terminated[0] | truncated[0]) != (step == len(self.actions)):
-                return False
-        return fingerprint(envs, ROW, value) == self.fingerprint
+        value, steps, over = 0.0, 0, False
+        for _, reward, _, over in step_again(envs, ROW, self.actions):
+            value, steps = value + float(reward[0]), steps + 1
+            if over:
+                break
+        whole = over and steps == len(self.actions)
+        return whole and fingerprint(envs, ROW, value) == self.fingerprint
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What a checkpoint keeps of it: tensors, and JSON values."""

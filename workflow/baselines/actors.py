@@ -11,7 +11,14 @@ from amago2.env.spaces import Array
 from amago2.env.vector_env import VectorEnv
 from amago2.errors import RunError
 from amago2.rollout.collector import FinishedRollout
-from amago2.rollout.replaying import ROW, LastFinished, Replayed, fingerprint, read_actions
+from amago2.rollout.replaying import (
+    ROW,
+    LastFinished,
+    Replayed,
+    fingerprint,
+    read_actions,
+    step_again,
+)
 from amago2.seeding import Stream, integer
 
 
@@ -111,15 +118,14 @@ class Actors:
 
     def _replay(self, row: int, actions: Array) -> bool:
         """Step a rollout that has just begun again; False if it ends, as it did not before."""
-        for action in actions:
-            reward, terminated, truncated = self.envs.step(action[None], np.array([row]))
-            if terminated[0] or truncated[0]:
+        for action, reward, _, over in step_again(self.envs, row, actions):
+            if over:
                 return False
             self.started[row] = False
-            self.reward[row], self.action[row] = reward[0], action
+            self.reward[row], self.action[row] = reward[0], action[0]
             self.value[row] += reward[0]
-            self.history[row].append(action)
-        return True
+            self.history[row].append(action[0])
+        return len(self.history[row]) == len(actions)
 
     def _fingerprint(self, row: int) -> str:
         return fingerprint(self.envs, row, float(self.value[row]))

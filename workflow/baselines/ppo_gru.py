@@ -27,6 +27,7 @@ from amago2.nets.actor import Actor
 from amago2.nets.distributions import ActionDistribution, Categorical, TanhNormal
 from amago2.nets.mlp import Mlp
 from amago2.nets.recurrent import Gru, HiddenState
+from amago2.nets.rows import Rows
 from amago2.nets.timestep_encoders import make_timestep_encoder
 from amago2.rollout.acting import policy_inputs
 from amago2.rollout.collector import FinishedRollout
@@ -304,10 +305,10 @@ class PpoTrainer(Trainer):
         Otherwise the policy that is learned would not be the one that collected.
         """
         r, device = self.round, self.agent.device
-        valid = torch.ones_like(r["ended"]).to(device)
+        every = Rows.where(torch.ones_like(r["ended"]).to(device))
         observation = {key: x.to(device) for key, x in _observation(r).items()}
         previous = (r[name].to(device) for name in ("previous_reward", "previous_action"))
-        self.agent.timestep_encoder(observation, *previous, valid)
+        self.agent.timestep_encoder(observation, *previous, every)
 
     # --- checkpoints ----------------------------------------------------------------------------
 

@@ -14,7 +14,9 @@ from amago2.config.schema import RunConfig
 from amago2.training.amago_trainer import AmagoTrainer, train
 from amago2.training.run import run_trainer
 from amago2.training.trainer import Trainer
+from tests.amago2.rollout.unrepeatable import Failing
 from tests.amago2.toy import small
+from tests.amago2.training.test_train import interrupted_at
 from tests.workflow.baselines.test_baselines import ppo_config
 from workflow.baselines.ppo_gru import PpoTrainer
 
@@ -153,3 +155,16 @@ def test_a_continued_run_keeps_the_mark(tmp_path: Path) -> None:
     record = json.loads((second / "record.json").read_text())
     assert record["resumed"] == "not bit-exact"
     assert record["dropped_rollouts"] >= dropped
+
+
+def test_an_environment_that_fails_when_replayed_does_not_repeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = small(**TINY, env={"entry_point": f"{MODULE}:Failing"})
+    interrupted_at(config, tmp_path / "run", 4)
+    monkeypatch.setattr(Failing, "failures", 2)
+    record = json.loads((train(config, tmp_path / "run") / "record.json").read_text())
+    assert (record["resumed"], record["dropped_rollouts"]) == ("not bit-exact", 1)
+    said = capsys.readouterr().err
+    assert said.count("when a rollout was replayed: ") == 2
+    assert "ValueError: this move is not possible" in said

@@ -76,3 +76,15 @@ class Counting(Toy):
 
     def _observation(self) -> Observation:
         return {"o": np.array([next(COUNT), 0, self.time], np.float32)}
+
+
+class Failing(Toy):
+    """The next `failures` steps fail, of whatever environment of the class."""
+
+    failures = 0
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        if Failing.failures:
+            Failing.failures -= 1
+            raise ValueError("this move is not possible")
+        return super().step(action)
