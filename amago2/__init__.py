@@ -11,6 +11,7 @@ benchmark. From Python:
 Importing the package loads no heavy library; `train` and `load` do when they are first used.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from amago2.environment_check import check_env
     from amago2.inference.player import load
     from amago2.training.amago_trainer import train
+
+# Or PyTorch computes some products on a GPU by kernels that a C compiler must build first.
+os.environ.setdefault("TORCH_DISABLE_NATIVE_JIT", "1")
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "check_env", "load", "load_config", "train"]

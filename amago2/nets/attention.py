@@ -31,24 +31,11 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     ones, and those half as long again as products of blocks.
     """
     if q.is_cuda or q.dtype == torch.float32:
-        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return strictly_deterministic_backward(attended) if q.is_cuda else attended
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
     if q.shape[2] <= LONGEST_IN_BLOCKS:
         return attention_in_blocks(*(x.flatten(0, 1) for x in (q, k, v))).view(q.shape)
     with torch.autocast("cpu", enabled=False):
         return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), is_causal=True)
-
-
-def strictly_deterministic_backward(x: Tensor) -> Tensor:
-    """`x`, whose own backward operation is deterministic even where PyTorch only warns.
-
-    On CUDA, runs only warn of operations that have no deterministic form. In that mode the fused
-    attention sums its gradients in order of arrival, though it has a deterministic form.
-    """
-    if x.grad_fn is not None and torch.is_deterministic_algorithms_warn_only_enabled():
-        x.grad_fn.register_prehook(lambda *_: torch.use_deterministic_algorithms(True))
-        x.grad_fn.register_hook(lambda *_: torch.use_deterministic_algorithms(True, warn_only=True))
-    return x
 
 
 def attention_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -36,12 +36,11 @@ def torch_settings(config: RunConfig) -> Iterator[None]:
     settings: Any = torch.utils.deterministic
     fill = settings.fill_uninitialized_memory
     torch.set_num_threads(config.threads)
-    # On CUDA some operations have no deterministic form: they warn instead of stopping the run.
-    torch.use_deterministic_algorithms(True, warn_only=config.device == "cuda")
+    torch.use_deterministic_algorithms(True)
     # Nothing reads memory before it is written, so it need not be filled first.
     settings.fill_uninitialized_memory = False
     try:
-        with tf32((learner and learner.precision) == "tfloat32"):
+        with tf32((learner and learner.precision) == "tfloat32"), _without_cudnn_attention():
             yield
     finally:
         torch.set_num_threads(threads)
@@ -59,6 +58,17 @@ def tf32(allowed: bool) -> Iterator[None]:
         yield
     finally:
         products.allow_tf32, convolutions.allow_tf32 = before
+
+
+@contextmanager
+def _without_cudnn_attention() -> Iterator[None]:
+    """Leave attention to the other kernels: the gradient of cuDNN's has no fixed order of sums."""
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)
 
 
 def keep_freed_memory() -> None:

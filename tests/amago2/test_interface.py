@@ -23,6 +23,13 @@ def test_importing_loads_no_heavy_library() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_a_gpu_needs_no_compiler() -> None:
+    """PyTorch reads this when it is imported, which is after `amago2` in all that is ours."""
+    code = "import amago2, os; print(os.environ['TORCH_DISABLE_NATIVE_JIT'])"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout == "1\n"
+
+
 def test_from_a_file_to_an_action(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(small(collector={"epochs": 2}).to_yaml())

@@ -40,7 +40,7 @@ def agent(device: str, spec: ActionSpec, learner: dict[str, Any], **settings: An
 def on(device: str, spec: ActionSpec, learner: dict[str, Any], **settings: Any) -> Any:
     """Loss and gradients of one batch; all draws are the CPU's."""
     made = agent(device, spec, learner, **settings)
-    loss, found = gradients(made, batch(spec, size=16).to(made.device))
+    loss, found = gradients(made, batch(spec, size=16))
     return loss, torch.cat([g.cpu().flatten() for g in found.values()])
 
 
@@ -67,7 +67,7 @@ def test_lower_precisions_are_close(precision: str) -> None:
 @pytest.mark.parametrize("precision", [None, "bfloat16"])
 def test_steps_with_a_cache_are_the_whole_sequence(precision: str | None) -> None:
     made = agent(DEVICE, DISCRETE, {"precision": precision}).eval()
-    seen = batch(DISCRETE, size=4).to(made.device)
+    seen = made.prepare(batch(DISCRETE, size=4))
     memory = made.initial_memory(4)
     half = torch.autocast(DEVICE, torch.bfloat16, enabled=precision is not None)
     with torch.inference_mode():
@@ -120,7 +120,7 @@ def test_images_are_seen_as_on_the_cpu() -> None:
         plain = batch(DISCRETE)
         image = torch.arange(6 * 6 * 64 * 64 * 3).view(6, 6, 64, 64, 3).remainder(251).byte()
         seen = type(plain)({"image": image}, *list(vars(plain).values())[1:])
-        loss, grads = gradients(made, seen.to(made.device))
+        loss, grads = gradients(made, seen)
         found.append((loss, torch.cat([g.cpu().flatten() for g in grads.values()])))
     there, here = found
     assert there[0] == pytest.approx(here[0], rel=1e-4)

@@ -1,7 +1,4 @@
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
-from typing import Any, cast
 
 import pytest
 import torch
@@ -14,7 +11,6 @@ from amago2.nets.attention import (
     attention_in_blocks,
     frequencies,
     positions,
-    strictly_deterministic_backward,
 )
 from amago2.nets.dropout import dropout
 from amago2.nets.sigma_linear import SigmaLinear, training_weights
@@ -167,41 +163,3 @@ def test_attention_in_blocks_is_attention() -> None:
     (one, its), (other, others) = found
     assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
     assert torch.allclose(its, others, rtol=1e-5, atol=1e-5)
-
-
-class NoteStrictness(torch.autograd.Function):
-    """Notes in its backward pass whether algorithms are strictly deterministic then."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, strict: list[bool]) -> torch.Tensor:
-        ctx.strict = strict
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        ctx.strict.append(not torch.is_deterministic_algorithms_warn_only_enabled())
-        return gradients[0], None
-
-
-def test_attention_alone_is_strictly_deterministic_where_others_only_warn() -> None:
-    strict: dict[str, list[bool]] = {"before": [], "attention": [], "after": []}
-    told: Callable[..., torch.Tensor] = cast(Any, NoteStrictness).apply
-    x = torch.ones(3, requires_grad=True)
-    with deterministic(warn_only=True):
-        y = told(x, strict["before"])
-        y = told(strictly_deterministic_backward(told(y, strict["attention"])), strict["after"])
-        y.sum().backward()
-        assert torch.is_deterministic_algorithms_warn_only_enabled()
-    assert strict == {"before": [False], "attention": [True], "after": [False]}
-    assert x.grad is not None
-    assert x.grad.tolist() == [1, 1, 1]
-
-
-@contextmanager
-def deterministic(warn_only: bool) -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=warn_only)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
