@@ -28,47 +28,57 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 class _Refused(yaml.MarkedYAMLError):
     """Valid YAML, but not read here: `problem` is a whole sentence."""
 
-    def __init__(self, mark: yaml.Mark | None, problem: str) -> None:
-        super().__init__(problem=problem, problem_mark=mark)
-        self.problem = problem
-
 
 class _Loader(yaml.SafeLoader):
     """The safe loader, with limits, unique keys and anchors, and without tags."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
+        self._keys: list[str] = []
+        """Of what is being read."""
         self._level = self._nodes = 0
         self._extents: dict[yaml.Node, tuple[int, int]] = {}
         """Values and levels of each finished node."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        is_key = parent is None or index is None
+        name = index.value if isinstance(index, yaml.ScalarNode) else index
+        self._keys += [] if is_key else [str(name)]
+        node = self._compose(parent, index)
+        self._keys = self._keys if is_key else self._keys[:-1]
+        return node
+
+    def _compose(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         mark, anchor = event.start_mark, event.anchor
         if isinstance(event, yaml.AliasEvent):
             node = super().compose_node(parent, index)
             if node is not None and node not in self._extents:
-                raise _Refused(mark, f"*{anchor} is part of what it stands for")
+                raise self._refused(mark, f"*{anchor} is part of what it stands for")
             return node
         if anchor in self.anchors:
-            raise _Refused(mark, f"&{anchor} is given twice; give each anchor its own name")
+            raise self._refused(mark, f"&{anchor} is given twice; give each anchor its own name")
         if event.tag is not None:
             tag = printable(event.tag.replace(_TAG, "!!"))
-            raise _Refused(mark, f"{tag} is a tag; write a plain value, text in quotes")
+            raise self._refused(mark, f"{tag} is a tag; write a plain value, text in quotes")
         self._level, self._nodes = self._level + 1, self._nodes + 1
         if self._nodes > MAX_VALUES:
-            raise _Refused(mark, _TOO_MANY)
+            raise self._refused(mark, _TOO_MANY)
         node = super().compose_node(parent, index) if self._level <= MAX_DEPTH else None
         self._level -= 1
         if node is None:
-            raise _Refused(mark, _TOO_DEEP)
+            raise self._refused(mark, _TOO_DEEP)
         self._check(node)
         return node
 
+    def _refused(self, mark: yaml.Mark | None, problem: str) -> _Refused:
+        where = f"{printable('.'.join(self._keys))}: " if self._keys else ""
+        return _Refused(problem=f"{where}{problem}", problem_mark=mark)
+
     def _check(self, node: yaml.Node) -> None:
+        inner = []
         if isinstance(node, yaml.ScalarNode):
-            inner = []
-            _check_scalar(node)
+            self._check_scalar(node)
         elif isinstance(node, yaml.MappingNode):
             inner = [part for pair in node.value for part in pair]
             self._check_keys(node)
@@ -77,9 +87,9 @@ class _Loader(yaml.SafeLoader):
         values = 1 + sum(self._extents[part][0] for part in inner)
         levels = 1 + max((self._extents[part][1] for part in inner), default=0)
         if values > MAX_VALUES:
-            raise _Refused(node.start_mark, _TOO_MANY)
+            raise self._refused(node.start_mark, _TOO_MANY)
         if levels > MAX_DEPTH:
-            raise _Refused(node.start_mark, _TOO_DEEP)
+            raise self._refused(node.start_mark, _TOO_DEEP)
         self._extents[node] = values, levels
 
     def _check_keys(self, node: yaml.MappingNode) -> None:
@@ -87,41 +97,43 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             mark = key_node.start_mark
             if not isinstance(key_node, yaml.ScalarNode):
-                raise _Refused(mark, "a key must be text or a whole number, no list or mapping")
+                raise self._refused(mark, "a key must be text or a whole number, in one line")
             is_merge = key_node.tag == f"{_TAG}merge"
             key = key_node.value if is_merge else self.construct_object(key_node)
             if key in seen:
                 name = printable(key_node.value)
-                raise _Refused(mark, f"key {name} is given twice in one mapping; keep one of them")
+                raise self._refused(
+                    mark, f"key {name} is given twice in one mapping; keep one of them"
+                )
             seen.add(key)
 
-    def construct_number(self, node: yaml.ScalarNode) -> int | float:
-        """An integer or float, whose text the resolver has matched already."""
-        is_int = node.tag == f"{_TAG}int"
+    def _check_scalar(self, node: yaml.ScalarNode) -> None:
+        """Refuse what is read as something else than it looks like, or cannot be stored."""
+        text, tag = node.value, node.tag.removeprefix(_TAG)
+        what = None
+        if tag == "timestamp":
+            what = "a date to YAML"
+        elif tag == "value":
+            what = "a sign with a meaning of its own to YAML"
+        elif tag in ("int", "float"):
+            if ":" in text:
+                what = "a number of base 60 to YAML"
+            elif tag == "int" and re.match(r"[-+]?0[0-9_]", text):
+                what = "an octal number to YAML"
+            elif not self._is_storable(node):
+                what = "a number that cannot be stored"
+        if what:
+            problem = f"{printable(text)} is {what}; put it in quotes if it is text"
+            raise self._refused(node.start_mark, problem)
+
+    def _is_storable(self, node: yaml.ScalarNode) -> bool:
         try:
-            value = self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
-            if len(str(value)) <= MAX_DIGITS and (abs(value) != float("inf") or "f" in node.value):
-                return value
+            value = self.construct_object(node)
+            return len(str(value)) <= MAX_DIGITS and (
+                abs(value) != float("inf") or "inf" in node.value.lower()
+            )
         except ValueError:
-            pass
-        raise _Refused(
-            node.start_mark,
-            f"{node.value[:40]} is a number that cannot be stored; put it in quotes if it is text",
-        )
-
-
-def _check_scalar(node: yaml.ScalarNode) -> None:
-    """Refuse what is read as something else than it looks like."""
-    text, tag = node.value, node.tag.removeprefix(_TAG)
-    quoted = "put it in quotes if it is text"
-    if tag == "timestamp":
-        raise _Refused(node.start_mark, f"{text} is a date to YAML; {quoted}")
-    if tag == "value":
-        raise _Refused(node.start_mark, f"{text} has a meaning of its own in YAML; {quoted}")
-    if tag in ("int", "float") and ":" in text:
-        raise _Refused(node.start_mark, f"{text} is a number of base 60 to YAML; {quoted}")
-    if tag == "int" and re.match(r"[-+]?0[0-9_]", text):
-        raise _Refused(node.start_mark, f"{text} is an octal number to YAML; {quoted}")
+            return False
 
 
 class _Dumper(yaml.SafeDumper):
@@ -133,8 +145,6 @@ class _Dumper(yaml.SafeDumper):
 
 for _class in (_Loader, _Dumper):
     _class.add_implicit_resolver(f"{_TAG}float", _FLOAT, list("-+.0123456789"))
-for _kind in ("int", "float"):
-    _Loader.add_constructor(f"{_TAG}{_kind}", _Loader.construct_number)
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def _check_keys(data: Mapping[Any, Any], keys: tuple[Key, ...]) -> None:
         if type(key) is bool:
             problem = f"a key is {str(key).lower()}, as which YAML reads on, off, yes and no, too"
         elif type(key) not in (int, str) or _problem(key):
-            problem = f"a key is {key!r}"
+            problem = f"a key is {'null' if key is None else repr(key)}"
         elif type(key) is not type(first := next(iter(data))):
             problem = f"keys are {first!r} and {key!r}"
         else:

@@ -140,7 +140,7 @@ def test_hashes_of_ordinary_configurations_stay_as_they_are() -> None:
         (math.nan, "env.kwargs.a is nan: must be a number, or null for none"),
         ([1, {"b": math.nan}], "env.kwargs.a.1.b is nan"),
         ({True: 1}, "env.kwargs.a: a key is true, as which YAML reads on, off, yes and no, too"),
-        ({None: 1}, "env.kwargs.a: a key is None; all must be text"),
+        ({None: 1}, "env.kwargs.a: a key is null; all must be text"),
         ({0.5: 1}, "env.kwargs.a: a key is 0.5; all must be text"),
         ({1: 1, "2": 1}, "env.kwargs.a: keys are 1 and '2'; all must be text.* or all whole"),
         ("\ud800", "must be text that UTF-8 can store"),
