@@ -4,7 +4,6 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from amago2.env.spaces import ActionSpec
