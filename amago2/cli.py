@@ -17,6 +17,7 @@ from amago2.env import present_folder
 from amago2.errors import ConfigError, sentence
 from amago2.files import open_regular, refuse_other_file, write_atomically
 from amago2.printing import escape_what_the_terminal_lacks, say, show, warn
+from amago2.processes import supervise
 
 if TYPE_CHECKING:
     from amago2.rollout.evaluate import EvaluationRow
@@ -34,7 +35,17 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's or che
 
 
 def main() -> None:
-    """Entry point: a user's mistake ends with one sentence and exit code 2, a failure with 1."""
+    """Entry point: a user's mistake ends with one sentence and exit code 2, a failure with 1.
+
+    Called as the program, rather than from one, it runs in a process that another watches over.
+    """
+    if sys._getframe(1).f_globals.get("__name__") == "__main__":
+        supervise(_main)
+    else:
+        _main()
+
+
+def _main() -> None:
     escape_what_the_terminal_lacks()
     try:
         present_folder.leave()

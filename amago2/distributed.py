@@ -28,7 +28,7 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from amago2.errors import ConfigError, RunError
-from amago2.processes import end_with_parent, raise_died, refuse_second_start
+from amago2.processes import TORCHRUN, end_with_parent, raise_died, refuse_second_start
 
 Array = NDArray[Any]
 Metrics = Mapping[str, Tensor]
@@ -38,8 +38,6 @@ UPDATE_TIMEOUT = timedelta(minutes=5)
 """For ranks to find each other, and to wait for each other in an update."""
 START_TIMEOUT_S = 5.0
 """For a process that did not start to end."""
-TORCHRUN = "TORCHELASTIC_RUN_ID"
-"""An environment variable that `torchrun` sets."""
 LOST_RANK = (
     "lost contact with another process of this run: it has ended or does not answer; "
     "run the same command again to continue from the last checkpoint"

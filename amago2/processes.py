@@ -1,15 +1,18 @@
-"""Processes that a run starts besides its own: how they end with it, and how they must not begin.
+"""Processes: the one that watches over a command, and those that a run starts besides its own.
 
-Each is spawned, which imports the user's own script anew. A script that trains without
+Each of these is spawned, which imports the user's own script anew. A script that trains without
 `if __name__ == "__main__":` would train again in every one of them.
 """
 
 import ctypes
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -59,11 +62,119 @@ def raise_died(process: Any, what: str, timeout_s: float) -> NoReturn:
     raise LostError(f"{what} {how}: {why}")
 
 
+# --- a command and the process that watches over it -----------------------------------------------
+
+TORCHRUN = "TORCHELASTIC_RUN_ID"
+"""A variable that `torchrun` sets, which watches over its processes itself."""
+AGAIN_S = 1.0
+"""A second Ctrl-C within this time is the first one, told by terminal and supervisor alike."""
+_goodbye: int | None = None  # a pipe to the supervisor, in the process that it watches
+
+
+def supervise(command: Callable[[], object]) -> None:
+    """Run a command in a child of this process, and say how it ended if the child could not.
+
+    A simulator may crash, exhaust the memory, or end the process with exit code 0, as if all had
+    been done. The exit code, or the signal, is that of the child; 1 where it ended too early with
+    0. Never returns, but in a process that `torchrun` started.
+    """
+    if TORCHRUN in os.environ:
+        command()
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    ours, theirs = os.pipe()
+    supervisor, child = os.getpid(), os.fork()
+    if child == 0:
+        os.close(ours)
+        _be_watched(command, supervisor, theirs)
+    os.close(theirs)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: os.kill(child, signal.SIGINT))
+    _, status = os.waitpid(child, 0)
+    os.set_blocking(ours, False)
+    try:
+        said = os.read(ours, 16)
+    except BlockingIOError:  # a process that it left behind holds the other end
+        said = b""
+    os._exit(int(said)) if said else _end_as(os.waitstatus_to_exitcode(status))
+
+
+def _be_watched(command: Callable[[], object], supervisor: int, goodbye: int) -> NoReturn:
+    """Be the child: end with the supervisor, and tell it that the end was meant."""
+    global _goodbye
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:
+        os._exit(1)
+    _goodbye = goodbye
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt_once())
+    code = 1
+    try:
+        command()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    _say_goodbye(code)
+    leave_threads_behind(code)
+    sys.exit(code)
+
+
+def _interrupt_once() -> Callable[..., None]:
+    last = -AGAIN_S
+
+    def interrupt(*_: object) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last >= AGAIN_S:
+            last = now
+            raise KeyboardInterrupt
+
+    return interrupt
+
+
+def _end_as(code: int) -> NoReturn:
+    """End as the child did, which had not told that it would."""
+    if code >= 0:
+        why = "something in it, most likely an environment, called `os._exit` or the like"
+        print(f"amago2: the process ended itself with exit code {code}: {why}", file=sys.stderr)
+        os._exit(code or 1)
+    name = signal.Signals(-code).name
+    crashed = -code in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
+    why = "most likely a simulator crashed" if crashed else "someone ended it"
+    if -code == signal.SIGKILL:
+        why = "it used up the memory, or someone ended it"
+    print(
+        f"amago2: the process was ended by {name}: {why}; with env.processes, the error says which "
+        "environment it was",
+        file=sys.stderr,
+        flush=True,
+    )
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the child has left one, if any
+    signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+    os._exit(1)
+
+
+def _say_goodbye(code: int) -> None:
+    if _goodbye is not None:
+        with suppress(OSError):
+            os.write(_goodbye, str(code).encode())
+
+
 def leave_threads_behind(code: int = 0) -> None:
     """End this process at once if a thread of the simulator would keep it from ending."""
-    others = [t for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()]
-    if others:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code)
+    if any(not t.daemon and t is not threading.main_thread() for t in threading.enumerate()):
+        end_now(code)
+
+
+def end_now(code: int) -> NoReturn:
+    """End this process at once, whatever its threads do; why has been told."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    _say_goodbye(code)
+    os._exit(code)

@@ -21,6 +21,7 @@ import gymnasium as gym
 import numpy as np
 
 from amago2.env.spaces import Array, observation_space, scalar_keys
+from amago2.printing import plain
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 ROUNDING = 1e-5
@@ -55,13 +56,17 @@ class Observations:
         self.boxes = observation_space(space)
         self.keyed = isinstance(space, gym.spaces.Dict)
         self._scalars = scalar_keys(space)
-        self._limits = {key: found for key, box in self.boxes.items() if (found := _limits(box))}
+        ranges = {key: _range(box) for key, box in self.boxes.items()}
+        self._floats = [key for key, box in self.boxes.items() if box.dtype.kind == "f"]
+        self._whole = {k: x for k, x in ranges.items() if x and k not in self._floats}
+        self._loose = {k: x for k, x in ranges.items() if x and k in self._floats}
         self.use({k: np.zeros((rows, *box.shape), box.dtype) for k, box in self.boxes.items()})
 
     def use(self, arrays: Mapping[str, Array]) -> None:
-        """Keep the observations in these arrays (N, ...) instead."""
+        """Keep the observations in these arrays (N, ...) instead, each of which is contiguous."""
         self.arrays = dict(arrays)
         self._targets = [(k, x, x.dtype, x.shape[1:]) for k, x in self.arrays.items()]
+        self._flat = [(key, self.arrays[key].reshape(-1)) for key in self._floats]
 
     def store(self, row: int, observation: Any) -> None:
         """Take one environment's observation, but for its values: see `check`."""
@@ -76,24 +81,55 @@ class Observations:
             except KeyError:
                 self._check_keys(observation)
                 raise
-            if type(value) is not np.ndarray or value.dtype != dtype or value.shape != shape:
+            if type(value) is not np.ndarray or value.dtype is not dtype or value.shape != shape:
                 value = self._converted(key, value)
             target[row] = value
 
-    def check(self, rows: Array | None = None) -> list[str]:
-        """Check the values of all rows, or of some; returns warnings, each of which comes once."""
-        warnings = []
-        for key, limits in list(self._limits.items()):
+    def check(self, rows: Array | None = None, bounds: bool = True) -> list[tuple[str, int]]:
+        """Check the values of all rows, or of some.
+
+        Floats are checked for `bounds` only if asked to, because that takes longer. Returns
+        warnings, each of which comes once, and of which row they are.
+        """
+        for key, values in self._flat:
+            if not np.dot(values, values) <= FLOAT32_MAX:  # not even their squares' sum
+                self._check_finite(key)
+        for key, limits in self._whole.items():
             values = self.arrays[key] if rows is None else self.arrays[key][rows]
-            low, high = limits
-            inside = (
-                low <= values.min() and values.max() <= high
-                if type(low) is float
-                else bool(((low <= values) & (values <= high)).all())
-            )
-            if not inside:
-                warnings += self._outside(key, values, rows)
-        return warnings
+            if not _within(values, limits):
+                low, high = self.boxes[key].low, self.boxes[key].high
+                at, row = _first(~((low <= values) & (values <= high)), rows)
+                raise Mismatch(f"{self._told(key, at, values)} to {high[at[1:]]}", row)
+        if not (bounds and self._loose):
+            return []
+        return [told for key in list(self._loose) if (told := self._out_of_bounds(key, rows))]
+
+    def _check_finite(self, key: str) -> None:
+        values = self.arrays[key]
+        refused = ~(np.abs(values, dtype=np.float64) <= FLOAT32_MAX)
+        if refused.any():
+            at, row = _first(refused, None)
+            place = f"{key!r}{list(at[1:])}" if values[0].size > 1 else repr(key)
+            raise Mismatch(f"observation {place} is {values[at]}; it must be finite", row)
+
+    def _out_of_bounds(self, key: str, rows: Array | None) -> tuple[str, int] | None:
+        """What to tell of floats out of bounds, which do no harm unless the bounds are used."""
+        values = self.arrays[key] if rows is None else self.arrays[key][rows]
+        if _within(values, self._loose[key]):
+            return None
+        del self._loose[key]
+        box, wide = self.boxes[key], values.astype(np.float64)
+        excess = np.maximum(box.low - wide, wide - box.high)
+        if excess.max() <= ROUNDING * (1 + np.abs(wide).max()):
+            return None
+        at, row = _first(excess == excess.max(), rows)
+        return f"{self._told(key, at, values)} to {box.high[at[1:]]}", row
+
+    def _told(self, key: str, at: tuple[int, ...], values: Array) -> str:
+        """An observation that is out of bounds, up to the lower one."""
+        place = f"{key!r}{list(at[1:])}" if values[0].size > 1 else repr(key)
+        low = self.boxes[key].low[at[1:]]
+        return f"observation {place} is {values[at]}, but its space declares {low}"
 
     def read(self, observation: Any) -> dict[str, Array]:
         """One checked observation, each array of its box's shape and type: a copy."""
@@ -135,27 +171,6 @@ class Observations:
                 f"{box.dtype}: whole numbers from {box.low.min()} to {box.high.max()}"
             )
         return taken.reshape(box.shape)
-
-    def _outside(self, key: str, values: Array, rows: Array | None) -> list[str]:
-        """Raise for what an agent cannot learn from; else warn, and do not look again."""
-        box = self.boxes[key]
-        floats = np.issubdtype(box.dtype, np.floating)
-        wrong = ~((box.low <= values) & (values <= box.high))
-        refused = ~(np.abs(values, dtype=np.float64) <= FLOAT32_MAX) if floats else wrong
-        if refused.any():
-            at = tuple(np.argwhere(refused)[0].tolist())
-            low, high = box.low[at[1:]], box.high[at[1:]]
-            wanted = "it must be finite" if floats else f"its space declares {low} to {high}"
-            place = f"{key!r}{list(at[1:])}" if values[0].size > 1 else repr(key)
-            row = at[0] if rows is None else int(rows[at[0]])
-            raise Mismatch(f"observation {place} is {values[at]} ({box.dtype}); {wanted}", row)
-        self._limits[key] = -FLOAT32_MAX, FLOAT32_MAX
-        excess = np.maximum(box.low - values.astype(np.float64), values - box.high)
-        if excess.max() <= ROUNDING * (1 + np.abs(values, dtype=np.float64).max()):
-            return []
-        at = tuple(np.argwhere(wrong)[0].tolist())
-        low, high = box.low[at[1:]], box.high[at[1:]]
-        return [f"observation {key!r} holds {values[at]}, but its space declares {low} to {high}"]
 
 
 def read_reset(returned: Any) -> tuple[Any, Mapping[Any, Any]]:
@@ -230,9 +245,7 @@ def task_label(task: Any) -> str | None:
         return str(task)
     if not isinstance(task, str):
         return None
-    if task.isprintable():
-        return str(task)
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in task)
+    return plain(task)
 
 
 def described(value: Any) -> str:
@@ -271,21 +284,30 @@ def _numbers(key: str, value: Any, box: gym.spaces.Box) -> Array:
     return array
 
 
-def _limits(box: gym.spaces.Box) -> tuple[Any, Any] | None:
-    """Between what an observation must be: two numbers, two arrays, or None if it always is."""
+def _range(box: gym.spaces.Box) -> tuple[Any, Any] | None:
+    """Between what an observation must be: two numbers, or two arrays; None if it always is."""
     dtype: Any = box.dtype
     low: Array = box.low
     high: Array = box.high
-    if np.issubdtype(dtype, np.floating):
-        low, high = (np.clip(x, -FLOAT32_MAX, FLOAT32_MAX, dtype=np.float64) for x in (low, high))
-    elif dtype.kind == "b" or _whole_range(dtype, low, high):
+    if dtype.kind == "b" or not (box.bounded_below.any() or box.bounded_above.any()):
         return None
+    if dtype.kind in "iu":
+        kind = np.iinfo(dtype.name)
+        if np.all(low == kind.min) and np.all(high == kind.max):
+            return None
     if np.all(low == low.flat[0]) and np.all(high == high.flat[0]):
         return float(low.flat[0]), float(high.flat[0])
     return low, high
 
 
-def _whole_range(dtype: np.dtype[Any], low: Array, high: Array) -> bool:
-    """Whether bounds allow all that an integer type can hold."""
-    kind = np.iinfo(dtype.name)
-    return bool(np.all(low == kind.min) and np.all(high == kind.max))
+def _within(values: Array, limits: tuple[Any, Any]) -> bool:
+    low, high = limits
+    if type(low) is float:
+        return bool(low <= values.min() and values.max() <= high)
+    return bool(((low <= values) & (values <= high)).all())
+
+
+def _first(wrong: Array, rows: Array | None) -> tuple[tuple[int, ...], int]:
+    """Index of the first true entry of `wrong` (N, ...), and its row among `rows`."""
+    at = tuple(np.argwhere(wrong)[0].tolist())
+    return at, at[0] if rows is None else int(rows[at[0]])

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import sysconfig
 import threading
 import time
@@ -13,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
+
+from amago2.printing import plain, warn
+from amago2.processes import end_now
 
 LIBRARIES = tuple(
     {str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")}
@@ -28,13 +30,20 @@ CLOSE_LIMIT_S = 10.0
 
 def told(error: BaseException) -> str:
     """An environment's exception in a line: its type, its text, and where it was raised."""
-    kind, text = type(error).__name__, " ".join(str(error).split())
+    kind, text = type(error).__name__, " ".join(_text(error).split())
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]} ..."
     if isinstance(error, SystemExit):
         kind, text = f"it called sys.exit({'' if error.code is None else repr(error.code)})", ""
     where = _where(error.__traceback__)
     return f"{kind}: {text}{where}" if text else f"{kind}{where}"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return plain(str(error))
+    except Exception:  # of an exception that fails to say what it is
+        return ""
 
 
 def _where(trace: TracebackType | None) -> str:
@@ -96,7 +105,7 @@ def _watch(
         seen = now
         if waited >= limit_s:
             report(hung(watched.describe_call(), limit_s))
-            os._exit(1)
+            end_now(1)
         del watched
 
 
@@ -111,7 +120,7 @@ def hung(call: str, limit_s: float) -> str:
 
 def report_to_stderr(sentence: str) -> None:
     """Say why this process ends."""
-    print(f"amago2: {sentence}", file=sys.stderr, flush=True)
+    warn(f"amago2: {sentence}")
 
 
 class _TookTooLongError(Exception):

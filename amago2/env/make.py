@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import sys
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -14,6 +13,7 @@ from amago2.env.failures import report_to_stderr, told
 from amago2.env.subprocess_env import SubprocessVectorEnv
 from amago2.env.vector_env import Origin, VectorEnv
 from amago2.errors import ConfigError, RunError
+from amago2.printing import warn
 
 
 def environment_class(entry: str) -> Callable[..., gym.Env[Any, Any]]:
@@ -118,4 +118,4 @@ def _misfit(env_class: Callable[..., Any], kwargs: dict[str, Any]) -> str | None
 
 @cache
 def _tell_once(sentence: str) -> None:
-    print(f"amago2: {sentence}", file=sys.stderr)
+    warn(f"amago2: {sentence}")

@@ -87,7 +87,7 @@ class SubprocessVectorEnv(VectorEnv):
         shares = np.array_split(np.arange(count), min(processes, count))
         self._worker = np.repeat(np.arange(len(shares)), [len(rows) for rows in shares])
         self._call: str | None = "constructor"
-        self._at: Array | None = None
+        self._called_row: Array | None = None
         self.steps = np.zeros(count, np.int64)
         self._seeds: list[int | None] = [None] * count
         self.labels: list[str] = [""] * count
@@ -134,7 +134,11 @@ class SubprocessVectorEnv(VectorEnv):
         arrays = _attach(descriptor, layout)
         self._observation = {key: arrays[f"observation.{key}"] for key in self.observations}
         self.returned = tuple(arrays[name] for name in RETURNED)
-        self._action, self._active, self._at = arrays["action"], arrays["active"], arrays["at"]
+        self._action, self._active, self._called_row = (
+            arrays["action"],
+            arrays["active"],
+            arrays["at"],
+        )
         self.labels = [self.default_task] * count
 
     @property
@@ -220,7 +224,7 @@ class SubprocessVectorEnv(VectorEnv):
     def _called(self, worker: int) -> int | None:
         """The actor that a worker calls, or called last."""
         first = int(np.flatnonzero(self._worker == worker)[0])
-        return None if self._at is None else first + int(self._at[first])
+        return None if self._called_row is None else first + int(self._called_row[first])
 
     def _place_of(self, worker: int) -> str:
         """The environment that a worker calls, or called last."""
@@ -288,9 +292,12 @@ def _serve(pipe: Connection, envs: VectorEnv, rows: list[int], arrays: dict[str,
     """Answer every message: a step of the active rows, or resets."""
     mine = {name: array[rows[0] : rows[-1] + 1] for name, array in arrays.items()}
     # The environments write straight into the shared arrays.
-    envs.checks.use({key: mine[f"observation.{key}"] for key in envs.observations})
-    envs.returned = tuple(mine[name] for name in RETURNED)
-    action, active, envs.at = mine["action"], mine["active"], mine["at"]
+    envs.share(
+        {key: mine[f"observation.{key}"] for key in envs.observations},
+        tuple(mine[name] for name in RETURNED),
+        mine["at"],
+    )
+    action, active = mine["action"], mine["active"]
     while True:
         message = pipe.recv_bytes()
         if message == STEP:

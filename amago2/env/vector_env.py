@@ -22,6 +22,8 @@ from amago2.errors import ConfigError, RunError
 from amago2.printing import warn
 
 Make = Callable[[int], gym.Env[Any, Any]]
+BOUNDS_EVERY = 16
+"""Steps between two looks at floats' bounds, which take longer than the other checks."""
 
 
 class Origin(NamedTuple):
@@ -57,7 +59,7 @@ class VectorEnv:
         Raises `ConfigError` if they cannot be learned from, or differ in their spaces.
         """
         self.origin = origin or Origin("the environment")
-        self.at = np.zeros(1, np.int32)  # row of the environment that is called
+        self._at = _view(np.zeros(1, np.int32))  # row of the environment that is called
         self._call: str | None = None  # what it is asked for
         self._calls = 0
         self.steps = np.zeros(count, np.int64)  # timestep of each rollout
@@ -68,17 +70,15 @@ class VectorEnv:
         try:
             with self.calling("constructor"):
                 for row in range(count):
-                    self.at[0] = row
+                    self._at[0] = row
                     self.envs.append(make(row))
             with self.calling("spaces"):
                 self._read_spaces()
         except BaseException:
             self.close()
             raise
-        self.returned: tuple[Array, ...] = (  # reward, terminated, truncated, each (N,)
-            np.zeros(count),
-            np.zeros(count, bool),
-            np.zeros(count, bool),
+        self.share(
+            self.checks.arrays, (np.zeros(count), np.zeros(count, bool), np.zeros(count, bool))
         )
         self.attempts: list[Attempt | None] = [None] * count  # that the last step ended
         self.default_task = type(self.envs[0].unwrapped).__name__
@@ -87,20 +87,42 @@ class VectorEnv:
         self.relabelled: set[int] = set()  # rows whose label changed, until someone clears it
         self.max_episode_steps = self.origin.max_episode_steps or registered_limit(self.envs[0])
 
+    def share(
+        self,
+        observation: Mapping[str, Array],
+        returned: tuple[Array, ...],
+        at: Array | None = None,
+    ) -> None:
+        """Write to these arrays from now on: in memory that another process reads, say.
+
+        `returned` are reward, terminated and truncated, each (N,). `at` (1,), int32, is the row of
+        the environment that is called.
+        """
+        self.checks.use(observation)
+        self.returned = returned
+        # Python writes a number to a memory view in a third of the time that it takes for an array.
+        self._reward, self._terminated, self._truncated = (_view(array) for array in returned)
+        if at is not None:
+            self._at = _view(at)
+
     def _read_spaces(self) -> None:
+        self._at[0] = 0
         spaces = self.envs[0].observation_space, self.envs[0].action_space
         for row, env in enumerate(self.envs):
-            self.at[0] = row
+            self._at[0] = row
             if (env.observation_space, env.action_space) != spaces:
                 raise ConfigError(
                     f"{self._place()}: it has the observation space {env.observation_space} and "
                     f"the action space {env.action_space}, but the first one {spaces[0]} and "
                     f"{spaces[1]}; all must have the same"
                 )
-        check_signatures(self.envs[0])
-        self.checks = Observations(spaces[0], len(self.envs))
-        self.observations, self.actions = self.checks.boxes, ActionSpec.of(spaces[1])
-        self._tasks = tasks_of(self.envs[0])
+        try:
+            check_signatures(self.envs[0])
+            self.checks = Observations(spaces[0], len(self.envs))
+            self.observations, self.actions = self.checks.boxes, ActionSpec.of(spaces[1])
+            self._tasks = tasks_of(self.envs[0])
+        except ConfigError as error:
+            raise ConfigError(f"{self.origin.name}: {error}") from None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -119,7 +141,7 @@ class VectorEnv:
         """Start a rollout in each of some environments."""
         with self.calling("reset"):
             for row, seed, chosen in zip(rows, seeds, options or [None] * len(rows), strict=True):
-                self.at[0], self.steps[row], self._seeds[row] = row, 0, seed
+                self._at[0], self.steps[row], self._seeds[row] = row, 0, seed
                 self._named[row], self.labels[row] = None, self.default_task
                 returned = self.envs[row].reset(seed=seed, options=dict(chosen) if chosen else None)
                 observation, info = boundary.read_reset(returned)
@@ -136,12 +158,18 @@ class VectorEnv:
         chosen = range(len(self)) if rows is None else rows.tolist()
         self.steps[slice(None) if rows is None else rows] += 1
         self.attempts = [None] * len(self)
-        envs, at = self.envs, self.at
-        with self.calling("step"):
+        envs, at, take = self.envs, self._at, self._take
+        self._call = "step"
+        self._calls += 1
+        try:
             for row, action in zip(chosen, self.actions.to_env(actions), strict=True):
                 at[0] = row
-                self._take(row, envs[row].step(action))
-            self._check(rows)
+                take(row, envs[row].step(action))
+            self._check(rows, bounds=self._calls % BOUNDS_EVERY == 0)
+        except BaseException as error:
+            raise self._failure(error) from None
+        finally:
+            self._call = None
         if self.max_episode_steps is not None:
             self.returned[2][self.steps >= self.max_episode_steps] = True
         return self._results(rows)
@@ -160,22 +188,24 @@ class VectorEnv:
             truncated = boundary.flag("truncated", truncated)
         if type(info) is not dict:
             info = boundary.mapping(info)
-        rewards, terminations, truncations = self.returned
-        rewards[row], terminations[row], truncations[row] = reward, terminated, truncated
+        self._reward[row] = reward
+        self._terminated[row] = terminated
+        self._truncated[row] = truncated
         self.checks.store(row, observation)
         if (task := info.get("task")) is not self._named[row]:
             self._name(row, task)
         if "attempt_return" in info:
             self.attempts[row] = boundary.attempt(info)
 
-    def _check(self, rows: Array | None) -> None:
+    def _check(self, rows: Array | None, bounds: bool = True) -> None:
         """Check the numbers of all rows, or of some."""
-        for warning in self.checks.check(rows):
-            self.warn(f"{self._place()}: {warning}")
+        for warning, row in self.checks.check(rows, bounds):
+            self.warn(f"{self._place(row)}: {warning}")
         rewards = self.returned[0]
-        if not np.abs(rewards).max() <= boundary.FLOAT32_MAX:
-            row = int(np.argmin(np.abs(rewards) <= boundary.FLOAT32_MAX))
-            raise Mismatch(f"the reward is {rewards[row]}; it must be a finite number", row)
+        if not np.dot(rewards, rewards) <= boundary.FLOAT32_MAX:  # not even their squares' sum
+            for row, reward in enumerate(rewards.tolist()):
+                if not abs(reward) <= boundary.FLOAT32_MAX:
+                    raise Mismatch(f"the reward is {reward}; it must be a finite number", row)
 
     def _name(self, row: int, task: Any) -> None:
         """Label a row's task, if it has a name; what is named once stays."""
@@ -204,22 +234,25 @@ class VectorEnv:
         self._calls += 1
         try:
             yield
-        except Mismatch as error:
-            raise RunError(f"{self._place(error.row)}: {error}") from None
-        except (ConfigError, RunError):
-            raise
-        except KeyboardInterrupt as error:
-            if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-                raise
-            raise RunError(f"{self._place()}: {told(error)}") from None
         except BaseException as error:
-            raise RunError(f"{self._place()}: {told(error)}") from None
+            raise self._failure(error) from None
         finally:
             self._call = None
 
+    def _failure(self, error: BaseException) -> BaseException:
+        """What to raise for what came out of a call."""
+        if isinstance(error, Mismatch):
+            return RunError(f"{self._place(error.row)}: {error}")
+        interruptible = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+        if isinstance(error, KeyboardInterrupt) and interruptible:
+            return error
+        if isinstance(error, ConfigError | RunError) and self._call in ("constructor", "spaces"):
+            return error
+        return RunError(f"{self._place()}: {told(error)}")
+
     def _place(self, row: int | None = None) -> str:
         """The environment that is called, or that of a row, and what it is asked for."""
-        row = int(self.at[0]) if row is None else row
+        row = int(self._at[0]) if row is None else row
         return place(
             self.origin,
             row,
@@ -231,7 +264,7 @@ class VectorEnv:
 
     def current_call(self) -> object | None:
         """See `amago2.env.failures.Watched`."""
-        return None if self._call is None else (self._calls, int(self.at[0]))
+        return None if self._call is None else (self._calls, int(self._at[0]))
 
     def describe_call(self) -> str:
         """See `amago2.env.failures.Watched`."""
@@ -264,6 +297,10 @@ class VectorEnv:
 
 def _warn(sentence: str) -> None:
     warn(f"amago2: warning: {sentence}")
+
+
+def _view(array: Array) -> Any:
+    return memoryview(array)  # type: ignore[arg-type]  # NumPy's types do not say that it can be
 
 
 def place(
@@ -299,7 +336,7 @@ def check_signatures(env: gym.Env[Any, Any]) -> None:
             inspect.signature(layer.reset).bind(seed=0, options=None)
         except TypeError:
             raise ConfigError(
-                f"{type(layer).__module__}:{type(layer).__name__}.reset must take `seed` and "
+                f"{type(layer).__name__}.reset must take `seed` and "
                 "`options` as keyword arguments, as in Gymnasium 0.26 and later"
             ) from None
 

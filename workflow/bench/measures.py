@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from amago2.agent.batch import Batch
 from amago2.config.schema import AmagoConfig, TransformerConfig
 from amago2.env.make import make_vector_env
 from amago2.env.spaces import ActionSpec
+from amago2.env.vector_env import VectorEnv
 from amago2.nets.transformer import Transformer
 from amago2.replay.buffer import Replay
 from amago2.replay.shards import record_type
@@ -169,14 +171,46 @@ def policy(net: str, count: str, mode: str, repeats: int) -> Result:
 def collecting(config: AmagoConfig, threads: int, repeats: int) -> float:
     """Median seconds of an epoch of collecting."""
     torch.set_num_threads(threads)
-    keep_freed_memory()
     envs = make_vector_env(config.env, config.collector.actors)
+    epochs = iter(range(10**6))
+    with closing(envs), _collector(config, envs) as collector:
+        return median_seconds(lambda: collector.collect(next(epochs)), repeats)
+
+
+def checks(count: str, repeats: int) -> Result:
+    """Share of acting's CPU time that checking what environments return takes.
+
+    Epochs with checks and without take turns; policy, environment and replay are those of `actors`.
+    """
+    torch.set_num_threads(1)
+    config = actor_config("tiny", int(count), "cached")
+    epochs = iter(range(10**6))
+    with closing(make_vector_env(config.env, int(count))) as envs, _collector(config, envs) as made:
+        seconds: dict[bool, list[float]] = {True: [], False: []}
+        for checked in [True, False] * (20 * repeats):
+            unchecked = unoptimised.unchecked_environments()
+            with contextlib.nullcontext() if checked else unchecked:
+                began = time.process_time()
+                made.collect(next(epochs))
+                seconds[checked].append(time.process_time() - began)
+    steps = config.collector.steps_per_epoch * int(count)
+    checked_s, plain_s = statistics.median(seconds[True]), statistics.median(seconds[False])
+    return {
+        "checked_per_s": steps / checked_s,
+        "unchecked_per_s": steps / plain_s,
+        "cost": checked_s / plain_s - 1,
+    }
+
+
+@contextlib.contextmanager
+def _collector(config: AmagoConfig, envs: VectorEnv) -> Iterator[Collector]:
+    """A collector that has begun, with a replay of its own."""
+    keep_freed_memory()
     agent = make_agent(config, envs.observations, envs.actions)
     with tempfile.TemporaryDirectory() as folder:
         collector = Collector(config, envs, agent, make_replay(config, envs, Path(folder)))
         collector.reset()
-        epochs = iter(range(10**6))
-        return median_seconds(lambda: collector.collect(next(epochs)), repeats)
+        yield collector
 
 
 # --- replay ---------------------------------------------------------------------------------------

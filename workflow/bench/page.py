@@ -266,11 +266,26 @@ def _scores(row: Row) -> str:
     return f"{each} (seed {row['seed']}, {row['updates']:,} updates, {row['all_cpu_s']:.0f} s)"
 
 
+def checks(rows: Sequence[Row]) -> list[str]:
+    """What checking the environments costs."""
+    lines = [
+        [
+            r["count"],
+            f"{r['checked_per_s']:,.0f}",
+            f"{r['unchecked_per_s']:,.0f}",
+            f"{r['cost']:.1%}",
+        ]
+        for r in rows
+    ]
+    return table(["actors", "steps/s, checked", "steps/s, unchecked", "cost"], lines, 0)
+
+
 PARTS: dict[str, tuple[str, Callable[[Sequence[Row]], list[str]]]] = {
     "learner": ("Learner: one update, batch in memory, 2 threads", learner),
     "variants": ("Learner: the variants between, for which nothing is published", learner),
     "paper": ("Learner at the paper's sizes: Ind./Ind., smaller batches, 2 threads", paper),
     "actors": ("Actors: policy, environment (RepeatPreviousEasy) and replay", actors),
+    "checks": ("Acting with and without checks of what environments return, CPU time", checks),
     "policy": ("Actors: the policy's Transformer alone, context 128", actors),
     "replay": ("Replay on disk, page cache hot", replay),
     "run": ("Whole runs: the tiny size of the learning checks, 1 thread", run),

@@ -64,6 +64,8 @@ def jobs(part: str) -> Iterator[dict[str, str]]:
                 yield {"measure": part, "net": net, "count": count, "mode": mode}
         if part == "actors":  # the tiny net's products are too small to gain from it
             yield {"measure": part, "net": "medium", "count": "16", "mode": "bfloat16"}
+    elif part == "checks":
+        yield from ({"measure": part, "count": count} for count in ("8", "16", "64"))
     elif part == "replay":
         for kind in published.REPLAY:
             for mode in ("plain", "shards"):

@@ -169,7 +169,7 @@ def made_up(job: dict[str, str], factor: float) -> dict[str, Any]:
         "seconds", "tokens_per_s", "tflop_per_s", "paper_tflop", "peak_gib", "steps_per_s",
         "updates_per_s", "area", "last", "written_per_s", "sampled_per_s", "whole_steps_per_s",
         "first_step_s", "first_update_s", "first_s", "busy", "cpu_s", "all_cpu_s", "utilisation",
-        "allocated_gib",
+        "allocated_gib", "checked_per_s", "unchecked_per_s", "cost",
     ]  # fmt: skip
     bytes_of = (*PARTS_OF_MEMORY, "temporary", "peak", "accounted", "measured")
     return {
