@@ -1,6 +1,6 @@
 """All kinds of trials."""
 
-from tests.chaos import damage, disks, kills, operations
+from tests.chaos import damage, disks, kills, operations, zoo
 from tests.chaos.trial import Kind
 
-KINDS: tuple[Kind, ...] = (*kills.KINDS, *operations.KINDS, *disks.KINDS, *damage.KINDS)
+KINDS: tuple[Kind, ...] = (*kills.KINDS, *operations.KINDS, *disks.KINDS, *damage.KINDS, *zoo.KINDS)

@@ -107,7 +107,7 @@ def check_manners(ended: Ended) -> None:
     if ended.code is None:
         raise Wrong(Failure.HANG, f"still running after {ended.seconds:.0f} s: {both[-300:]!r}")
     if "Traceback (most recent call last)" in both:
-        raise Wrong(Failure.TRACEBACK, both[-600:])
+        raise Wrong(Failure.TRACEBACK, f"{both.strip().splitlines()[-1]}: {both[-600:]}")
     if "\x1b" in both or "\x07" in both:
         raise Wrong(Failure.OUTSIDE, f"control characters reach the terminal: {both[-300:]!r}")
 
