@@ -23,6 +23,9 @@ def test_there_are_as_many_trials_as_are_promised() -> None:
     assert len(counts) == len(KINDS)
     assert counts["kill-trainer"] + counts["kill-workers"] >= 100
     assert counts["kill-operation"] >= 100
+    assert counts["frozen-image"] >= 50
+    assert counts["hostile"] >= 200
+    assert counts["environment"] >= 60
 
 
 def test_a_trial_can_be_repeated_alone() -> None:

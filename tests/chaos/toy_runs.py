@@ -58,6 +58,8 @@ def bits(run_folder: Path) -> dict[str, str]:
 def facts(run_folder: Path) -> dict[str, Any]:
     """A run's record without its clocks, and without digests of files that hold times."""
     record = json.loads((run_folder / "record.json").read_text())
+    if record["resumed"] == "not bit-exact":
+        raise Wrong(Failure.SILENT, "the record says that it was resumed to other bits")
     return {k: v for k, v in record.items() if k not in CLOCKS and not k.endswith("sha256")}
 
 
