@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from amago2 import run_record
-from amago2.errors import ConfigError, RunError
+from amago2.errors import ConfigError, RunError, sentence
 from workflow.config.parameters import unknown
 from workflow.dag.plan import Dag
 from workflow.execute import failures
 from workflow.setup import checkout
 from workflow.setup.environment import torch_for_this_machine
 
+SNAKEMAKE = {Path(".snakemake") / name for name in ("auxiliary", "incomplete", "locks", "metadata")}
+"""Folders of its own."""
 QUICK_BYTES = 2**30
 """Read in a second or two."""
 RESTORE = (
@@ -30,7 +32,7 @@ def check_checkout(dag: Dag) -> None:
     for path in files:
         if path.is_dir():
             raise ConfigError(f"{path}: is a folder where a file belongs; move it, or remove it")
-    findings = [checkout.folders({path.parent for path in files})]
+    findings = [checkout.folders({path.parent for path in files} | SNAKEMAKE)]
     if files:
         findings += [checkout.cache(), checkout.git(), checkout.pointers()]
     for finding in findings:
@@ -53,8 +55,8 @@ def check_runs(dag: Dag) -> None:
     for run, names in named.items():
         try:
             run_record.check(run, *(names if size <= QUICK_BYTES else ()))
-        except RunError as error:
-            wrong.append(str(error))
+        except (ConfigError, RunError, OSError) as error:
+            wrong.append(str(sentence(error)))
     if wrong:
         raise RunError("\n".join([*wrong, RESTORE]))
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from amago2 import run_record
-from amago2.errors import RunError, sentence
+from amago2.errors import ConfigError, RunError, sentence
 from amago2.files import read_json
 from workflow.dag import crate, manifest
 from workflow.dag.documents import Provenance
@@ -80,8 +80,8 @@ def _run(run: Path) -> Iterator[str]:
     """What is not as the run's record says, of what is here."""
     try:
         run_record.check(run, *(name for name in run_record.ARTIFACTS if (run / name).is_dir()))
-    except RunError as error:
-        yield str(error)
+    except (ConfigError, RunError, OSError) as error:
+        yield str(sentence(error))
     for path in sorted(run.iterdir()):
         if path.name not in OF_A_RUN and not path.name.startswith("."):
             yield f"{path}: is no part of a run"

@@ -47,6 +47,19 @@ def test_every_damaged_run_is_named(dag: Dag, file: str) -> None:
     assert set(dag.results.rglob("*")) == before
 
 
+def test_what_is_no_file_is_named(dag: Dag) -> None:
+    run, other = finished(dag)
+    (run.folder / "metrics.csv").unlink()
+    (run.folder / "metrics.csv").mkdir()
+    (other.folder / "metrics.csv").unlink()
+    (other.folder / "metrics.csv").symlink_to("metrics.csv")
+    with pytest.raises(RunError) as caught:
+        checks.check_runs(dag)
+    said = str(caught.value).splitlines()
+    assert said[0] == f"{run.folder}/metrics.csv: is a folder; it must be a regular file"
+    assert said[1].startswith(f"{other.folder}/metrics.csv: Too many levels of symbolic links")
+
+
 def test_what_was_not_pulled_is_no_damage_and_large_artifacts_are_not_read(
     dag: Dag, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -179,3 +179,8 @@ def test_it_is_said_before_anything_is_trained(
     dag.targets[0].log.parent.touch()
     with pytest.raises(ConfigError, match=r"^folders: results/micro/\.logs/data is no folder"):
         checks.check_checkout(dag)
+    dag.targets[0].log.parent.unlink()
+    Path(".snakemake").mkdir()
+    Path(".snakemake/metadata").touch()
+    with pytest.raises(ConfigError, match=r"^folders: \.snakemake/metadata is no folder; move it"):
+        checks.check_checkout(dag)
