@@ -50,7 +50,13 @@ def publish(trainer: Trainer, out: Path, provenance: Mapping[str, Any]) -> None:
     record = run_record.seal(make_record(trainer, provenance) | digests)
     write_atomically(staged / run_record.NAME, record)
     ckpt.move_into_place(staged / run_record.NAME, out / run_record.NAME)
-    clear(out, {PARTIAL, RUN})
+    unmark(out)
+
+
+def unmark(out: Path) -> None:
+    """Remove what only an unfinished run has in its folder, the marker last."""
+    clear(out, {PARTIAL})
+    clear(out, {RUN})
 
 
 def make_record(trainer: Trainer, provenance: Mapping[str, Any]) -> dict[str, Any]:

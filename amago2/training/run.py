@@ -11,7 +11,7 @@ from amago2.config.schema import RunConfigT
 from amago2.errors import ConfigError, RunError
 from amago2.files import write_atomically
 from amago2.folders import RUN, SCRATCH, claim, clear, is_ours, release
-from amago2.training.publish import PARTIAL, publish
+from amago2.training.publish import publish, unmark
 from amago2.training.scratch import (
     CONTENT,
     check_folders,
@@ -75,9 +75,12 @@ def run_trainer(
 def _tidy_up(config: RunConfigT, out: Path, scratch: Path) -> None:
     """Remove what a kill just after publishing left of a finished run, and of no other run."""
     if is_ours(out, RUN):
-        clear(out, {PARTIAL, RUN})
+        unmark(out)
     if is_ours(scratch, SCRATCH) and not scratch.is_symlink():
         with suppress(ConfigError, RunError), locked(scratch):
             if (scratch / "config.yaml").exists():
                 check_same_config(config, scratch / "config.yaml")
             release(scratch, SCRATCH, CONTENT)
+    elif scratch == default_scratch(out):
+        with suppress(OSError):
+            scratch.rmdir()  # whose marker alone was deleted before a kill
