@@ -142,6 +142,10 @@ def read(folder: Path, trainer: bool = True, config: type[RunConfig] = AmagoConf
         )
     check_state(path, state, State)
     try:
+        read_spaces(state["spaces"])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: spaces: {error}") from None
+    try:
         configured = load_as(config, folder / "config.yaml")
     except (ConfigError, OSError) as error:
         raise CheckpointError(f"{folder}: cannot be read: {error}") from None

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -44,9 +45,25 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
 
+def _numeric(name: str) -> str:
+    try:
+        numeric = np.dtype(name).kind in "biuf"
+    except TypeError:
+        numeric = False
+    if not numeric:
+        raise ValueError("is no type of numbers")
+    return name
+
+
+NumberType = Annotated[str, AfterValidator(_numeric)]
+
+
 class _Box(_Strict):
     shape: list[Natural]
-    dtype: str
+    dtype: NumberType
+    low: Bounds = None
+    high: Bounds = None
+    """Of each channel, if they are known."""
 
     @field_validator("shape")
     @classmethod
@@ -55,16 +72,12 @@ class _Box(_Strict):
             raise ValueError(f"has more than {MAX_ELEMENTS:,} elements")
         return shape
 
-    @field_validator("dtype")
-    @classmethod
-    def _numeric(cls, name: str) -> str:
-        try:
-            numeric = np.dtype(name).kind in "biuf"
-        except TypeError:
-            numeric = False
-        if not numeric:
-            raise ValueError("is no type of numbers")
-        return name
+    @model_validator(mode="after")
+    def _of_channels(self) -> Self:
+        for bounds in (self.low, self.high):
+            if bounds is not None and [len(bounds)] != self.shape[2:]:
+                raise ValueError("low and high must have a number for each channel")
+        return self
 
 
 class _Actions(_Strict):
@@ -72,6 +85,8 @@ class _Actions(_Strict):
     size: Annotated[int, Field(gt=0, lt=2**15)]
     low: Bounds
     high: Bounds
+    dtype: NumberType = "float32"
+    start: Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)] = 0
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:

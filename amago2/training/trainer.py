@@ -277,9 +277,9 @@ class Trainer(ABC):
         return f"the last good checkpoint is {found[-1]}" if found else "there is no checkpoint yet"
 
     def _resume(self, checkpoint: ckpt.Checkpoint, folder: Path) -> None:
+        envs, state = self.envs, checkpoint.state
+        check_same_spaces(self.scratch, checkpoint.spaces, envs.observations, envs.actions)
         self._check(checkpoint, folder)
-        state = checkpoint.state
-        check_same_spaces(folder, checkpoint.spaces, self.envs.observations, self.envs.actions)
         found = self.load_state_dict(checkpoint, folder)
         dropped, exact = state["dropped_rollouts"] + found.dropped, state["exact"] and found.exact
         self.replayed = Replayed(dropped, exact)
