@@ -3,6 +3,7 @@
 The whole of it stays in the job's log.
 """
 
+import os
 import re
 import signal
 from contextlib import suppress
@@ -18,6 +19,8 @@ SHELL = re.compile(r"^\S*bash: line \d+: +\d+ ")
 """The shell's own line on a process that a signal ended."""
 FRAME = re.compile(r'^ *File "([^"]+)", line (\d+)')
 """Of a traceback."""
+SPACE = 2**16
+"""Bytes below which a disk counts as full."""
 COUNTERS = Path("/proc/vmstat")
 MEMORY = ": this machine ran out of memory; end other programs, or run fewer jobs at once"
 
@@ -49,7 +52,14 @@ def last_words(log: Path, killed_for_memory: bool = False) -> list[str]:
     if code > 128:
         why = MEMORY if killed_for_memory and code == 128 + signal.SIGKILL else ""
         return [*shown, f"killed by {signal_name(code - 128)}{why}"]
+    if not shown and _is_full(log.parent):
+        return ["no space left on that disk, not even for a message; free some"]
     return shown or [f"exit code {code}, and no word" if code else "no word in its log"]
+
+
+def _is_full(folder: Path) -> bool:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize < SPACE or (found.f_files > 0 and not found.f_favail)
 
 
 def without_traceback(lines: list[str]) -> list[str]:

@@ -71,3 +71,11 @@ def test_the_kernels_counter_of_processes_ended_for_lack_of_memory(
     assert failures.out_of_memory() == 0
     (tmp_path / "vmstat").write_text("pgfault 3\noom_kill 7\n")
     assert failures.out_of_memory() == 7
+
+
+def test_a_full_disk_leaves_no_room_for_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "job.log").touch()
+    monkeypatch.setattr(failures, "SPACE", 2**62)
+    assert failures.last_words(tmp_path / "job.log")[0].startswith("no space left on that disk")
