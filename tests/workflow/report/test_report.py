@@ -1,6 +1,8 @@
 """The page, its provenance, the manifest, and what `make verify` notices."""
 
+import errno
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -230,3 +232,45 @@ def test_verify_without_a_manifest_says_how_to_get_one(
     monkeypatch.chdir(tmp_path)
     assert main(["verify", "--budget", "mini"]) == 2
     assert "`make reproduce BUDGET=mini` makes it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("job", "full_at"),
+    [
+        (["job", "figure", "fig03", "--budget", "mini"], 2),
+        (["job", "table", "table1", "--budget", "mini"], 1),
+        (["job", "tidy", "results/mini/experiments/popgym.json", "results/mini"], 4),
+        (["job", "report", "--budget", "mini"], 0),
+        (["job", "manifest", "results/mini"], 0),
+        (["crate", "--budget", "mini"], 0),
+    ],
+)
+def test_a_full_disk_keeps_the_good_files(
+    checkout: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    job: list[str],
+    full_at: int,
+) -> None:
+    for name in ("params", "Snakefile"):
+        (checkout / name).symlink_to(ROOT / name)
+    places, write = [], Path.write_bytes
+
+    def fill(path: Path, data: bytes) -> int:
+        places.append(path)
+        if len(places) > full_at:
+            write(path, data[:100])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return write(path, data)
+
+    def content() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in Path("results").rglob("*") if path.is_file()}
+
+    before = content()
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    assert main(job) == 1
+    said = capsys.readouterr().err
+    assert "No space left on device; free some space" in said
+    assert said.count("\n") == 1
+    assert len(places) == full_at + 1
+    assert content() == before
