@@ -20,6 +20,8 @@ from typing import Self
 
 LIMIT_S = 60.0
 """A command that takes longer hangs; the longest takes a few seconds."""
+Module = str | Callable[[], int]
+"""A module by name, or a function that returns an exit code."""
 PRELOADED = (
     "amago2.cli",
     "amago2.inference.player",
@@ -64,7 +66,7 @@ class Child:
         cls,
         words: Sequence[str],
         folder: Path,
-        module: str = "amago2.cli",
+        module: Module = "amago2.cli",
         before: Callable[[], None] | None = None,
     ) -> Self:
         """Run `python -m module words...` in `folder`; `before` is called in the child first."""
@@ -109,7 +111,7 @@ def run(
     words: Sequence[str],
     folder: Path,
     limit: float = LIMIT_S,
-    module: str = "amago2.cli",
+    module: Module = "amago2.cli",
     before: Callable[[], None] | None = None,
 ) -> Ended:
     """Run a command to its end."""
@@ -119,7 +121,7 @@ def run(
 def _be(
     words: Sequence[str],
     folder: Path,
-    module: str,
+    module: Module,
     outputs: tuple[Path, Path],
     before: Callable[[], None] | None,
 ) -> None:
@@ -133,7 +135,7 @@ def _be(
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(folder)
         os.environ["HOME"] = str(folder)
-        sys.argv = [module, *words]
+        sys.argv = [str(module), *words]
         sys.modules["__main__"] = ModuleType("__main__")  # what workers would import again
         if before:
             before()
@@ -147,9 +149,11 @@ def _be(
         os._exit(code)
 
 
-def _call(module: str) -> int:
-    """Run a module's command line; returns its exit code."""
+def _call(module: Module) -> int:
+    """Run a module's command line, or a function; returns its exit code."""
     try:
+        if callable(module):
+            return module()
         if module == "amago2.cli":
             from amago2.cli import main
 

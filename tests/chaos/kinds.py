@@ -1,13 +1,7 @@
 """All kinds of trials."""
 
-from tests.chaos import damage, disks, hostile, kills, operations, zoo
+from tests.chaos import damage, disks, hostile, kills, operations, pipeline, zoo
 from tests.chaos.trial import Kind
 
-KINDS: tuple[Kind, ...] = (
-    *kills.KINDS,
-    *operations.KINDS,
-    *disks.KINDS,
-    *damage.KINDS,
-    *hostile.KINDS,
-    *zoo.KINDS,
-)
+PARTS = (kills, operations, disks, pipeline, damage, hostile, zoo)
+KINDS: tuple[Kind, ...] = tuple(kind for part in PARTS for kind in part.KINDS)
