@@ -42,8 +42,8 @@ PROVENANCE_KEYS = (
 """Of a run's record, what the report marks and shows."""
 POINTS = 400
 """Most steps of one metric that are kept: a figure shows no more, and git should not hold more."""
-MAX_CSV_BYTES = 2**30
-"""Metrics of the paper's longest runs take less than a tenth of it."""
+MAX_CSV_BYTES = 2**28
+"""Metrics of the paper's longest runs take some tens of megabytes."""
 KEYED_POINTS = 100
 """The same for metrics that have one value per task or bin."""
 
