@@ -28,7 +28,7 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from amago2.errors import ConfigError, RunError
-from amago2.processes import TORCHRUN, end_with_parent, raise_died, refuse_second_start
+from amago2.processes import TORCHRUN, end_with_parent, raise_died, refuse_second_start, start
 
 Array = NDArray[Any]
 Metrics = Mapping[str, Tensor]
@@ -290,7 +290,7 @@ def _start_ranks(ranks: int, work: Callable[[ProcessGroup], None], rendezvous: s
         ours, theirs = context.Pipe(duplex=False)
         arguments = (theirs, work, rank, ranks, rendezvous)
         process = context.Process(target=_join, args=arguments, daemon=True)
-        process.start()
+        start(process)
         theirs.close()
         started.append((process, ours))
     for rank, (process, ours) in enumerate(started, 1):

@@ -25,6 +25,8 @@ NO_MAIN_GUARD = (
     'put what it does below `if __name__ == "__main__":`'
 )
 PR_SET_PDEATHSIG = 1  # of sys/prctl.h
+SAFE_PATH = "PYTHONSAFEPATH"
+"""An environment variable: Python does not put the folder of what it runs on `sys.path`."""
 
 
 class LostError(RunError):
@@ -34,6 +36,27 @@ class LostError(RunError):
 def end_with_parent() -> None:
     """Have the kernel end this process when the one that started it ends, however it ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def start(process: Any) -> None:
+    """Start a process of `multiprocessing` that finds no module in the present folder meanwhile.
+
+    Python would look there first, for whatever it imports before it gets our own `sys.path`.
+    """
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        process.start()
+    finally:
+        restore_search(before)
+
+
+def restore_search(before: str | None = None) -> None:
+    """Undo what `start` did to this process's environment, for the programs that it starts."""
+    if before is None:
+        os.environ.pop(SAFE_PATH, None)
+    else:
+        os.environ[SAFE_PATH] = before
 
 
 def refuse_second_start() -> None:

@@ -6,7 +6,6 @@ first `import torch`. So the folder is searched only if it holds the very module
 only from the moment when that module is needed.
 """
 
-import os
 import sys
 from contextlib import suppress
 from importlib.machinery import PathFinder
@@ -21,10 +20,8 @@ CHECKOUT = PACKAGE.parent
 def leave() -> None:
     """Take the present folder off `sys.path`, where `python -m` and `python -c` put it first.
 
-    Python processes that are started from now on do not put it there either. A checkout stays: its
-    code runs already.
+    A checkout stays: its code runs already.
     """
-    os.environ["PYTHONSAFEPATH"] = "1"
     here = Path.cwd()
     with suppress(OSError):
         if PACKAGE.samefile(here / PACKAGE.name):

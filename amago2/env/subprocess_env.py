@@ -34,6 +34,8 @@ from amago2.processes import (
     leave_threads_behind,
     raise_died,
     refuse_second_start,
+    restore_search,
+    start,
 )
 
 STEP, RESET, OK = b"s", b"r", b"k"
@@ -99,7 +101,7 @@ class SubprocessVectorEnv(VectorEnv):
             known = self.origin._replace(first=int(rows[0]), worker=worker)
             arguments = (theirs, make, rows.tolist(), known)
             process = context.Process(target=_work, args=arguments, daemon=True)
-            process.start()
+            start(process)
             theirs.close()
             if self.origin.step_timeout_s is not None:
                 _limit_waiting(ours, self.origin.step_timeout_s + 1)
@@ -261,6 +263,7 @@ def _limit_waiting(pipe: Connection, seconds: float) -> None:
 def _work(pipe: Connection, make: Make, rows: list[int], origin: Origin) -> None:
     """Serve until the pipe closes, which the death of the other side does too."""
     end_with_parent()
+    restore_search()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer handles Ctrl-C and closes the pipe
 
     def report(sentence: str) -> None:

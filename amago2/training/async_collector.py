@@ -24,7 +24,14 @@ from amago2.env.make import make_vector_env
 from amago2.env.spaces import Array
 from amago2.env.subprocess_env import SHUTDOWN_TIMEOUT_S
 from amago2.errors import ConfigError, RunError
-from amago2.processes import end_with_parent, leave_threads_behind, raise_died, refuse_second_start
+from amago2.processes import (
+    end_with_parent,
+    leave_threads_behind,
+    raise_died,
+    refuse_second_start,
+    restore_search,
+    start,
+)
 from amago2.replay.buffer import Replay
 from amago2.rollout.collector import Collector, FinishedRollout
 from amago2.rollout.replaying import Replayed
@@ -53,7 +60,7 @@ class AsyncCollector:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_run_worker, args=(theirs, config))
-        self._process.start()
+        start(self._process)
         theirs.close()
         try:
             self._receive()
@@ -154,6 +161,7 @@ class _Worker:
 def _run_worker(pipe: Connection, config: AmagoConfig) -> None:
     """Serve calls until the pipe closes."""
     end_with_parent()
+    restore_search()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer, which then closes us
     if config.device == "cuda":
         torch.cuda.set_device(collector_gpu(config, torch.cuda.device_count()))

@@ -23,7 +23,6 @@ COMMAND = "from amago2.cli import main\nif __name__ == '__main__':\n    main()\n
 @pytest.fixture(autouse=True)
 def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setenv("PYTHONSAFEPATH", "")
 
 
 def test_a_run_of_strangers_runs_none_of_its_files(tmp_path: Path) -> None:
