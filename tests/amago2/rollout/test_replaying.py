@@ -107,7 +107,7 @@ def test_an_environment_that_repeats_is_resumed_to_the_same_bits(
     "over",
     [
         {"collector": {"asynchronous": True}},
-        {"env": {"processes": 2}},
+        {"env": {"processes": 1}},
         {"replay": {"chunk_length": 3, "capacity": 100}},
     ],
     ids=["asynchronous", "processes", "chunks"],

@@ -162,6 +162,17 @@ def test_a_kill_while_publishing_leaves_nothing_stuck(
     assert not default_scratch(out).exists()
 
 
+def test_a_kill_before_training_began_leaves_nothing_stuck(tmp_path: Path, finished: Path) -> None:
+    """Half of a run to continue, and a checkpoint that is not whole, but no configuration yet."""
+    scratch = default_scratch(tmp_path / "run")
+    claim(scratch, SCRATCH)
+    for name in ("checkpoints/epoch-00000001/state.json", "replay/tokens-00000.npy", "metrics.csv"):
+        (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+        (scratch / name).write_text("half")
+    assert content(train(small(**QUICK), tmp_path / "run")) == content(finished)
+    assert not scratch.exists()
+
+
 def test_a_scratch_folder_on_another_disk_is_published_by_copying(
     tmp_path: Path, finished: Path
 ) -> None:

@@ -16,7 +16,7 @@ from amago2.errors import ConfigError, RunError
 from amago2.folders import SCRATCH, claim
 from amago2.training.amago_trainer import train
 from amago2.training.checkpoint import CheckpointError, read, write
-from amago2.training.learner import NonFiniteError
+from amago2.training.learner import Learner, NonFiniteError
 from amago2.training.trainer import Trainer
 from tests.amago2.toy import Toy, small
 
@@ -173,12 +173,21 @@ def test_a_finished_run_is_left_alone_and_another_refused(finished: Path) -> Non
         train(small(seed=5), finished)
 
 
-def test_a_number_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
-    config = small(env={"kwargs": {"nan_after": 40}})
+def test_a_number_that_is_not_finite_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = Learner.step
+
+    def poisoned(self: Learner, *share: Any) -> Any:
+        if self.updates == 6:
+            self.parameters[0].data.fill_(float("nan"))
+        return full(self, *share)
+
+    monkeypatch.setattr(Learner, "step", poisoned)
     with pytest.raises(
         NonFiniteError, match=r"not finite by update .* checkpoint is .*epoch-0000000"
     ):
-        train(config, tmp_path / "run")
+        train(small(), tmp_path / "run")
     assert not (tmp_path / "run" / "record.json").exists()
 
 
@@ -253,6 +262,6 @@ def test_a_loaded_policy_acts(finished: Path) -> None:
 
 def test_a_reward_that_is_not_finite_is_the_environments(tmp_path: Path) -> None:
     with pytest.raises(
-        RunError, match=r"toy:Toy gave a reward of nan \(task (left|right), timestep"
+        RunError, match=r"toy:Toy, actor 0, step \d \(task (left|right), .*: the reward is nan"
     ):
         train(small(env={"kwargs": {"nan_reward_after": 40}}), tmp_path / "run")
