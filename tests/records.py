@@ -1,10 +1,12 @@
-"""Records of made-up finished runs."""
+"""Records of made-up finished runs, and of damaged ones that a stranger has sealed again."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from amago2 import run_record
+from amago2.files import sha256
 
 FACTS: Mapping[str, Any] = {
     "hash": "0" * 8, "training_version": 1, "started": "2024-01-01T00:00:00+00:00",
@@ -18,3 +20,13 @@ def write_record(run: Path, facts: Mapping[str, Any] = {}) -> None:
     """Record the files that are in a run's folder, as `publish` does."""
     found: dict[str, Any] = {"checkpoint_sha256": {}} | run_record.digests(run)
     (run / run_record.NAME).write_text(run_record.seal({**FACTS, **facts, **found}))
+
+
+def reseal(run: Path) -> None:
+    """Make manifest and record agree with what is in a finished run's folder, as a stranger can."""
+    checkpoint = run / "checkpoint"
+    files = sorted(path for path in checkpoint.iterdir() if path.name != "manifest.json")
+    manifest = {path.name: sha256(path) for path in files}
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+    record = json.loads((run / run_record.NAME).read_text())
+    (run / run_record.NAME).write_text(run_record.seal(record | run_record.digests(run)))

@@ -46,7 +46,10 @@ class ReplayState(BaseModel):
             raise ValueError("its numbers are not in order")
         if len(set(self.tasks)) < len(self.tasks):
             raise ValueError("it names a task twice")
-        if self.full_sha256.keys() != {name for k in self.full for name in shard_files(k)}:
+        files = 2 * len(self.full)  # asked first, since the numbers may be any
+        if len(self.full_sha256) != files or self.full_sha256.keys() != {
+            name for k in self.full for name in shard_files(k)
+        }:
             raise ValueError("it has not the SHA-256 of each full shard")
         return self
 
