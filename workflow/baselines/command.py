@@ -1,7 +1,6 @@
 """The command line that all baselines have: `python -m workflow.baselines.<trainer> SETTINGS`."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ import typer
 
 from amago2.config.schema import RunConfigT, load_as
 from amago2.errors import ConfigError, RunError
+from amago2.printing import warn
 from amago2.training.run import run_trainer
 from amago2.training.trainer import Trainer
 
@@ -36,10 +36,10 @@ def main(kind: type[RunConfigT], make_trainer: Callable[[RunConfigT, Path], Trai
             notes = json.loads(provenance.read_text()) if provenance else {}
             run_trainer(make_trainer, config, out, scratch, notes)
         except KeyboardInterrupt:
-            print("\nstopped; the same command continues the run", file=sys.stderr)
+            warn("\nstopped; the same command continues the run")
             raise typer.Exit(130) from None
         except (ConfigError, RunError, OSError) as error:
-            print(error, file=sys.stderr)
+            warn(str(error))
             raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
 
     train.__doc__ = f"Train a run of {kind.__doc__ or kind.__name__}"

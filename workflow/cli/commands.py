@@ -143,12 +143,13 @@ def pull(
     Every file is compared with the SHA-256 in the run's record. What differs is removed and fetched
     once more.
     """
+    from amago2.printing import say
     from workflow.dag.runs import ARTIFACTS
     from workflow.dvc.pull import pull as fetch
 
     fetch(runs, ARTIFACTS if replay else ARTIFACTS[:1])
     for run in runs:
-        print(f"{run}: here, every SHA-256 as recorded")
+        say(f"{run}: here, every SHA-256 as recorded")
 
 
 def crate(budget: Budget = DEFAULT) -> None:

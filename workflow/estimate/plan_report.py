@@ -113,6 +113,6 @@ def _hours(part: Totals, gpu: str) -> float:
 def report(selection: Selection) -> None:
     """Print the plan of a selection. Raises `ConfigError`."""
     dag = plan(selection)
-    show(dag, Console(width=max(100, Console().width), highlight=False))
+    show(dag, Console(width=max(100, Console().width), highlight=False, markup=False))
     for sentence in dag.left_out:
         print(sentence)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from amago2.printing import say, warn
 from workflow.config.experiments import Selection
 from workflow.container import image as container
 from workflow.dag.plan import Dag, plan
@@ -95,7 +96,7 @@ def _finish(dag: Dag) -> int:
     try:
         record_stage()
     except VersioningError as error:
-        print(f"dvc.lock is not up to date: {error}")  # nothing else depends on it
+        say(f"dvc.lock is not up to date: {error}")  # nothing else depends on it
     for sentence in dag.left_out:
         print(sentence)
     for name in ("figures", "tables", "report/index.html"):
@@ -114,9 +115,9 @@ def _print_failures(progress: Progress, log: Path, status: int, killed_for_memor
         killer = failures.signal_name(-status)
         found[f"snakemake ({log})"] = [f"killed by {killer}; its jobs were ended too"]
     for name, lines in (found or {f"snakemake ({log})": failures.last_words(log)}).items():
-        print(f"\nFAILED: {name}")
+        say(f"\nFAILED: {name}")
         for line in lines:
-            print(f"    {line}")
+            say(f"    {line}")
     print(
         f"\n{progress.finished} of {progress.total} runs are finished. Correct what failed "
         "and give the same command again: it continues from here."
@@ -151,7 +152,7 @@ def run(selection: Selection, profile: str = "") -> int:
     try:
         return reproduce(selection, profile)
     except AlreadyRunning as error:
-        print(error, file=sys.stderr)
+        warn(str(error))
         return 2
     except Stopped as stop:
         print("stopped; the same command continues from here", file=sys.stderr)

@@ -52,4 +52,4 @@ def show(dag: Dag, console: Console) -> None:
 
 def report(selection: Selection) -> None:
     """Print the state of every run of a selection, at this moment. Raises `ConfigError`."""
-    show(plan(selection), Console(width=max(120, Console().width), highlight=False))
+    show(plan(selection), Console(width=max(120, Console().width), highlight=False, markup=False))
