@@ -17,7 +17,7 @@ import numpy as np
 from amago2.agent.agent import make_agent
 from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, build
-from amago2.env.boundary import Attempt, described, task_label
+from amago2.env.boundary import Attempt, task_label
 from amago2.env.make import environment_class, make_vector_env
 from amago2.env.pictures import is_picture
 from amago2.env.spaces import ActionSpec, Array
@@ -321,11 +321,13 @@ class _Check:
         for r in rollouts:
             if r.label == self.envs.default_task and r.label not in tasks:
                 self.report.add("`tasks` declares tasks, but info['task'] does not name the task")
-            elif r.label != task_label(r.task):
+                return
+            if r.label != task_label(r.task):
                 self.report.add(
                     f"reset(options={{'task': {r.task!r}}}) begins task {r.label!r}; evaluation "
                     "asks for every task by its name"
                 )
+                return
 
     def _describe_infos(self) -> None:
         read = [key for key in READ if key in self.infos.keys]
@@ -334,8 +336,8 @@ class _Check:
         self._fact("info", f"{', '.join(read) or 'nothing is read'}{also}")
         if self.infos.unnamed is not None:
             self.report.add(
-                f"info['task'] is {described(self.infos.unnamed)}; it must be text or a whole "
-                "number"
+                f"info['task'] is of type {type(self.infos.unnamed).__name__}; it must be text or a "
+                "whole number"
             )
 
     def _check_repeats(self, rollouts: list[_Rollout], elsewhere: list[_Rollout] | None) -> None:

@@ -119,7 +119,7 @@ def test_what_would_be_learned_from_is_said() -> None:
         ("unseeded", "do not give the same twice: observation 'o' of reset differs"),
         ("outlives", "an environment that was used gives something else .* state anew in reset"),
         ("endless", "no rollout has ended in 300 steps .* set env.max_episode_steps"),
-        ("bounds", "observation 'o' holds 10.0, but its space declares -9.0 to 9.0"),
+        ("bounds", r"observation 'o'\[0\] is 10.0, but its space declares -9.0 to 9.0"),
         ("nan", "the reward is nan"),
         ("old", "step returned 4 values, as before Gymnasium 0.26"),
     ],
