@@ -20,7 +20,7 @@ from amago2.errors import ConfigError, RunError
 from amago2.files import sha256, write_atomically
 from workflow.dag.documents import Document, Sha256, read_document
 from workflow.dag.fingerprints import Fingerprint
-from workflow.dag.pointers import read_pointer
+from workflow.dag.pointers import pointer_path, read_pointer
 from workflow.dag.runs import ARTIFACTS
 from workflow.setup import checkout
 
@@ -75,8 +75,24 @@ def version(results: Path, wanted: Collection[str]) -> Versions:
         if default_remote():
             dvc("push", *(f"{path}.dvc" for path in new))
     versions = {_name(record): state(record) for record in records}
+    _refuse_edited(results, before, versions)
     write_atomically(listing, json.dumps(versions, indent=1, sort_keys=True) + "\n")
     return versions
+
+
+def _refuse_edited(
+    results: Path, before: Mapping[str, Mapping[str, Any]], versions: Versions
+) -> None:
+    """Raise `VersioningError` if a pointer names another version, though its run is the same."""
+    for run, listed in before.items():
+        now = versions.get(run, {})
+        for name in ARTIFACTS if now.get("record") == listed["record"] else ():
+            if now[name] and listed[name] and now[name] != listed[name]:
+                path = pointer_path(results / "runs" / run / name)
+                raise VersioningError(
+                    f"{path}: names {now[name]}, and the run was versioned as {listed[name]}; "
+                    f"restore it (`git checkout {path}`), or delete it to version the folder anew"
+                )
 
 
 def _before(listing: Path) -> Mapping[str, Mapping[str, Any]]:

@@ -121,6 +121,30 @@ def test_a_run_trained_again_to_other_bits_gets_new_ones(repository: Path) -> No
     assert after[run.name]["checkpoint"] == before[run.name]["checkpoint"]
 
 
+def test_a_pointer_that_was_edited_is_refused(repository: Path) -> None:
+    before = version_all()
+    run = runs()[0]
+    path = run.folder / "replay.dvc"
+    text = path.read_text()
+    path.write_text(text.replace(str(before[run.name]["replay"]), f"{'0' * 32}.dir"))
+    with pytest.raises(
+        version.VersioningError, match=rf"^{path}: names 0+\.dir, and .*`git checkout"
+    ):
+        version_all()
+    path.unlink()
+    assert version_all() == before
+    assert path.read_text() == text
+
+
+def test_a_folder_of_a_larger_repository_will_do(repository: Path) -> None:
+    (repository / ".git").rename(repository.parent / ".git")
+    project.commit(repository.parent)
+    versions = version_all()
+    assert all(named["checkpoint"] for named in versions.values())
+    version.record_stage()
+    assert project.dvc("status") == "Data and pipelines are up to date."
+
+
 def test_artifacts_that_was_not_pulled_keeps_its_pointers(
     repository: Path, calls: list[tuple[str, ...]]
 ) -> None:
