@@ -286,8 +286,8 @@ class Trainer(ABC):
         if not found.exact:
             warn(
                 f"{self.config.env.entry_point} does not repeat itself from its seed and actions: "
-                f"{found.dropped} unfinished rollouts are dropped and others begun, so the run is "
-                "not the one that it would have been without the interruption"
+                f"{found.dropped} of {self.config.collector.actors} unfinished rollouts are dropped "
+                "and others begun; the run is not what it would have been without the interruption"
             )
         self.epoch, self.started = state["epoch"], state["started"]
         self._wall_before, self._cpu_before = state["wall_s"], state["cpu_s"]
