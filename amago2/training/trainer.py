@@ -284,10 +284,11 @@ class Trainer(ABC):
         dropped, exact = state["dropped_rollouts"] + found.dropped, state["exact"] and found.exact
         self.replayed = Replayed(dropped, exact)
         if not found.exact:
+            actors = self.config.collector.actors
             warn(
                 f"{self.config.env.entry_point} does not repeat itself from its seed and actions: "
-                f"{found.dropped} of {self.config.collector.actors} unfinished rollouts are dropped "
-                "and others begun; the run is not what it would have been without the interruption"
+                f"{found.dropped} of {actors} unfinished rollouts are dropped and others "
+                "begun; the run is not what it would have been without the interruption"
             )
         self.epoch, self.started = state["epoch"], state["started"]
         self._wall_before, self._cpu_before = state["wall_s"], state["cpu_s"]
