@@ -335,10 +335,8 @@ class _Check:
         also = f"; not read: {_some(ignored)}" if ignored else ""
         self._fact("info", f"{', '.join(read) or 'nothing is read'}{also}")
         if self.infos.unnamed is not None:
-            self.report.add(
-                f"info['task'] is of type {type(self.infos.unnamed).__name__}; it must be text or a "
-                "whole number"
-            )
+            kind = type(self.infos.unnamed).__name__
+            self.report.add(f"info['task'] is of type {kind}; it must be text or a whole number")
 
     def _check_repeats(self, rollouts: list[_Rollout], elsewhere: list[_Rollout] | None) -> None:
         """Whether a seed and actions determine a rollout, wherever and whenever it is played."""
