@@ -19,6 +19,14 @@ Switch = Annotated[
 """Off by default: true or null, as which false is read, and which is not hashed."""
 
 
+NAME = r"^[a-z0-9_]{1,50}$"
+Name = Annotated[str, Field(pattern=NAME)]
+"""Part of the names of files and folders."""
+SPLIT = r"^[^/\x00-\x1f\x7f]{1,100}$"
+Split = Annotated[str, Field(pattern=SPLIT)]
+"""Name of an evaluation set, which becomes a part of a file's name."""
+
+
 def _import_path(text: str) -> str:
     module, _, name = text.partition(":")
     if module.endswith(".py"):
@@ -40,11 +48,11 @@ ImportPath = Annotated[
 ]
 
 
-def kind_or(default: str) -> Callable[[Any], str]:
+def kind(default: str) -> Callable[[Any], str]:
     """Discriminator of a union by the key `kind`, which has a default."""
 
-    def kind(value: Any) -> str:
+    def find(value: Any) -> str:
         is_mapping = isinstance(value, Mapping)
         return str(value.get("kind", default) if is_mapping else getattr(value, "kind", default))
 
-    return kind
+    return find

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from amago2.config.documents import dump_yaml, read_yaml
-from amago2.config.fields import Fraction, ImportPath, Natural, Positive, Switch, kind_or
+from amago2.config.fields import Fraction, ImportPath, Name, Natural, Positive, Split, Switch, kind
 from amago2.config.layers import Layer, Section, merge
 from amago2.config.plain import canonical, plain
 from amago2.config.validation import validate
@@ -27,7 +27,7 @@ class EnvironmentConfig(Section):
 
     entry_point: ImportPath
     kwargs: dict[str, Any] = {}
-    eval_sets: dict[str, dict[str, Any]] = {"train": {}}
+    eval_sets: dict[Split, dict[str, Any]] = {"train": {}}
     """Evaluation sets by name: keyword arguments laid over `kwargs` for each."""
     max_episode_steps: Positive | None = None
     """Timesteps after which a rollout is truncated. If null, the environment ends them itself, or
@@ -163,13 +163,13 @@ TimestepEncoderConfig = Annotated[
     Annotated[FeedForwardEncoderConfig, Tag("feed_forward")]
     | Annotated[ImageEncoderConfig, Tag("cnn")]
     | Annotated[GridLanguageEncoderConfig, Tag("grid_language")],
-    Discriminator(kind_or("feed_forward")),
+    Discriminator(kind("feed_forward")),
 ]
 TrajectoryEncoderConfig = Annotated[
     Annotated[TransformerConfig, Tag("transformer")]
     | Annotated[GruConfig, Tag("gru")]
     | Annotated[FeedForwardConfig, Tag("feed_forward")],
-    Discriminator(kind_or("transformer")),
+    Discriminator(kind("transformer")),
 ]
 
 
@@ -289,9 +289,9 @@ class RunConfig(Section):
 
     training_version: Positive = TRAINING_VERSION
     """Of the training code; stored runs of other versions can be used, but not trained."""
-    benchmark: str = Field("custom", pattern=r"^[a-z0-9_]+$")
-    variant: str = Field("custom", pattern=r"^[a-z0-9_]+$")
-    budget: str = Field("custom", pattern=r"^[a-z0-9_]+$")
+    benchmark: Name = "custom"
+    variant: Name = "custom"
+    budget: Name = "custom"
     seed: Natural = 0
     device: Literal["cpu", "cuda"] = "cpu"
     threads: Positive = 1

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args, get_origin
 from pydantic import BaseModel, Tag, ValidationError
 
 from amago2.config.documents import printable
+from amago2.config.fields import NAME, SPLIT
 from amago2.config.layers import Layer
 from amago2.config.plain import Key, NotPlainError, canonical, plain
 from amago2.errors import ConfigError
@@ -35,7 +36,8 @@ _RIGHT = {
 }
 """What would be right, by pydantic's type of error."""
 PATTERNS = {
-    r"^[a-z0-9_]+$": "must have lower-case letters, digits and _ only",
+    NAME: "must be at most 50 lower-case letters, digits and _",
+    SPLIT: "must be at most 100 characters, without /",
     r"^[A-Za-z0-9_]+$": "must have letters, digits and _ only",
 }
 """What would be right, by the pattern that a text does not match."""
@@ -73,8 +75,8 @@ def shown(value: Any, levels: int = 3) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list) and levels:
-        items = [shown(item, levels - 1) for item in value[:5]]
-        return f"[{', '.join(items)}{', ...' if len(value) > 5 else ''}]"
+        text = f"[{', '.join(shown(item, levels - 1) for item in value[:9])}]"
+        return text if len(text) < 80 and len(value) < 10 else f"{text[:60]}...]"
     return _SHORT.repr(value)
 
 

@@ -1,5 +1,6 @@
 """Environments from a configuration: import path, keyword arguments, worker processes."""
 
+import copy
 import importlib
 import inspect
 from collections.abc import Callable
@@ -54,7 +55,8 @@ def make_env(
     is missing or its constructor fails.
     """
     entry = config.entry_point
-    kwargs = {**config.kwargs, **(config.eval_sets[eval_set] if eval_set else {})}
+    given = {**config.kwargs, **(config.eval_sets[eval_set] if eval_set else {})}
+    kwargs = copy.deepcopy(given)  # an environment may change its own, not the configuration
     env_class = environment_class(entry)
     if getattr(env_class, "actor_slots", False):
         kwargs.setdefault("slot", row)

@@ -1,12 +1,12 @@
 """How much is spent on an experiment: the content of `params/budgets/<name>.yaml`."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
+from amago2.config.fields import Name
 from amago2.config.layers import Section
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 DEFAULT = "smoke"
 """The budget of commands that name none."""
 PUBLISHED = "paper"

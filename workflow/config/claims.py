@@ -5,19 +5,18 @@ A claim is a sum of scores of some agents less that of others, and what it must 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from amago2.config.documents import read_yaml
+from amago2.config.fields import Name
 from amago2.config.layers import Layer, Section, merge
 from amago2.config.validation import shown, validate
 from amago2.errors import ConfigError
 from workflow.config.budgets import PUBLISHED
 from workflow.config.catalog import REFERENCE
 from workflow.config.parameters import Parameters, unknown
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 
 
 class ScoreOf(Section):

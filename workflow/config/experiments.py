@@ -7,14 +7,16 @@ run is named by the hash of its complete configuration, so experiments share run
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field
 
 from amago2.config.documents import printable
+from amago2.config.fields import Name
 from amago2.config.layers import Layer, Section, merge, override
+from amago2.config.plain import canonical
 from amago2.config.schema import RunConfig
 from amago2.config.validation import validate
 from amago2.errors import ConfigError
@@ -24,7 +26,6 @@ from workflow.config.requirements import lacking
 
 RUNTIMES = ("host", "docker", "podman", "apptainer")
 MOST_SEEDS = 1000
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 
 
 class Grid(Section):
@@ -206,10 +207,23 @@ def matrices(parameters: Parameters, selection: Selection) -> list[Matrix]:
         for name in names:
             parameters.choose(kind, name)
     found = [_matrix(parameters, name, selection) for name in parameters.names("experiments")]
+    _check_hashes(member.config for matrix in found for member in matrix.members)
     if (selection.experiments or selection.benchmarks) and not any(m.selected for m in found):
         asked = ", ".join(f"{key}={value}" for key, value in selection.options().items())
         raise ConfigError(f"{asked}: no experiment has such runs in this budget")
     return found
+
+
+def _check_hashes(configs: Iterable[RunConfig]) -> None:
+    """A hash has 32 bits: of many runs, two may share one."""
+    known: dict[str, str] = {}
+    for config in configs:
+        content = canonical(config.hashed)
+        if known.setdefault(config.run_name, content) != content:
+            raise ConfigError(
+                f"{config.run_name}: two configurations have this name by chance; change one of "
+                "them, such as its collector.steps_per_epoch"
+            )
 
 
 def _matrix(parameters: Parameters, name: str, selection: Selection) -> Matrix:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from amago2.errors import ConfigError
 
-LONGEST_NAME = 80
+LONGEST_NAME = 50
 """Names become parts of others, which file systems limit to 255 bytes."""
 
 

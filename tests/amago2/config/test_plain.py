@@ -13,8 +13,9 @@ from amago2.config.documents import dump_yaml, parse_yaml
 from amago2.config.layers import Layer
 from amago2.config.plain import canonical, plain
 from amago2.config.schema import AmagoConfig, build, load
+from amago2.env.make import make_env
 from amago2.errors import ConfigError
-from tests.amago2.toy import SMALL
+from tests.amago2.toy import SMALL, Toy
 
 ODD = "1e-4 1E5 on No ~ null 2024-01-01 1:30 010 .inf 0x1f << = - !a &a *a ' % @ ` | > --- ... ?"
 SPACED = [
@@ -165,6 +166,22 @@ def test_values_in_too_many_levels_are_refused() -> None:
         nested = [nested]
     with pytest.raises(ConfigError, match=r"^over.yaml: env.kwargs.a.*at most 40 levels"):
         with_kwargs({"a": nested})
+
+
+class Growing(Toy):
+    """Changes the list that it is given."""
+
+    def __init__(self, given: list[int]) -> None:
+        super().__init__()
+        given.append(1)
+
+
+def test_an_environment_cannot_change_the_configuration() -> None:
+    over = {"env": {"entry_point": f"{__name__}:Growing", "kwargs": {"given": []}}}
+    config = build([Layer("base.yaml", SMALL), Layer("over.yaml", over)])
+    before = config.hash
+    make_env(config.env)
+    assert (config.env.kwargs, config.hash) == ({"given": []}, before)
 
 
 def test_a_configuration_shares_nothing_with_what_it_was_made_from() -> None:

@@ -76,9 +76,12 @@ def test_any_value_of_any_key_works_or_is_told_in_sentences(value: str) -> None:
         (
             "variant",
             "Mine-2",
-            "variant is 'Mine-2': must have lower-case letters, digits and _",
+            "variant is 'Mine-2': must be at most 50 lower-case letters",
         ),
         ("variant", "7", "variant is 7: must be text; put it in quotes"),
+        ("env.eval_sets", "{a/b: {}}", "key env.eval_sets.a/b must be at most 100 characters"),
+        ("env.eval_sets", "{'': {}}", "key env.eval_sets. must be at most 100 characters"),
+        ("benchmark", "x" * 51, "must be at most 50 lower-case letters, digits and _"),
         ("env.args", "{}", "unknown key env.args; did you mean kwargs?"),
         ("batch_size", "3", "unknown key batch_size; did you mean learner.batch_size?"),
         (
@@ -114,7 +117,10 @@ def test_keys_inside_lists_and_named_sections_are_known_too() -> None:
     for data, sentence in (
         ({"runs": [grid | {"varaints": []}]}, "unknown key runs.0.varaints; did you mean variants"),
         ({"runs": [grid], "budgets": budgets}, "unknown key budgets.small.sed; did you mean seeds"),
-        ({"runs": [grid], "budgets": {"Small": {"seeds": 1}}}, "key budgets.Small must have lower"),
+        (
+            {"runs": [grid], "budgets": {"Small": {"seeds": 1}}},
+            "key budgets.Small must be at",
+        ),
         ({"runs": [{"benchmark": "a"}]}, "key runs.0.variants is missing and has no default"),
         ({"runs": 3}, "runs is 3: must be a list"),
     ):

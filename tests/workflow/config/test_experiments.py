@@ -132,6 +132,14 @@ def test_a_mistake_in_what_is_selected_is_one_sentence(
         Selection.parse(options)
 
 
+def test_runs_that_share_a_name_by_chance_are_told(
+    plan: Callable[[str], Matrix], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AmagoConfig, "hash", "00000000")
+    with pytest.raises(ConfigError, match="seed0-00000000: two configurations have this name"):
+        plan("{seeds: 1}")
+
+
 def test_snakemake_may_give_numbers_lists_and_nothing() -> None:
     given = {"budget": "mini", "experiment": ["a", "b"], "benchmark": None, "seeds": 2}
     assert Selection.parse(given) == Selection("mini", ("a", "b"), (), 2)

@@ -27,7 +27,7 @@ def test_files_of_editors_and_archivers_are_left_alone(tmp_path: Path) -> None:
         ("a\nb.yaml", r"a\\nb"),
         ("ä.yaml", "named by"),
         ("a.b.yaml", "named by"),
-        (f"{'a' * 200}.yaml", "named by at most 80 letters"),
+        (f"{'a' * 200}.yaml", "named by at most 50 letters"),
         ("a.yml", r"a\.yml: must end in \.yaml; rename or remove it"),
         ("a.YAML", r"a\.YAML: must end in \.yaml; rename or remove it"),
     ],
