@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import sysconfig
 import threading
 import time
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from amago2.printing import plain, warn
 from amago2.processes import end_now
@@ -25,7 +26,7 @@ LONGEST = 300
 TICK_S = 1.0
 """How often the watchdog looks."""
 CLOSE_LIMIT_S = 10.0
-"""How long `close` may take; there is nothing left to lose by then."""
+"""How long closing all may take; there is nothing left to lose by then."""
 
 
 def told(error: BaseException) -> str:
@@ -123,10 +124,6 @@ def report_to_stderr(sentence: str) -> None:
     warn(f"amago2: {sentence}")
 
 
-class _TookTooLongError(Exception):
-    """Raised by the alarm of `at_most`."""
-
-
 @contextmanager
 def at_most(limit_s: float) -> Iterator[None]:
     """Raise `TimeoutError` in a block that takes longer; only Python's main thread can."""
@@ -135,14 +132,39 @@ def at_most(limit_s: float) -> Iterator[None]:
         return
 
     def late(*_: Any) -> None:
-        raise _TookTooLongError
+        raise TimeoutError("it has not returned in time")
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    signal.setitimer(signal.ITIMER_REAL, max(limit_s, 0.1))
     try:
         yield
-    except _TookTooLongError:
-        raise TimeoutError(f"it has not returned for {limit_s:g} s") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+class TorchState(NamedTuple):
+    """What an environment may change of PyTorch, and training needs as it was."""
+
+    dtype: Any
+    grad: bool
+    threads: int
+
+    @classmethod
+    def now(cls) -> "TorchState | None":
+        """The present state; None in a process without PyTorch, which only steps environments."""
+        torch = sys.modules.get("torch")
+        if torch is None:
+            return None
+        return cls(
+            torch.get_default_dtype(),
+            torch.is_grad_enabled(),
+            torch.get_num_threads(),
+        )
+
+    def restore(self) -> None:
+        """Undo what changed."""
+        torch = sys.modules["torch"]
+        torch.set_default_dtype(self.dtype)
+        torch.set_grad_enabled(self.grad)
+        torch.set_num_threads(self.threads)

@@ -47,6 +47,10 @@ ERRORS: dict[bytes, type[ConfigError | RunError]] = {
 """By the first byte of an answer that tells of one."""
 RETURNED = ("reward", "terminated", "truncated")
 ALIGN = 64
+START_TIMEOUT_S = 120.0
+"""How long a worker may take to import what it needs, before it makes environments."""
+WAITING_SLACK_S = 1.0
+"""For a worker to say by itself that an environment hangs."""
 SHUTDOWN_TIMEOUT_S = 5.0
 """How long a worker may take to end by itself."""
 
@@ -104,7 +108,7 @@ class SubprocessVectorEnv(VectorEnv):
             start(process)
             theirs.close()
             if self.origin.step_timeout_s is not None:
-                _limit_waiting(ours, self.origin.step_timeout_s + 1)
+                _limit_waiting(ours, self.origin.step_timeout_s + WAITING_SLACK_S)
             self._pipes.append(ours)
             self._processes.append(process)
         try:
@@ -202,17 +206,19 @@ class SubprocessVectorEnv(VectorEnv):
 
     def _receive(self, worker: int) -> bytes:
         """A worker's answer. Raises what it says went wrong, or that it died or hangs."""
-        called, silences = None, 0
+        called, waited = None, 0.0
+        limit = self.origin.step_timeout_s or 0.0
         while True:
             try:
                 answer = self._pipes[worker].recv_bytes()
                 break
             except BlockingIOError:  # nothing for as long as one call may take
-                silences += 1
-                if silences > np.sum(self._worker == worker) or self._called(worker) == called:
-                    limit = silences * (self.origin.step_timeout_s or 0)
+                waited += limit + WAITING_SLACK_S
+                now = self._called(worker)
+                starting = START_TIMEOUT_S + limit * np.sum(self._worker == worker)
+                if waited > starting if now is None else now == called:
                     raise LostError(hung(self._place_of(worker), limit)) from None
-                called = self._called(worker)
+                called = now
             except (EOFError, OSError):
                 self._died(worker)
         if kind := ERRORS.get(answer[:1]):

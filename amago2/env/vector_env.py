@@ -7,6 +7,7 @@ ends the process.
 
 import inspect
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -16,7 +17,14 @@ import numpy as np
 
 from amago2.env import boundary
 from amago2.env.boundary import Attempt, Mismatch, Observations
-from amago2.env.failures import CLOSE_LIMIT_S, at_most, report_to_stderr, told, watch
+from amago2.env.failures import (
+    CLOSE_LIMIT_S,
+    TorchState,
+    at_most,
+    report_to_stderr,
+    told,
+    watch,
+)
 from amago2.env.spaces import ActionSpec, Array
 from amago2.errors import ConfigError, RunError
 from amago2.printing import warn
@@ -66,6 +74,7 @@ class VectorEnv:
         self._seeds: list[int | None] = [None] * count
         self.envs: list[gym.Env[Any, Any]] = []
         self.warn: Callable[[str], None] = _warn
+        self._restored = False
         watch(self, self.origin.step_timeout_s, report)
         try:
             with self.calling("constructor"):
@@ -159,6 +168,7 @@ class VectorEnv:
         self.steps[slice(None) if rows is None else rows] += 1
         self.attempts = [None] * len(self)
         envs, at, take = self.envs, self._at, self._take
+        before = TorchState.now()
         self._call = "step"
         self._calls += 1
         try:
@@ -170,6 +180,8 @@ class VectorEnv:
             raise self._failure(error) from None
         finally:
             self._call = None
+        if before != TorchState.now():
+            self._restore(before)
         if self.max_episode_steps is not None:
             self.returned[2][self.steps >= self.max_episode_steps] = True
         return self._results(rows)
@@ -230,6 +242,7 @@ class VectorEnv:
     @contextmanager
     def calling(self, call: str) -> Iterator[None]:
         """What an environment does wrong inside becomes an error that names it."""
+        before = TorchState.now()
         self._call = call
         self._calls += 1
         try:
@@ -238,6 +251,19 @@ class VectorEnv:
             raise self._failure(error) from None
         finally:
             self._call = None
+        if before != TorchState.now():
+            self._restore(before)
+
+    def _restore(self, before: TorchState | None) -> None:
+        """Undo what an environment changed of PyTorch, and say so once."""
+        if before is not None:
+            before.restore()
+            if not self._restored:
+                self._restored = True
+                self.warn(
+                    f"{self.origin.name} changes PyTorch's settings (default type, gradients or "
+                    "threads), which is undone after each call; with env.processes it keeps its own"
+                )
 
     def _failure(self, error: BaseException) -> BaseException:
         """What to raise for what came out of a call."""
@@ -283,9 +309,10 @@ class VectorEnv:
 
     def close(self) -> None:
         """Close every environment. One that cannot be closed does no harm: it is a warning."""
+        end = time.monotonic() + CLOSE_LIMIT_S
         for row, env in enumerate(self.envs):
             try:
-                with at_most(CLOSE_LIMIT_S):
+                with at_most(end - time.monotonic()):
                     env.close()
             except KeyboardInterrupt:
                 raise

@@ -14,7 +14,7 @@ from amago2.errors import RunError
 from amago2.rollout.acting import Policy, act
 from amago2.seeding import Stream, integer, torch_rng
 
-LONGEST_ROLLOUT = 50_000
+LONGEST_ROLLOUT = 30_000
 """Timesteps of an evaluation rollout from which on it is taken never to end, if no limit is set."""
 WHOLE_ROLLOUT = -1
 """Attempt number of a metric that belongs to the whole rollout."""

@@ -13,6 +13,7 @@ from amago2.config.schema import AmagoConfig
 from amago2.distributed import SingleProcess, launch
 from amago2.env.stored_spaces import describe_spaces
 from amago2.errors import ConfigError, RunError
+from amago2.printing import warn
 from amago2.replay.stored import read_state
 from amago2.rollout.collector import Collector, make_replay
 from amago2.rollout.replaying import Replayed
@@ -114,9 +115,23 @@ class AmagoTrainer(Trainer):
         Returns the mean of each metric, and seconds.
         """
         started = time.monotonic()
-        ready = self.epoch >= self.config.collector.warmup_epochs and len(self.replay)
+        due = self.epoch >= self.config.collector.warmup_epochs
+        if due and not len(self.replay):
+            self._warn_of_no_end()
+        ready = due and len(self.replay)
         metrics = self._update(self.config.learner.updates_per_epoch if ready else 0)
         return metrics, time.monotonic() - started
+
+    def _warn_of_no_end(self) -> None:
+        """Say after 4, 8, 16, ... epochs that no rollout has ended, so that nothing is learned."""
+        epochs = self.epoch + 1
+        if epochs >= 4 and epochs & (epochs - 1) == 0:
+            env, steps = self.config.env, epochs * self.config.collector.steps_per_epoch
+            warn(
+                f"amago2: warning: {env.entry_point}: no rollout has ended in {steps:,} steps of "
+                f"each actor, so nothing is learned yet; env.max_episode_steps "
+                f"({env.max_episode_steps or 'not set'}) truncates them"
+            )
 
     def _update(self, updates: int) -> dict[str, Tensor]:
         """Make updates, reporting progress now and then. Returns the mean of each metric."""
