@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from amago2.config.documents import MAX_DEPTH, parse_yaml
+from amago2.config.documents import MAX_DEPTH, parse_yaml, printable
 from amago2.errors import ConfigError
 
 
@@ -29,11 +29,12 @@ class Layer:
 def parse_override(text: str) -> Layer:
     """Turn `learner.learning_rate=3e-4` into a layer; the value is read as YAML."""
     key, separator, value = text.partition("=")
+    key, source = key.strip(), f"--set {printable(text)}"
     if not separator or not all(key.split(".")):
-        raise ConfigError(f"--set {text}: must look like section.key=value")
+        raise ConfigError(f"{source}: must look like section.key=value")
     if key.count(".") >= MAX_DEPTH:
-        raise ConfigError(f"--set {text}: the key has more than {MAX_DEPTH} parts")
-    return Layer(f"--set {text}", override(key, parse_yaml(value, f"--set {text}")))
+        raise ConfigError(f"{source}: the key has more than {MAX_DEPTH} parts")
+    return Layer(source, override(key, parse_yaml(value, source)))
 
 
 def override(key: str, value: Any) -> dict[str, Any]:

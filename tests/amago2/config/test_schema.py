@@ -125,6 +125,8 @@ def test_a_missing_file() -> None:
 
 def test_overrides() -> None:
     assert parse_override("learner.batch_size=32").data == {"learner": {"batch_size": 32}}
+    assert parse_override("seed = 1e2").data == {"seed": 100.0}
+    assert len(parse_override(f"variant={'x' * 10_000}").source) < 150
     assert parse_override("env.kwargs={a: [1, 2]}").data == {"env": {"kwargs": {"a": [1, 2]}}}
     for text in ("learner.batch_size", "a..b=1", "=1", "a=[1"):
         with pytest.raises(ConfigError, match="--set"):
