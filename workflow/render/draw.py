@@ -62,9 +62,16 @@ def _figure(
     from workflow.render import style  # heavy: only once the parameter file is known to be right
 
     module, given = _module(spec, name)
-    tables = frames.load(spec, folder, known)
+    tables = {key: _literal(t) for key, t in frames.load(spec, folder, known).items()}
     figure = module.render(tables, replace(given, badge=badge(spec, name, budget, tables)))
     return style.save(figure, folder / "figures" / spec.name)
+
+
+def _literal(table: "pd.DataFrame") -> "pd.DataFrame":
+    """With names of tasks, which environments choose, in which no `$` begins a formula."""
+    if "task" not in table or table.task.dtype != object:
+        return table
+    return table.assign(task=table.task.str.replace("$", r"\$", regex=False))
 
 
 def badge(

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from tests.workflow import fake_report
 from tests.workflow.fake_results import ROOT
@@ -17,6 +19,7 @@ from workflow.cli.app import main
 from workflow.config import catalog
 from workflow.dag import crate
 from workflow.execute import verify
+from workflow.render import draw, table_files
 from workflow.report import page
 
 
@@ -274,3 +277,19 @@ def test_a_full_disk_keeps_the_good_files(
     assert said.count("\n") == 1
     assert len(places) == full_at + 1
     assert content() == before
+
+
+def test_a_task_may_be_called_anything(checkout: Path) -> None:
+    """Its name is neither markup, nor a formula, nor the end of a line."""
+    name = r"$\frac$ <script>alert(1)</script> [/b] \input{x}"
+    table = pd.DataFrame({"task": [name], "value": [1.0]})
+    figure = Figure()
+    figure.suptitle(draw._literal(table).task[0])
+    figure.savefig("figure.svg")
+    assert "<script>" not in Path("figure.svg").read_text()
+    assert r"\input" not in table_files.latex(table, "label", "caption")
+    assert table_files.cell("a\nb\x1b[0m\u202e") == r"a\nb\x1b[0m\u202e"
+    path = checkout / "results" / "mini" / "tables" / "data" / "popgym.runs.csv"
+    runs = pd.read_csv(path, dtype=str, keep_default_na=False)
+    runs.assign(cell=name, git_commit=name).to_csv(path, index=False)
+    assert "<script" not in page.page("mini", Path("results"), fake_report.PARAMS)
