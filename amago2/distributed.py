@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from safetensors import torch as safetensors
 from torch import Tensor
 
-from amago2.errors import ConfigError, RunError
+from amago2.errors import ConfigError, RunError, sentence
 from amago2.processes import TORCHRUN, end_with_parent, raise_died, refuse_second_start, start
 
 Array = NDArray[Any]
@@ -240,7 +240,9 @@ def _collective() -> Iterator[None]:
         yield
     except RunError:
         raise
-    except RuntimeError:
+    except RuntimeError as error:
+        if said := sentence(error):
+            raise RunError(said) from None
         if TORCHRUN in os.environ:  # it ends us soon, and the message is on its way
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise RunError(LOST_RANK) from None
@@ -314,3 +316,8 @@ def _join(
         work(ProcessGroup(rank, size, rendezvous))
     except RunError:
         sys.exit(1)  # rank 0 reports why
+    except Exception as error:
+        if (said := sentence(error)) is None:
+            raise
+        print(f"amago2: rank {rank}: {said}", file=sys.stderr)
+        sys.exit(1)

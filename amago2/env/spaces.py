@@ -65,6 +65,14 @@ class ActionSpec:
         shape = () if self.kind == "discrete" else (self.size,)
         return np.full(shape, -1 if self.kind == "discrete" else 0, self.stored.base)
 
+    def holds(self, stored: Array) -> bool:
+        """Whether all of `stored` can be stored actions, or the blank one."""
+        if self.kind == "discrete":
+            return bool(((stored >= -1) & (stored < self.size)).all())
+        return bool(np.isfinite(stored).all()) and (
+            self.kind == "continuous" or bool((stored <= 1).all())
+        )
+
     def to_env(self, stored: Array) -> list[Any]:
         """Stored actions (N,) or (N, A), each in the form that an environment's `step` takes."""
         if self.kind == "discrete":

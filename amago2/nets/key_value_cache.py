@@ -1,5 +1,6 @@
 """The Transformer's memory while it acts: keys and values of the last timesteps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,6 +41,12 @@ class KeyValueCache:
     def state_dict(self) -> dict[str, Tensor]:
         """Tensors for a checkpoint; to load them, copy into these."""
         return {"entries": self.entries, "steps": self.steps, "end": self.end}
+
+    def fits(self, time: Sequence[int]) -> bool:
+        """Whether it can be the memory of rollouts of this age."""
+        longest = min(max(time), self.context)
+        in_room = longest <= int(self.end) <= self.entries.shape[3]
+        return in_room and self.steps.tolist() == list(time)
 
     def next(self) -> Window:
         """Make room for one more timestep and return its window."""

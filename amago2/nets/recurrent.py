@@ -1,5 +1,6 @@
 """A GRU as trajectory encoder, and the memory of encoders that keep one state per rollout."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,10 @@ class HiddenState:
     def state_dict(self) -> dict[str, Tensor]:
         """Tensors for a checkpoint; to load them, copy into these."""
         return {"hidden": self.hidden, "steps": self.steps}
+
+    def fits(self, time: Sequence[int]) -> bool:
+        """Whether it can be the memory of rollouts of this age."""
+        return bool(self.steps.tolist() == list(time))
 
 
 class Gru(nn.Module):

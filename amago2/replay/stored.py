@@ -138,9 +138,5 @@ def _check_tokens(path: Path, record: np.dtype[Any], actions: ActionSpec) -> Non
     """Raise `RunError` if records hold what no environment and agent could have made."""
     tokens = np.fromfile(path, record, offset=len(header(record, 0)))
     right = (tokens["time"] >= 0).all() and np.isfinite(tokens["reward"]).all()
-    if actions.kind == "discrete":
-        right &= ((tokens["action"] >= -1) & (tokens["action"] < actions.size)).all()
-    elif actions.kind == "continuous":
-        right &= np.isfinite(tokens["action"]).all()
-    if not right:
+    if not (right and actions.holds(tokens["action"])):
         raise RunError(f"{path.name}: holds times, rewards or actions that are none")

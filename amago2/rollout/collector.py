@@ -13,6 +13,7 @@ from amago2.agent.agent import Agent
 from amago2.config.schema import AmagoConfig
 from amago2.env.spaces import Array
 from amago2.env.vector_env import VectorEnv
+from amago2.errors import RunError
 from amago2.replay.buffer import Replay
 from amago2.replay.shards import record_type
 from amago2.rollout.acting import act
@@ -208,6 +209,8 @@ class Collector:
         if dropped:
             self.rollout[dropped] += 1
             self._reset_rollouts(dropped)
+        if not self.memory.fits(self.time.tolist()):
+            raise RunError("memory in the checkpoint is not that of its unfinished rollouts")
         return Replayed(len(dropped), exact and not dropped)
 
     def _replay(self, row: int, actions: Array, chunk_start: int) -> bool:

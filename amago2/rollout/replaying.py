@@ -56,6 +56,8 @@ def read_actions(envs: VectorEnv, tensors: Mapping[str, Tensor], name: str) -> A
     found: Array = tensors[name].numpy()
     if found.shape[1:] != stored.shape or found.dtype != stored.base or not found.ndim:
         raise RunError(f"{name} in the checkpoint holds no actions of this environment")
+    if not envs.actions.holds(found):
+        raise RunError(f"{name} in the checkpoint holds actions that this environment has not")
     return found
 
 

@@ -23,7 +23,7 @@ from amago2.env.failures import told
 from amago2.env.make import make_vector_env
 from amago2.env.spaces import Array
 from amago2.env.subprocess_env import SHUTDOWN_TIMEOUT_S
-from amago2.errors import ConfigError, RunError
+from amago2.errors import ConfigError, RunError, sentence
 from amago2.processes import (
     end_with_parent,
     leave_threads_behind,
@@ -174,7 +174,7 @@ def _run_worker(pipe: Connection, config: AmagoConfig) -> None:
         except (ConfigError, RunError) as error:
             pipe.send((error, None))
         except BaseException as error:
-            pipe.send((RunError(f"collecting failed: {told(error)}"), None))
+            pipe.send((RunError(f"collecting failed: {sentence(error) or told(error)}"), None))
     leave_threads_behind()
 
 

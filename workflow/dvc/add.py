@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import RootModel
 
+from amago2 import run_record
 from amago2.errors import ConfigError, RunError
 from amago2.files import sha256, write_atomically
 from workflow.dag.documents import Document, Sha256, read_document
@@ -71,6 +72,8 @@ def version(results: Path, wanted: Collection[str]) -> Versions:
     ]
     if new:
         require_repository()
+        for folder in map(Path, new):  # so that no damage is handed on
+            run_record.check_artifact(folder.parent, folder.name, run_record.read(folder.parent))
         dvc("add", *new)
         if default_remote():
             dvc("push", *(f"{path}.dvc" for path in new))

@@ -1,3 +1,5 @@
+import gc
+import os
 from pathlib import Path
 
 import gymnasium as gym
@@ -134,3 +136,29 @@ def test_saving_waits_for_full_shards_to_reach_the_disk(
     (tmp_path / "kept").mkdir()
     replay.save(tmp_path / "kept")
     assert full <= set(flushed)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_few_files_are_open_whatever_the_number_of_shards(tmp_path: Path) -> None:
+    before = open_files()
+    replay = Replay(tmp_path, RECORD, 10**6, "timesteps", shard_size=1)
+    for number in range(400):
+        replay.add(trajectory(number, 6), "task")
+    records, _ = sample(replay, batch=2000)
+    assert len({int(r["reward"][0]) for r in records}) > 380
+    for row in records:
+        assert np.array_equal(row, trajectory(int(row["reward"][0]), 6))
+    assert open_files() - before <= 64
+    del replay
+    gc.collect()
+    assert open_files() <= before
+
+
+def test_a_shard_that_another_program_cut_is_a_sentence(tmp_path: Path) -> None:
+    replay = filled(tmp_path, 30)
+    os.truncate(tmp_path / "tokens-00000.npy", 300)
+    with pytest.raises(RunError, match=r"tokens-00000\.npy: another program has cut it"):
+        sample(replay)

@@ -165,6 +165,13 @@ def tensors(file: str, name: str, value: torch.Tensor | None) -> Change:
     return change
 
 
+def memory_steps(run: Path) -> None:
+    path = run / "checkpoint" / "trainer.safetensors"
+    content = load_file(path)
+    content["memory.steps"] += 2**40
+    save_file(content, path)
+
+
 def header_of_claims(run: Path) -> None:
     (run / "checkpoint" / "policy.safetensors").write_bytes((2**60).to_bytes(8, "little") + b"{}")
 
@@ -220,6 +227,7 @@ OTHER = {"observations": {"o": {"shape": [4], "dtype": "float32"}}, "actions": S
         (tensors("trainer", "memory.", torch.zeros(2)), r"memory\..* does not fit"),
         (tensors("trainer", "target_actor.", torch.zeros(2)), r"target_actor\..* does not fit"),
         (tensors("trainer", "history.", torch.zeros(2, 2, 2)), r"history\..* holds no actions"),
+        (memory_steps, r"memory in the checkpoint is not that of"),
         (tensors("policy", "popart", torch.zeros(1, dtype=torch.int8)), r"popart.* does not fit"),
         (tensors("policy", "weight", None), r"is missing: it does not fit"),
         (header_of_claims, r"policy\.safetensors: cannot be read: its header claims"),
