@@ -102,8 +102,13 @@ def check(config: AmagoConfig, choose_encoder: bool, steps: int = STEPS) -> Envi
     except (ConfigError, LostError) as error:  # a lost one would end this process, too
         report.add(str(error))
         return report
-    with _problems(report), closing(make_vector_env(config.env, 2)) as envs:
-        _Check(config, report, envs, choose_encoder).run(elsewhere, steps)
+    try:
+        with _problems(report), closing(make_vector_env(config.env, 2)) as envs:
+            _Check(config, report, envs, choose_encoder).run(elsewhere, steps)
+    except KeyboardInterrupt:  # that the environment raised, which is no Ctrl-C in a worker
+        if not isinstance(elsewhere, RunError):
+            raise
+        report.add(str(elsewhere))
     return report
 
 

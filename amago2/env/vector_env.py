@@ -318,7 +318,7 @@ class VectorEnv:
                 raise
             except BaseException as error:
                 where = place(self.origin, row, "close")
-                _warn(f"{where}: {told(error)}")
+                self.warn(f"{where}: {told(error)}")
         self.envs = []
 
 

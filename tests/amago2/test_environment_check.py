@@ -48,6 +48,10 @@ class Odd(Toy):
     def render(self) -> Any:
         return None
 
+    def close(self) -> None:
+        if self.what == "close":
+            raise RuntimeError("it stays open")
+
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         self.resets += 1
         if self.what == "tasks":
@@ -121,6 +125,7 @@ def test_what_would_be_learned_from_is_said() -> None:
         ("endless", "no rollout has ended in 300 steps .* set env.max_episode_steps"),
         ("bounds", r"observation 'o'\[0\] is 10.0, but its space declares -9.0 to 9.0"),
         ("nan", "the reward is nan"),
+        ("close", "close: RuntimeError: it stays open"),
         ("old", "step returned 4 values, as before Gymnasium 0.26"),
     ],
 )
