@@ -299,7 +299,7 @@ def _check_artifacts(run: Path, with_replay: bool) -> None:
             run_record.check_artifact(run, name, record)
             say(f"{folder}: intact (every SHA-256 is as recorded)")
         else:
-            fetch = "it was not kept" if unkept else f"`dvc pull {folder}.dvc` fetches it"
+            fetch = "it was not kept" if unkept else run_record.fetching(run, name)
             say(f"{folder}: is not here; {fetch}")
 
 

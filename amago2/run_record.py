@@ -119,12 +119,17 @@ def check(run: Path, *artifacts: str) -> dict[str, Any]:
     return record
 
 
+def fetching(run: Path, name: str) -> str:
+    """How to get an artifact that DVC keeps: plain `dvc pull` believes any pointer."""
+    return f"`make pull FOLDER={run}{' REPLAY=1' if name == 'replay' else ''}` fetches it"
+
+
 def check_artifact(run: Path, name: str, record: Mapping[str, Any]) -> None:
     """Check the folder `name` of a run against its record, as `check` does."""
     folder = run / name
     expected: Mapping[str, str] = record.get(f"{name}_sha256", {})
     if not folder.is_dir():
-        fetch = f"; `dvc pull {folder}.dvc` fetches it" if Path(f"{folder}.dvc").exists() else ""
+        fetch = f"; {fetching(run, name)}" if Path(f"{folder}.dvc").exists() else ""
         raise RunError(f"{run}: its {name} is missing{fetch}")
     check_sums(folder, expected)
     for path in sorted(folder.iterdir()):

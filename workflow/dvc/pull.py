@@ -106,11 +106,14 @@ def _fetch(pointers: Pointers) -> None:
         except VersioningError as cause:
             if not _absent(cause):
                 raise
-            remote = default_remote() or "(none is set)"
-            raise VersioningError(
-                f"{left[0]}: is not in the remote {remote}; whoever trained it must `dvc push`, "
-                "or set the right remote with `dvc remote add -d`"
-            ) from None
+            raise VersioningError(_not_there(left[0])) from None
+
+
+def _not_there(folder: Path) -> str:
+    return (
+        f"{folder}: is not in the remote {default_remote() or '(none is set)'}; whoever trained it "
+        "must `dvc push`, or set the right remote with `dvc remote add -d`"
+    )
 
 
 def _fetch_listing(folder: Path, pointer: Pointer) -> None:
@@ -124,7 +127,7 @@ def _fetch_listing(folder: Path, pointer: Pointer) -> None:
     if known := listing.is_named(content, pointer.md5):
         found = content
     else:
-        found = _from_remote(pointer.md5)
+        found = _from_remote(folder, pointer.md5)
     try:
         if not listing.is_named(found, pointer.md5):
             raise RunError("is damaged (its MD5 is not that of the pointer)")
@@ -142,11 +145,13 @@ def _content(path: Path) -> bytes:
         return b""
 
 
-def _from_remote(name: str) -> bytes:
-    """The content of a listing in the default remote."""
-    url = f"remote://{default_remote()}/files/md5/{name[:2]}/{name[2:]}"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "listing"
+def _from_remote(folder: Path, name: str) -> bytes:
+    """The content of a folder's listing in the default remote."""
+    if not (remote := default_remote()):
+        raise VersioningError(_not_there(folder))
+    url = f"remote://{remote}/files/md5/{name[:2]}/{name[2:]}"
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "listing"
         dvc("get-url", url, str(path))
         return listing.read_bytes(path)
 

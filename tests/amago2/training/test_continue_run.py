@@ -75,7 +75,7 @@ def test_missing_and_damaged_files_are_named(copy: Path, tmp_path: Path) -> None
     with pytest.raises(RunError, match=r"its replay is missing$"):
         train(longer, tmp_path / "run", continue_from=copy)
     (copy / "replay.dvc").touch()
-    with pytest.raises(RunError, match=r"its replay is missing; `dvc pull .*replay\.dvc` fetches"):
+    with pytest.raises(RunError, match=r"its replay is missing; `make pull .* REPLAY=1` fetches"):
         train(longer, tmp_path / "run", continue_from=copy)
     assert not list(tmp_path.glob(".run*"))
 

@@ -94,7 +94,7 @@ def test_what_dvc_keeps_may_be_missing(
         shutil.rmtree(run / name)
         (run / f"{name}.dvc").touch()
     assert amago2_cli(monkeypatch, "info", run) == 0
-    assert "checkpoint: is not here; `dvc pull" in capsys.readouterr().out
+    assert "checkpoint: is not here; `make pull FOLDER=" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

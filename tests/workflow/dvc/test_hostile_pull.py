@@ -101,6 +101,14 @@ def test_what_is_as_recorded_is_pulled(run: Path, capsys: pytest.CaptureFixture[
     assert {path.name: path.read_bytes() for path in FOLDER.iterdir()} == CONTENT
 
 
+def test_without_a_remote(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = Path(".dvc/config")
+    before = config.read_bytes()
+    project.dvc("config", "-q", "--unset", "core.remote")
+    refused(capsys, f"{FOLDER}: is not in the remote (none is set); ")
+    config.write_bytes(before)
+
+
 @pytest.mark.parametrize(
     "change",
     [
