@@ -111,13 +111,13 @@ def train(
     finished = (out / run_record.NAME).exists()
     present_folder.allow(_module(config))
     try:
-        run(config, out, scratch, extra, continue_from)
+        where = run(config, out, scratch, extra, continue_from)
     except KeyboardInterrupt:
         warn("\nstopped; run the same command again to continue from the last checkpoint")
         raise typer.Exit(130) from None
     if finished:
         say(f"{out} is finished; nothing to do")
-    record = run_record.read(out)
+    record = run_record.read(where)
     say(
         f"{out}: {record['env_steps']:,} environment steps, {record['updates']:,} updates "
         f"in {record['wall_s']:.0f} s"

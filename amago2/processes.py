@@ -177,7 +177,8 @@ def _end_as(code: int) -> NoReturn:
         flush=True,
     )
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the child has left one, if any
-    signal.signal(-code, signal.SIG_DFL)
+    with suppress(OSError):  # SIGKILL has no handler
+        signal.signal(-code, signal.SIG_DFL)
     os.kill(os.getpid(), -code)
     os._exit(1)
 

@@ -33,7 +33,7 @@ def run_trainer(
 ) -> Path:
     """Train a run, or continue an unfinished one, and publish it in the folder `out`.
 
-    Returns `out`. A finished run is left alone. `make_trainer` makes the trainer of a configuration
+    Returns `out`, absolute. A finished run is left alone. `make_trainer` makes the trainer of a configuration
     in the run's scratch folder, which keeps what an interrupted run needs to continue. `provenance`
     is added to the record. `fill` is called with the scratch folder of a run that has not begun,
     to put a checkpoint there.
@@ -42,7 +42,8 @@ def run_trainer(
     process trains this run, the machine is too small, or a loss or weight is not finite (the last
     checkpoint stays).
     """
-    scratch = scratch or default_scratch(out)
+    # Absolute, since an environment may change the present folder.
+    out, scratch = out.absolute(), (scratch or default_scratch(out)).absolute()
     if os.path.lexists(out / run_record.NAME):
         run_record.check(out)
         check_same_config(config, out / "config.yaml")
