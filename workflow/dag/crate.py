@@ -159,12 +159,13 @@ def write(results: Path) -> tuple[Path, int]:
 
 def differences(results: Path) -> Iterator[str]:
     """Sentences on what is not as the description says, if there is one."""
-    path = results / NAME
+    path, again = results / NAME, f"`make crate BUDGET={results.name}` makes it anew"
     entities = read_json(path).get("@graph")
-    if path.exists() and not isinstance(entities, list):
-        yield f"{path}: is damaged; `make crate BUDGET={results.name}` makes it anew"
-    for entity in entities if isinstance(entities, list) else ():
-        digest = entity.get("sha256") if isinstance(entity, dict) else None
-        file = results / str(entity["@id"]) if digest else path
-        if digest and (not file.is_file() or sha256(file) != digest):
-            yield f"{path}: {file} is another by now; `make crate BUDGET={results.name}` names it"
+    every: list[Any] = entities if isinstance(entities, list) else [None] * path.exists()
+    if not all(isinstance(each, dict) and isinstance(each.get("@id"), str) for each in every):
+        yield f"{path}: is damaged; {again}"
+        return
+    for entity in every:
+        file = results / entity["@id"]
+        if "sha256" in entity and not (file.is_file() and sha256(file) == entity["sha256"]):
+            yield f"{path}: {file} is another by now; {again}"

@@ -176,7 +176,7 @@ def describe_other_files(folder: Path) -> str:
     (folder / crate.NAME).write_text(json.dumps(content))
     return (
         f"{folder / crate.NAME}: {folder}/dvc.yaml is another by now; "
-        "`make crate BUDGET=mini` names it"
+        "`make crate BUDGET=mini` makes it anew"
     )
 
 
