@@ -33,9 +33,9 @@ def run_trainer(
 ) -> Path:
     """Train a run, or continue an unfinished one, and publish it in the folder `out`.
 
-    Returns `out`, absolute. A finished run is left alone. `make_trainer` makes the trainer of a configuration
-    in the run's scratch folder, which keeps what an interrupted run needs to continue. `provenance`
-    is added to the record. `fill` is called with the scratch folder of a run that has not begun,
+    Returns `out`, absolute. A finished run is left alone. `make_trainer` makes the trainer of a
+    configuration in the run's scratch folder, which keeps what an interrupted run needs to
+    continue. `provenance` is added to the record. `fill` is called with the scratch folder of a run that has not begun,
     to put a checkpoint there.
 
     Raises `ConfigError` for parameters or folders that cannot work, and `RunError` if another

@@ -187,7 +187,7 @@ def checks(count: str, repeats: int) -> Result:
     epochs = iter(range(10**6))
     with closing(make_vector_env(config.env, int(count))) as envs, _collector(config, envs) as made:
         seconds: dict[bool, list[float]] = {True: [], False: []}
-        for checked in [True, False] * (20 * repeats):
+        for checked in [True, False] * (10 * repeats):
             unchecked = unoptimised.unchecked_environments()
             with contextlib.nullcontext() if checked else unchecked:
                 began = time.process_time()
