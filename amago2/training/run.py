@@ -35,8 +35,8 @@ def run_trainer(
 
     Returns `out`, absolute. A finished run is left alone. `make_trainer` makes the trainer of a
     configuration in the run's scratch folder, which keeps what an interrupted run needs to
-    continue. `provenance` is added to the record. `fill` is called with the scratch folder of a run that has not begun,
-    to put a checkpoint there.
+    continue. `provenance` is added to the record. `fill` is called with the scratch folder of a run
+    that has not begun, to put a checkpoint there.
 
     Raises `ConfigError` for parameters or folders that cannot work, and `RunError` if another
     process trains this run, the machine is too small, or a loss or weight is not finite (the last
