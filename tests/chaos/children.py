@@ -4,6 +4,7 @@ The parent must have computed nothing yet and have no threads of its own: see `p
 """
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import os
@@ -40,6 +41,13 @@ def preload() -> None:
 
     torch.set_num_threads(1)
     gc.freeze()  # so that collecting garbage in a child copies no page
+
+
+def end_with_parent() -> None:
+    """Have the system kill this process when its parent ends."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,8 @@ def _be(
         for stream, path in zip((1, 2), outputs, strict=True):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        end_with_parent()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.chdir(folder)
         os.environ["HOME"] = str(folder)
         sys.argv = [str(module), *words]

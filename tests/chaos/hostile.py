@@ -111,8 +111,8 @@ KINDS = (
         "hostile",
         "Hostile file in a run from somebody else",
         count=COUNT,
-        short=0,
+        short=4,
         trial=_attack,
-        prepare=toy_runs.prepare,
+        prepare=(toy_runs.prepare,),
     ),
 )

@@ -83,7 +83,7 @@ KINDS = (
         count=80,
         short=3,
         trial=_kill_trainer,
-        prepare=toy_runs.prepare,
+        prepare=(toy_runs.prepare,),
     ),
     Kind(
         "kill-workers",
@@ -91,6 +91,6 @@ KINDS = (
         count=20,
         short=1,
         trial=_kill_workers,
-        prepare=toy_runs.prepare,
+        prepare=(toy_runs.prepare,),
     ),
 )

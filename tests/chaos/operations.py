@@ -15,7 +15,6 @@ ERRORS = (errno.ENOSPC, errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 def prepare(folder: Path) -> None:
     """A run undisturbed but counted."""
-    toy_runs.prepare(folder)
     work = folder / "counted"
     toy_runs.write_config(work)
     operations: list[tracer.Operation] = []
@@ -32,15 +31,15 @@ def prepare(folder: Path) -> None:
     (folder / COUNT).write_text(str(len(operations)))
 
 
-def _place(trial: Trial, count: int) -> int:
+def place(trial: Trial, count: int) -> int:
     """The operation at which a trial strikes: they are spread over the run, and drawn within."""
     total = int((trial.prepared / COUNT).read_text())
     return int((trial.number + trial.chance.random()) * total / count)
 
 
-def _killed_at(work: Path, place: int, torn: bool) -> Ended:
+def _killed_at(work: Path, first: int, torn: bool) -> Ended:
     def judge(operation: tracer.Operation) -> tracer.Verdict:
-        if operation.number < place:
+        if operation.number < first:
             return tracer.Verdict.HAPPENS
         half = torn and operation.name in tracer.TORN
         return tracer.Verdict.HALF if half else tracer.Verdict.KILLED
@@ -52,7 +51,7 @@ def _kill(trial: Trial) -> Outcome:
     """Killed at an operation, perhaps at one of the resumed run too, then resumed."""
     work, chance = trial.folder / "work", trial.chance
     toy_runs.write_config(work)
-    _killed_at(work, _place(trial, KILLS), chance.random() < 0.5)
+    _killed_at(work, place(trial, KILLS), chance.random() < 0.5)
     if chance.random() < 0.3:
         _killed_at(work, chance.randrange(60), chance.random() < 0.5)
     return _finish(trial, work)
@@ -63,7 +62,7 @@ def _full(trial: Trial) -> Outcome:
     work = trial.folder / "work"
     toy_runs.write_config(work)
     error = trial.chance.choice(ERRORS)
-    judge = tracer.full_from(_place(trial, FULL), error)
+    judge = tracer.full_from(place(trial, FULL), error)
     ended = tracer.watch(COMMAND, work, judge, work)
     _check_told(ended)
     return _finish(trial, work)
@@ -94,7 +93,7 @@ KINDS = (
         count=KILLS,
         short=3,
         trial=_kill,
-        prepare=prepare,
+        prepare=(toy_runs.prepare, prepare),
         missing=tracer.missing,
     ),
     Kind(
@@ -103,7 +102,7 @@ KINDS = (
         count=FULL,
         short=2,
         trial=_full,
-        prepare=prepare,
+        prepare=(toy_runs.prepare, prepare),
         missing=tracer.missing,
     ),
 )

@@ -187,7 +187,7 @@ KINDS = (
         count=8,
         short=0,
         trial=_kill,
-        prepare=_two_runs,
+        prepare=(_two_runs,),
     ),
     Kind(
         "damage-results",
@@ -195,6 +195,6 @@ KINDS = (
         count=500,
         short=4,
         trial=_damage,
-        prepare=_made_up,
+        prepare=(_made_up,),
     ),
 )

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import shutil
+import signal
+import subprocess
 import tempfile
 import time
 import traceback
@@ -41,6 +43,8 @@ def main(seed: int, only: str, short: bool, jobs: int, write: bool) -> int:
     memory = Path("/dev/shm")
     root = Path(tempfile.mkdtemp(prefix="chaos-", dir=memory if memory.is_dir() else None))
     print(f"seed {seed}", flush=True)
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, lambda number, _: _abandon(root, number))
     try:
         tallies, wrong = _run_all(kinds, [int(number)] if number else None, seed, short, jobs, root)
     finally:
@@ -55,6 +59,19 @@ def main(seed: int, only: str, short: bool, jobs: int, write: bool) -> int:
     return int(bool(wrong))
 
 
+def _abandon(root: Path, signum: int) -> None:
+    """Stopped: end what was started, unmount and remove everything."""
+    for lane in multiprocessing.active_children():
+        lane.kill()
+        lane.join()
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in mounts:
+        if Path(mount).is_relative_to(root):
+            subprocess.run(["umount", "-l", mount], check=False)
+    shutil.rmtree(root, ignore_errors=True)
+    os._exit(128 + signum)
+
+
 def _run_all(
     kinds: Sequence[Kind],
     numbers: Sequence[int] | None,
@@ -67,7 +84,7 @@ def _run_all(
     tallies: list[Tally] = []
     wrong: list[Done] = []
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    with ProcessPoolExecutor(jobs, context, children.end_with_parent) as pool:
         for kind in kinds:
             if reason := kind.missing():
                 print(f"{kind.name}: not run: {reason}", flush=True)
@@ -75,7 +92,7 @@ def _run_all(
                 continue
             began = time.monotonic()
             trials = [
-                Trial(seed, kind.name, number, root / kind.name / str(number), prepared[kind.name])
+                Trial(seed, kind.name, number, root / kind.name / str(number), prepared)
                 for number in (numbers or kind.numbers(short))
             ]
             found: list[Done] = []
@@ -90,15 +107,14 @@ def _run_all(
     return tallies, wrong
 
 
-def _prepare(kinds: Sequence[Kind], root: Path) -> dict[str, Path]:
-    """Fill what trials read; kinds that are prepared alike share it."""
-    folders: dict[object, Path] = {}
-    for kind in kinds:
-        if kind.prepare not in folders and not kind.missing():
-            folder = folders[kind.prepare] = root / f"prepared{len(folders)}"
-            folder.mkdir()
-            kind.prepare(folder)
-    return {kind.name: folders.get(kind.prepare, root) for kind in kinds}
+def _prepare(kinds: Sequence[Kind], root: Path) -> Path:
+    """Fill the folder that trials read."""
+    folder = root / "prepared"
+    folder.mkdir()
+    wanted = [each for kind in kinds if not kind.missing() for each in kind.prepare]
+    for prepare in dict.fromkeys(wanted):
+        prepare(folder)
+    return folder
 
 
 def _in_any_order(futures: Sequence[Future[Done]]) -> Iterator[Done]:

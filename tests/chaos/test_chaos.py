@@ -25,6 +25,7 @@ def test_there_are_as_many_trials_as_are_promised() -> None:
     assert counts["kill-operation"] >= 100
     assert counts["frozen-image"] >= 50
     assert counts["hostile"] >= 200
+    assert sum(count for name, count in counts.items() if name.startswith("damage")) >= 2000
     assert counts["environment"] >= 60
 
 

@@ -75,8 +75,8 @@ def check_same(run_folder: Path, undisturbed: Path) -> None:
         raise Wrong(Failure.SILENT, f"{differ[0]} of the record differs")
 
 
-def check_whole(folder: Path) -> None:
-    """Raise `Wrong` unless a finished run is intact, and nothing else is left."""
+def check_whole(folder: Path, tidy: bool = True) -> None:
+    """Raise `Wrong` unless a finished run is intact and, if `tidy`, nothing else is left."""
     succeeded(run(["info", RUN], folder))
     for name in ("compute.csv", "record.json"):
         content = (folder / RUN / name).read_bytes()
@@ -84,7 +84,7 @@ def check_whole(folder: Path) -> None:
             raise Wrong(Failure.SILENT, f"{name} of the finished run is empty or holds NULs")
     hidden = [path for path in folder.iterdir() if path.name.startswith(".")]
     leftover = sorted(path.name for path in hidden if not path.is_dir() or any(path.iterdir()))
-    if leftover:
+    if leftover and tidy:
         raise Wrong(Failure.LOSS, f"the finished run left {leftover[0]} behind")
 
 

@@ -66,8 +66,8 @@ class Kind:
     short: int
     """How many of them the suite runs, spread over all."""
     trial: Callable[[Trial], Outcome]
-    prepare: Callable[[Path], None] = lambda folder: None
-    """Fills a folder that all its trials read."""
+    prepare: tuple[Callable[[Path], None], ...] = ()
+    """Fill the folder that all trials read; each is called once, in this order."""
     missing: Callable[[], str | None] = lambda: None
     """Why it cannot run on this machine, if so."""
 
