@@ -81,7 +81,7 @@ KINDS = (
         "kill-trainer",
         "Trainer killed at random moments",
         count=80,
-        short=3,
+        short=2,
         trial=_kill_trainer,
         prepare=(toy_runs.prepare,),
     ),

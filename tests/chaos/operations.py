@@ -91,7 +91,7 @@ KINDS = (
         "kill-operation",
         "Killed at a file operation",
         count=KILLS,
-        short=3,
+        short=2,
         trial=_kill,
         prepare=(toy_runs.prepare, prepare),
         missing=tracer.missing,

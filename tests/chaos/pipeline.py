@@ -193,7 +193,7 @@ KINDS = (
         "damage-results",
         "Damaged file of a budget's results, then planned",
         count=500,
-        short=4,
+        short=2,
         trial=_damage,
         prepare=(_made_up,),
     ),
