@@ -66,7 +66,7 @@ def _is_temporary(name: str, names: Collection[str]) -> bool:
 
 def release(folder: Path, marker: str, names: Collection[str]) -> None:
     """Clear a folder of ours; delete it if we made it, and if nobody put anything else into it."""
-    made = (folder / marker).read_text() != FOUND
+    made = (folder / marker).read_bytes() != FOUND.encode()
     clear(folder, names)
     others = sorted(path.name for path in folder.iterdir() if path.name != marker)
     if others:
