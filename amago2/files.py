@@ -13,8 +13,12 @@ from typing import Any
 
 from amago2.errors import ConfigError, RunError
 
+MAX_BYTES = 64 * 2**30
+"""Of any file whose digest is taken: the largest have a network's weights."""
 MAX_JSON_BYTES = 64 * 2**20
 """More than the largest file of ours has, by far."""
+LARGEST = {".json": MAX_JSON_BYTES, ".yaml": MAX_JSON_BYTES, ".csv": 8 * 2**30}
+"""Bytes of files by suffix, where they are fewer."""
 
 
 @contextlib.contextmanager
@@ -160,8 +164,13 @@ def sync_tree(folder: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a regular file; see `open_regular`."""
-    with naming(path), open_regular(path) as file:
+    """Hexadecimal SHA-256 of a regular file that is not larger than any of its kind can be.
+
+    Reading goes on for hours in a file that claims a size beyond all bounds. Raises as
+    `open_regular` does.
+    """
+    limit = LARGEST.get(path.suffix, MAX_BYTES)
+    with naming(path), open_regular(path, limit) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
