@@ -185,5 +185,5 @@ def version_listed(results: Path, fingerprint: Path) -> int:
     """
     try:
         return len(version(results, Fingerprint.load(fingerprint).inputs))
-    except (VersioningError, ConfigError) as error:
+    except (RunError, ConfigError) as error:
         raise VersioningError(f"{results}: artifacts are not versioned: {error}") from None

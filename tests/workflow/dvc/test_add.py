@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from amago2.errors import RunError
 from tests.workflow import project
 from workflow.cli.app import main
 from workflow.dag.fingerprints import Fingerprint
@@ -114,8 +115,12 @@ def test_a_run_trained_again_to_the_same_bits_keeps_its_pointers(repository: Pat
 def test_a_run_trained_again_to_other_bits_gets_new_ones(repository: Path) -> None:
     before = version_all()
     run = runs()[0]
-    project.finish(run, ended="2026-02-02", artifacts=ARTIFACTS)
     (run.folder / "replay" / "data").write_text("other")
+    project.finish(run, ended="2026-02-02", artifacts=ARTIFACTS, content=False)
+    (run.folder / "checkpoint" / "data").write_text("damaged")
+    with pytest.raises(RunError, match="checkpoint: data is damaged"):
+        version_all()
+    (run.folder / "checkpoint" / "data").write_text(f"{run.name} checkpoint")
     after = version_all()
     assert after[run.name]["replay"] != before[run.name]["replay"]
     assert after[run.name]["checkpoint"] == before[run.name]["checkpoint"]
