@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from amago2 import run_record
+from amago2.config.schema import TRAINING_VERSION
 from amago2.files import sha256
 
 FACTS: Mapping[str, Any] = {
-    "hash": "0" * 8, "training_version": 1, "started": "2024-01-01T00:00:00+00:00",
+    "hash": "0" * 8, "training_version": TRAINING_VERSION, "started": "2024-01-01T00:00:00+00:00",
     "ended": "2024-01-01T01:00:00+00:00", "resumptions": 0, "resumed": "never",
     "dropped_rollouts": 0, "wall_s": 60.0, "cpu_s": 60.0,
     "env_steps": 520, "updates": 4,

@@ -18,7 +18,7 @@ from amago2.config.plain import canonical, plain
 from amago2.config.validation import validate
 from amago2.errors import ConfigError
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Raised whenever a change of the training code changes results."""
 
 

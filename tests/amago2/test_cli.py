@@ -12,6 +12,7 @@ import pytest
 
 from amago2 import __version__, run_record
 from amago2.cli import main
+from amago2.config.schema import TRAINING_VERSION
 from amago2.training.amago_trainer import train
 from amago2.training.checkpoint import read, write
 from tests.amago2.toy import small
@@ -164,7 +165,7 @@ def test_a_run_of_another_training_version_is_used_but_not_trained(
 ) -> None:
     done = amago2("train", config, "--out", tmp_path / "run", "--set", "training_version=7")
     assert done.returncode == 2
-    assert "training_version is 7, and this code is version 1" in done.stderr
+    assert f"training_version is 7, and this code is version {TRAINING_VERSION}" in done.stderr
     checkpoint = read(run / "checkpoint")
     checkpoint.config = checkpoint.config.model_copy(update={"training_version": 7})
     write(tmp_path / "checkpoint", checkpoint)
@@ -210,7 +211,7 @@ def test_help_and_version() -> None:
     done = amago2("--help")
     for command in ("train", "evaluate", "play", "info", "check-env"):
         assert command in done.stdout
-    assert amago2("--version").stdout == f"amago2 {__version__}, training version 1\n"
+    assert amago2("--version").stdout == f"amago2 {__version__}, training version 2\n"
 
 
 def test_python_api_is_the_same_as_the_command(config: Path, run: Path, tmp_path: Path) -> None:

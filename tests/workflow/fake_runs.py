@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from amago2.config.schema import TRAINING_VERSION
 from tests.records import write_record
 from workflow.analysis.tidy import to_csv
 
@@ -80,7 +81,8 @@ def _write_run(folder: Path, entry: Entry, world: World) -> None:
         "trajectory_encoder: {kind: transformer, width: 64, layers: 2, context_length: 32}\n"
     )
     record = {
-        "training_version": 1, "git_commit": "0" * 40, "wall_s": 61.5, "cpu_s": 60.0, "gpu": None,
+        "training_version": TRAINING_VERSION, "git_commit": "0" * 40, "wall_s": 61.5, "cpu_s": 60.0,
+        "gpu": None,
         "planned_s": 30.0, "env_steps": world.steps[-1], "updates": 2000, "peak_rss_bytes": 2**29,
     }  # fmt: skip
     write_record(folder, record | {"hash": entry["hash"]})

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from amago2.config.schema import TRAINING_VERSION
 from tests.records import write_record
 from workflow.analysis.tidy import to_csv
 from workflow.config import catalog
@@ -234,7 +235,8 @@ def finish(
         if content:
             (run.folder / name / "data").write_text(f"{run.name} {name}")
     record = {
-        "hash": run.config.hash, "training_version": 1, "git_commit": "0" * 40, "ended": ended,
+        "hash": run.config.hash, "training_version": TRAINING_VERSION, "git_commit": "0" * 40,
+        "ended": ended,
         "wall_s": 60.0, "cpu_s": 60.0, "env_steps": 520, "updates": 4, "peak_rss_bytes": 2**29,
         "gpu": None,
     }  # fmt: skip
