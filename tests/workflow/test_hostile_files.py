@@ -16,7 +16,7 @@ from types import FrameType
 
 import pytest
 
-from amago2.errors import sentence
+from amago2.errors import ConfigError, sentence
 from tests.chaos import mutations
 from tests.workflow import fake_report, fake_results
 from tests.workflow.fake_results import ROOT
@@ -167,3 +167,10 @@ def _wrong(reader: Callable[[], object]) -> str | None:
         if said is None or "\n" in said:
             return traceback.format_exc()
     return None
+
+
+def test_a_table_of_very_many_columns_takes_no_hours(tmp_path: Path) -> None:
+    path = tmp_path / "a.evaluations.csv"
+    path.write_text("," * 100_000)
+    with pytest.raises(ConfigError, match="has more than 1000 columns"):
+        frames.read("a.evaluations", path)

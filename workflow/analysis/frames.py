@@ -20,6 +20,7 @@ _TEXT = dict.fromkeys(
      "source", "state", "settings", "git_commit", "lock_sha256", "container_digest", "gpu_name"),
     str,
 )  # fmt: skip
+MAX_COLUMNS, MAX_HEADER = 1000, 100_000
 _WHOLE = {"seed", "attempt", "step", "rollouts", "timestep", "tasks"}
 """Whole numbers, in every row."""
 _NUMBERS = {"value", "accuracy", "chance", "resumptions", "planned_s", "wall_s", "cpu_s",
@@ -55,6 +56,10 @@ def read_csv(path: Path, **options: Any) -> pd.DataFrame:
     """A CSV file that somebody else may have made. Raises `ConfigError` if it is none."""
     try:
         with open_csv(path) as file:
+            # pandas takes hours to tell very many columns of the same name apart.
+            if file.readline(MAX_HEADER).count(",") >= MAX_COLUMNS:
+                raise ConfigError(f"{path}: has more than {MAX_COLUMNS} columns")
+            file.seek(0)
             frame: pd.DataFrame = pd.read_csv(file, **{"keep_default_na": False, **options})
     except ConfigError:
         raise
