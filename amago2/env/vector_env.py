@@ -30,6 +30,10 @@ from amago2.errors import ConfigError, RunError
 from amago2.printing import warn
 
 Make = Callable[[int], gym.Env[Any, Any]]
+CHANGED_TORCH = (
+    "changes PyTorch's settings (default type, gradients or threads), which is undone after each "
+    "call; with env.processes it keeps its own"
+)
 BOUNDS_EVERY = 16
 """Steps between two looks at floats' bounds, which take longer than the other checks."""
 
@@ -73,7 +77,7 @@ class VectorEnv:
         self.steps = np.zeros(count, np.int64)  # timestep of each rollout
         self._seeds: list[int | None] = [None] * count
         self.envs: list[gym.Env[Any, Any]] = []
-        self.warn: Callable[[str], None] = _warn
+        self.warn: Callable[[str], None] = lambda text: warn(f"amago2: warning: {text}")
         self._restored = False
         watch(self, self.origin.step_timeout_s, report)
         try:
@@ -93,7 +97,7 @@ class VectorEnv:
         self.default_task = type(self.envs[0].unwrapped).__name__
         self.labels = [self.default_task] * count
         self._named: list[Any] = [None] * count  # what `info` called each task
-        self.relabelled: set[int] = set()  # rows whose label changed, until someone clears it
+        self.relabelled: set[int] = set()  # rows of changed labels, until someone clears it
         self.max_episode_steps = self.origin.max_episode_steps or registered_limit(self.envs[0])
 
     def share(
@@ -259,11 +263,8 @@ class VectorEnv:
         if before is not None:
             before.restore()
             if not self._restored:
-                self._restored = True
-                self.warn(
-                    f"{self.origin.name} changes PyTorch's settings (default type, gradients or "
-                    "threads), which is undone after each call; with env.processes it keeps its own"
-                )
+                self.warn(f"{self.origin.name} {CHANGED_TORCH}")
+            self._restored = True
 
     def _failure(self, error: BaseException) -> BaseException:
         """What to raise for what came out of a call."""
@@ -289,11 +290,11 @@ class VectorEnv:
         )
 
     def current_call(self) -> object | None:
-        """See `amago2.env.failures.Watched`."""
+        """See `Watched`."""
         return None if self._call is None else (self._calls, int(self._at[0]))
 
     def describe_call(self) -> str:
-        """See `amago2.env.failures.Watched`."""
+        """See `Watched`."""
         return self._place()
 
     # --- what is known of them ------------------------------------------------------------------
@@ -322,12 +323,8 @@ class VectorEnv:
         self.envs = []
 
 
-def _warn(sentence: str) -> None:
-    warn(f"amago2: warning: {sentence}")
-
-
-def _view(array: Array) -> Any:
-    return memoryview(array)  # type: ignore[arg-type]  # NumPy's types do not say that it can be
+def _view(array: Any) -> Any:
+    return memoryview(array)
 
 
 def place(
@@ -343,8 +340,8 @@ def place(
     if origin.worker is not None:
         actor += f" in worker {origin.worker}"
     asked = f"step {step}" if call == "step" else call
-    about = [f"task {task}"] if task is not None else []
-    about += [f"seed {seed}"] if seed is not None else []
+    known = {"task": task, "seed": seed}
+    about = [f"{name} {value}" for name, value in known.items() if value is not None]
     return f"{origin.name}, {actor}, {asked}{' (' + ', '.join(about) + ')' if about else ''}"
 
 
