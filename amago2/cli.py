@@ -287,6 +287,11 @@ def info(run: RunArgument) -> None:
 
         verify(folder := checkpoint_folder(run))
         say(f"{folder}: intact (every SHA-256 is as recorded)")
+        if folder != run:
+            say(
+                f"{run}: has no {run_record.NAME}: the run is not finished, or its record is lost; "
+                "only its checkpoint could be checked"
+            )
 
 
 def _check_artifacts(run: Path, with_replay: bool) -> None:
