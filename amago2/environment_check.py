@@ -5,22 +5,19 @@ same seeds and actions must give the same, there, here, and again in an environm
 """
 
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 
 from amago2.agent.agent import make_agent
 from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, build
-from amago2.env.boundary import Attempt, task_label
+from amago2.env.boundary import task_label
 from amago2.env.make import environment_class, make_vector_env
 from amago2.env.pictures import is_picture
-from amago2.env.spaces import ActionSpec, Array
 from amago2.env.stored_spaces import (
     check_eval_set,
     describe_spaces,
@@ -31,12 +28,10 @@ from amago2.env.vector_env import VectorEnv, layers
 from amago2.errors import ConfigError, RunError
 from amago2.inference.video import frame
 from amago2.processes import LostError
+from amago2.random_rollouts import RandomRollout, difference, play, play_many
 
 STEPS = 5000
 """Of random actions, unless asked otherwise."""
-SECONDS = 5.0
-"""After which no more rollouts begin."""
-ROLLOUTS = 20
 HANGS_S = 60.0
 """Longest that a call may take here."""
 REPEATED = 200
@@ -120,74 +115,7 @@ def _problems(report: EnvironmentReport) -> Iterator[None]:
         report.add(str(error))
 
 
-@dataclass
-class _Rollout:
-    """A rollout of random actions that a seed determines."""
-
-    seed: int
-    task: str | None
-    """That was asked for."""
-    label: str = ""
-    trace: list[tuple[Any, ...]] = field(default_factory=list)
-    """Digests of each observation by key, then reward, terminated and truncated."""
-    attempts: list[Attempt] = field(default_factory=list)
-    ended: bool = False
-
-    @property
-    def rewards(self) -> list[float]:
-        return [step[1] for step in self.trace[1:]]
-
-
-def _play(envs: VectorEnv, row: int, seed: int, task: str | None, steps: int) -> _Rollout:
-    """Play a rollout to its end, or for some steps."""
-    rng = np.random.default_rng(seed)
-    rollout = _Rollout(seed, task)
-    envs.reset([row], [seed], [None if task is None else {"task": task}])
-    rollout.trace.append((_digests(envs, row), 0.0, False, False))
-    rollout.label = envs.task(row)
-    for _ in range(steps):
-        action = _random_actions(envs.actions, rng)
-        reward, terminated, truncated = (x[0] for x in envs.step(action, np.array([row])))
-        rollout.trace.append(
-            (_digests(envs, row), float(reward), bool(terminated), bool(truncated))
-        )
-        if attempt := envs.attempts[row]:
-            rollout.attempts.append(attempt)
-        if terminated or truncated:
-            rollout.ended = True
-            break
-    return rollout
-
-
-def _digests(envs: VectorEnv, row: int) -> dict[str, int]:
-    return {key: zlib.crc32(x[row].tobytes()) for key, x in envs.observation.items()}
-
-
-def _random_actions(actions: ActionSpec, rng: np.random.Generator) -> Array:
-    """The stored form of one uniform action, (1,) or (1, A); now and then an extreme one."""
-    if actions.kind == "discrete":
-        return rng.integers(actions.size, size=1).astype(actions.stored.base)
-    if actions.kind == "multibinary":
-        return rng.integers(2, size=(1, actions.size)).astype(actions.stored.base)
-    drawn = np.clip(rng.uniform(-1.2, 1.2, (1, actions.size)), -1, 1)
-    return drawn.astype(actions.stored.base)
-
-
-def _play_many(envs: VectorEnv, steps: int) -> list[_Rollout]:
-    """Rollouts of every task in turn, until there are enough of them, of steps, or of seconds."""
-    tasks: tuple[str | None, ...] = envs.tasks or (None,)
-    found: list[_Rollout] = []
-    began = time.monotonic()
-    while steps > 0 and len(found) < max(ROLLOUTS, len(tasks)):
-        number = len(found)
-        found.append(_play(envs, 0, number, tasks[number % len(tasks)], steps))
-        steps -= len(found[-1].rewards)
-        if time.monotonic() - began > SECONDS:
-            break
-    return found
-
-
-def _in_worker(config: AmagoConfig, steps: int) -> list[_Rollout] | ConfigError | RunError:
+def _in_worker(config: AmagoConfig, steps: int) -> list[RandomRollout] | ConfigError | RunError:
     """Play in a worker process; what it says is wrong may be wrong here, too, or only there.
 
     Raises `LostError` if the process is lost.
@@ -195,7 +123,7 @@ def _in_worker(config: AmagoConfig, steps: int) -> list[_Rollout] | ConfigError 
     try:
         env = config.env.model_copy(update={"processes": 1})
         with closing(make_vector_env(env, 1)) as envs:
-            return _play_many(envs, steps)
+            return play_many(envs, steps)
     except LostError:
         raise
     except (ConfigError, RunError) as error:
@@ -240,17 +168,17 @@ class _Check:
         envs.envs[0] = self.infos
         envs.warn = report.add
 
-    def run(self, elsewhere: list[_Rollout] | ConfigError | RunError, steps: int) -> None:
+    def run(self, elsewhere: list[RandomRollout] | ConfigError | RunError, steps: int) -> None:
         """Raises `ConfigError` or `RunError` at what makes further checks pointless."""
         self._describe_spaces()
         with _problems(self.report):
             self._describe_encoder()
         began = time.monotonic()
         if isinstance(elsewhere, Exception):
-            rollouts = _play_many(self.envs, steps)
+            rollouts = play_many(self.envs, steps)
             self.report.add(f"only in a worker process, as env.processes starts them: {elsewhere}")
         else:
-            rollouts = [_play(self.envs, 0, r.seed, r.task, len(r.rewards) or 1) for r in elsewhere]
+            rollouts = [play(self.envs, 0, r.seed, r.task, len(r.rewards) or 1) for r in elsewhere]
         seconds = time.monotonic() - began
         self._describe_rollouts(rollouts, seconds, steps)
         self._describe_tasks(rollouts)
@@ -286,7 +214,7 @@ class _Check:
             size = sum(p.numel() for p in agent.parameters())
             self._fact("agent", f"{size:,} parameters, its target networks included")
 
-    def _describe_rollouts(self, rollouts: list[_Rollout], seconds: float, steps: int) -> None:
+    def _describe_rollouts(self, rollouts: list[RandomRollout], seconds: float, steps: int) -> None:
         played = sum(len(r.rewards) for r in rollouts)
         ended = [r for r in rollouts if r.ended]
         rewards = [reward for r in rollouts for reward in r.rewards]
@@ -314,7 +242,7 @@ class _Check:
             self.report.notes.append(f"{played:,} steps of random actions gave no reward but 0")
         self._fact("speed", f"{played / max(seconds, 1e-9):,.0f} steps/s")
 
-    def _describe_tasks(self, rollouts: list[_Rollout]) -> None:
+    def _describe_tasks(self, rollouts: list[RandomRollout]) -> None:
         tasks, labels = self.envs.tasks, sorted({r.label for r in rollouts})
         attempts = [len(r.attempts) for r in rollouts if r.ended]
         most = max(attempts, default=0)
@@ -343,26 +271,28 @@ class _Check:
             kind = type(self.infos.unnamed).__name__
             self.report.add(f"info['task'] is of type {kind}; it must be text or a whole number")
 
-    def _check_repeats(self, rollouts: list[_Rollout], elsewhere: list[_Rollout] | None) -> None:
+    def _check_repeats(
+        self, rollouts: list[RandomRollout], elsewhere: list[RandomRollout] | None
+    ) -> None:
         """Whether a seed and actions determine a rollout, wherever and whenever it is played."""
         first = rollouts[0]
         length = min(REPEATED, len(first.rewards))
-        fresh = _play(self.envs, 1, first.seed, first.task, length)
+        fresh = play(self.envs, 1, first.seed, first.task, length)
         pairs = [(first, fresh)] if elsewhere is None else zip(rollouts, elsewhere, strict=True)
         for one, other in pairs:
-            if difference := _difference(one, other):
+            if differs := difference(one, other):
                 self.report.add(
                     f"reset(seed={one.seed}) and the same actions do not give the same twice: "
-                    f"{difference} differs; draw from self.np_random after super().reset(seed="
+                    f"{differs} differs; draw from self.np_random after super().reset(seed="
                     "seed) only, or interrupted runs cannot be resumed bit by bit"
                 )
                 return
-        used = _play(self.envs, 0, first.seed, first.task, length)
+        used = play(self.envs, 0, first.seed, first.task, length)
         for name, other in (("an environment that was used", used), ("a second one", fresh)):
-            if difference := _difference(first, other):
+            if differs := difference(first, other):
                 self.report.add(
                     f"reset(seed={first.seed}) in {name} gives something else than in a new one: "
-                    f"{difference} differs; set all state anew in reset, and share none, or "
+                    f"{differs} differs; set all state anew in reset, and share none, or "
                     "interrupted runs cannot be resumed bit by bit"
                 )
                 return
@@ -383,23 +313,7 @@ class _Check:
         if self.config.env.eval_sets[name]:
             with closing(make_vector_env(self.config.env, 1, name)) as envs:
                 check_eval_set(name, made_for, envs.observations, envs.actions)
-                _play(envs, 0, 0, envs.tasks[0] if envs.tasks else None, REPEATED)
-
-
-def _difference(one: _Rollout, other: _Rollout) -> str | None:
-    """What differs first between two rollouts, as far as both were played."""
-    if one.label != other.label:
-        return f"the task ({one.label!r} and {other.label!r})"
-    for step, (a, b) in enumerate(zip(one.trace, other.trace, strict=False)):
-        at = f"step {step}" if step else "reset"
-        for key, digest in a[0].items():
-            if digest != b[0][key]:
-                return f"observation {key!r} of {at}"
-        if a[1] != b[1]:
-            return f"the reward of {at} ({a[1]:g} and {b[1]:g})"
-        if a[2:] != b[2:]:
-            return f"whether {at} ends the rollout"
-    return None
+                play(envs, 0, 0, envs.tasks[0] if envs.tasks else None, REPEATED)
 
 
 def _some(names: Any) -> str:
