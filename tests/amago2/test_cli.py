@@ -149,7 +149,7 @@ def test_info_marks_runs_that_are_not_to_be_compared(run: Path, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     assert "c0ffee" in done.stdout
     assert "10c4" in done.stdout
-    assert "7 (OTHER TRAINING CODE: this is version 1" in done.stdout
+    assert f"7 (OTHER TRAINING CODE: this is version {TRAINING_VERSION}" in done.stdout
     assert "TRAINED WITH UNCOMMITTED CHANGES" in done.stdout
     assert f"{copy / 'replay'}: intact" in done.stdout
     (copy / "replay" / "replay.json").write_text("{}")
