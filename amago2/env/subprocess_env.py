@@ -26,6 +26,7 @@ import numpy as np
 from amago2.env.boundary import Attempt
 from amago2.env.failures import hung, told
 from amago2.env.spaces import ActionSpec, Array
+from amago2.env.stored_spaces import describe_spaces
 from amago2.env.vector_env import Make, Origin, VectorEnv, place
 from amago2.errors import ConfigError, RunError
 from amago2.processes import (
@@ -122,8 +123,9 @@ class SubprocessVectorEnv(VectorEnv):
         for worker in range(len(self._pipes)):
             self._receive(worker)
             described.append(self._pipes[worker].recv())
+        expected = describe_spaces(*described[0][:2])
         for worker, other in enumerate(described):
-            if other[:2] != described[0][:2]:
+            if describe_spaces(*other[:2]) != expected:
                 raise ConfigError(
                     f"{self.origin.name}: the spaces in worker {worker} ({other[0]}, {other[1]}) "
                     f"are not those in worker 0 ({described[0][0]}, {described[0][1]})"

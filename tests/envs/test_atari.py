@@ -229,7 +229,9 @@ def test_resets_leave_no_handles_and_no_threads() -> None:
     before = handles_and_threads()
     for _ in range(100):
         env.reset()
-    assert handles_and_threads() == before
+    handles, threads = handles_and_threads()
+    assert handles == before[0]
+    assert threads <= before[1]  # those of earlier tests may end meanwhile
     assert all(len(idle) < 5 for idle in _IDLE.values())
 
 

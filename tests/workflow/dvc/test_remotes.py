@@ -84,10 +84,11 @@ def test_a_longer_replay_sends_its_new_shards_alone(
         files = {path.name: path.read_bytes() for path in (run / "replay").iterdir()}
         return files, {path: path.stat().st_mtime_ns for path in objects}
 
-    first = train(small(**roomy), RESULTS / "runs" / "toy" / "variant" / "seed0-first")
+    first = RESULTS / "runs" / "toy" / "variant" / "seed0-first"
+    train(small(**roomy), first)
     old, before = publish(first)
-    longer = small(**roomy, collector={"epochs": 9})
-    second = train(longer, first.with_name("seed0-longer"), continue_from=first)
+    second = first.with_name("seed0-longer")
+    train(small(**roomy, collector={"epochs": 9}), second, continue_from=first)
     new, after = publish(second)
 
     assert len(before) == len(set(old.values())) + 1  # and one that lists them
