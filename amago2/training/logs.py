@@ -11,7 +11,7 @@ from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from amago2.errors import CONTINUES, RunError
 from amago2.files import naming, open_regular, sha256, sync
@@ -107,20 +107,26 @@ def csv_text(rows: Iterable[Iterable[Any]]) -> bytes:
 
 
 class TensorBoard:
-    """Scalars for TensorBoard, by environment step."""
+    """Scalars for TensorBoard, by environment step.
+
+    Written at once: TensorBoard's own writer has a thread, which prints a traceback on a full disk.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.writer = EventFileWriter(str(folder))
+        """Begin a new file in `folder`, which is made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Record values by tag."""
         tags = ((plain(name), value) for name, value in values.items())
         summary = Summary(value=[Summary.Value(tag=k, simple_value=v) for k, v in tags])
-        self.writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+        self._write(Event(wall_time=time.time(), step=step, summary=summary))
 
-    def close(self) -> None:
-        """Flush and close."""
-        self.writer.close()
+    def _write(self, event: Event) -> None:
+        with naming(self.path), self.path.open("ab") as file:
+            RecordWriter(file).write(event.SerializeToString())
 
 
 def evaluation_rows(rows: Iterable[EvaluationRow], step: int) -> list[tuple[Any, ...]]:

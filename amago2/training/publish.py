@@ -34,13 +34,12 @@ def publish(trainer: Trainer, out: Path, provenance: Mapping[str, Any]) -> None:
     Everything is first written to a folder within `out`, then moved file by file. The record, which
     claims that all of it is there, is moved last, once all of it has reached the disk.
     """
-    trainer.tensorboard.close()
     claim(out, RUN)
     clear(out, {PARTIAL})
     staged = out / PARTIAL
     staged.mkdir()
     trainer.write_checkpoint(staged / "checkpoint", finished=True)
-    shutil.copytree(trainer.scratch / "tensorboard", staged / "tensorboard")
+    shutil.copytree(trainer.tensorboard.path.parent, staged / "tensorboard")
     for name in ("config.yaml", *(f"{table}.csv" for table in trainer.tables)):
         shutil.copyfile(trainer.scratch / name, staged / name)
     sync_tree(staged)

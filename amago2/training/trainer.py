@@ -173,12 +173,9 @@ class Trainer(ABC):
         self.progress.report(phase, self.epoch, self.env_steps, self.updates, within)
 
     def close(self) -> None:
-        """Close environments and writers."""
-        try:
-            self.tensorboard.close()
-        finally:
-            for envs in (self.envs, *self.eval_envs.values()):
-                envs.close()
+        """Close the environments."""
+        for envs in (self.envs, *self.eval_envs.values()):
+            envs.close()
 
     # --- evaluation -----------------------------------------------------------------------------
 
