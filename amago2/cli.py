@@ -113,7 +113,7 @@ def train(
     try:
         where = run(config, out, scratch, extra, continue_from)
     except KeyboardInterrupt:
-        warn("\nstopped; run the same command again to continue from the last checkpoint")
+        warn("\namago2: stopped; run the same command again to continue from the last checkpoint")
         raise typer.Exit(130) from None
     if finished:
         say(f"{out} is finished; nothing to do")
