@@ -101,7 +101,7 @@ test-docker: setup  ## training in a real container engine, as root; about 10 mi
 test-slurm: setup  ## training through a real Slurm of this machine alone, as root
 	@$(PYTEST) -m slurm tests/slurm
 
-chaos: setup  ## kill, cut, fill, damage and attack: SEED=n ONLY=kind[:trial] WRITE=1; 25 minutes
+chaos: setup  ## kill, cut, fill, damage and attack: SEED=n ONLY=kind[:trial] WRITE=1; 15 minutes
 	@$(RUN) OMP_NUM_THREADS=1 python -m tests.chaos --seed $(or $(SEED),0) $(if $(ONLY),--only $(ONLY)) \
 		$(if $(WRITE),--write)
 

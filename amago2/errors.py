@@ -2,6 +2,10 @@
 
 import errno
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class ConfigError(ValueError):
@@ -10,6 +14,18 @@ class ConfigError(ValueError):
 
 class RunError(RuntimeError):
     """A run cannot start or go on. Its text is a clear sentence."""
+
+
+def first_mistake(error: "ValidationError") -> str:
+    """The first key of a document that is wrong, and how: `hash is missing`."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    key = ".".join(map(str, first["loc"])) or "its content"
+    kind, message = first["type"], first["msg"]
+    if kind in ("missing", "extra_forbidden"):
+        return f"{key} is {'missing' if kind == 'missing' else 'unknown'}"
+    if kind in ("model_type", "dict_type"):
+        return f"{key} must be an object with keys"
+    return f"{key}: {message.replace('Input should', 'must')}"
 
 
 CONTINUES = "the same command then goes on from the last checkpoint"

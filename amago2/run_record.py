@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from amago2.errors import ConfigError, RunError
+from amago2.errors import ConfigError, RunError, first_mistake
 from amago2.files import check_sums, naming, open_regular, sha256, sums
 
 NAME = "record.json"
@@ -85,9 +85,7 @@ def read(run: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"{run}: no finished run here (no {NAME})") from None
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(map(str, first["loc"])) or "the whole"
-        raise RunError(_damaged(path, f"{key}: {first['msg']}")) from None
+        raise RunError(_damaged(path, first_mistake(error))) from None
     except ConfigError as error:
         raise RunError(str(error)) from None
     except (ValueError, RecursionError):

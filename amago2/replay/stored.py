@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from amago2.env.spaces import ActionSpec, Array
-from amago2.errors import RunError
+from amago2.errors import RunError, first_mistake
 from amago2.files import naming, open_regular, sha256, write_atomically
 from amago2.replay.shards import (
     DAMAGED,
@@ -75,9 +75,7 @@ def read_state(folder: Path) -> ReplayState:
         with naming(path), open_regular(path, MAX_BYTES) as file:
             return ReplayState.model_validate(json.loads(file.read()))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        raise RunError(f"{path}: {f'{key}: ' if key else ''}{first['msg']}") from None
+        raise RunError(f"{path}: {first_mistake(error)}") from None
     except FileNotFoundError:
         raise RunError(f"{path}: is missing") from None
     except (ValueError, RecursionError) as error:

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from amago2.errors import ConfigError, RunError
+from amago2.errors import ConfigError, RunError, first_mistake
 from amago2.files import open_regular
 from amago2.run_record import Digests, Sha256
 
@@ -158,9 +158,7 @@ def check_state(path: Path, state: Mapping[str, Any], model: type[State]) -> Non
     try:
         model.model_validate(state)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        raise CheckpointError(f"{path}: {key}: {first['msg']}") from None
+        raise CheckpointError(f"{path}: {first_mistake(error)}") from None
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

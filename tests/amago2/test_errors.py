@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from amago2.errors import ADVICE, ConfigError, RunError, sentence
+from amago2.errors import ADVICE, ConfigError, RunError, first_mistake, sentence
 from amago2.files import atomic, naming
 
 
@@ -55,3 +56,26 @@ def test_mistakes_in_the_code_say_nothing_to_a_user() -> None:
     assert sentence(ConfigError("key: wrong")) == "key: wrong"
     assert sentence(RunError("no run")) == "no run"
     assert sentence(OSError("5 requested and 3 written")) == "5 requested and 3 written"
+
+
+class Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    hash: str
+    steps: dict[str, int] = {}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("[]", "its content must be an object with keys"),
+        ("{}", "hash is missing"),
+        ('{"hash": "x", "more": 1}', "more is unknown"),
+        ('{"hash": 5}', "hash: must be a valid string"),
+        ('{"hash": "x", "steps": {"a": "b"}}', "steps.a: must be a valid integer"),
+    ],
+)
+def test_the_first_mistake_of_a_document(content: str, told: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Document.model_validate_json(content)
+    assert first_mistake(raised.value) == told

@@ -5,7 +5,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from amago2.errors import ConfigError
+from amago2.errors import ConfigError, first_mistake
 from amago2.files import MAX_JSON_BYTES, open_regular
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -40,6 +40,4 @@ def read_document(path: Path, kind: type[_Document]) -> _Document:
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        key = ".".join(map(str, first["loc"])) or "the whole"
-        raise ConfigError(f"{path}: {key}: {first['msg']}; restore it, or delete it") from None
+        raise ConfigError(f"{path}: {first_mistake(error)}; restore it, or delete it") from None
