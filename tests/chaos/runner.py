@@ -55,7 +55,7 @@ def main(seed: int, only: str, short: bool, jobs: int, write: bool) -> int:
         print(f"    again: make chaos SEED={seed} ONLY={done.kind}:{done.number}")
     print(f"{_total(tallies)} in {time.monotonic() - began:.0f} s; {_verdict(tallies)}")
     if write:
-        publish(tallies, seed)
+        publish(tallies)
     return int(bool(wrong))
 
 

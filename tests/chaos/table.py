@@ -23,8 +23,14 @@ def table(tallies: Sequence[Tally]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def publish(tallies: Sequence[Tally], seed: int) -> None:
-    """Write the table into the page."""
-    reasons = [f"{t.kind.title}: not run, {t.skipped}." for t in tallies if t.skipped]
-    text = "\n\n".join([f"`make chaos SEED={seed}`:", table(tallies), *reasons])
-    publish_section(PAGE, COMMAND, text)
+def publish(tallies: Sequence[Tally], page: Path = PAGE) -> None:
+    """Write the table into the page. Rows of kinds that were not tried this time stay."""
+    head, line, *rows = table(tallies).splitlines()
+    found = {_title(row): row for row in rows}
+    before = [row for row in page.read_text().splitlines() if row.startswith("| ")]
+    kept = [found.pop(_title(row), row) for row in before[2:]] if head in before else []
+    publish_section(page, COMMAND, "\n".join([head, line, *kept, *found.values()]))
+
+
+def _title(row: str) -> str:
+    return row.split(" | ")[0]

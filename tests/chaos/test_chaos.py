@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.chaos import table
 from tests.chaos.kinds import KINDS
+from tests.chaos.trial import Outcome, Tally
+from workflow.docs.marked_section import END, begin
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,3 +37,15 @@ def test_a_trial_can_be_repeated_alone() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert "there is no kind no-such-kind" in done.stdout
+
+
+def test_the_page_keeps_rows_of_kinds_that_were_not_tried_again(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# Page\n\n{begin(table.COMMAND)}\n\n{END}\n")
+    table.publish([Tally(kind, {Outcome.RESULT: kind.count}) for kind in KINDS[:2]], page)
+    table.publish([Tally(KINDS[0], {Outcome.SENTENCE: 7})], page)
+    head, _, first, second = (row for row in page.read_text().splitlines() if row[:1] == "|")
+    place = head.split(" | ").index(Outcome.SENTENCE)
+    assert first.startswith(f"| {KINDS[0].title} | 7 | ")
+    assert first.split(" | ")[place] == "7"
+    assert second.startswith(f"| {KINDS[1].title} | {KINDS[1].count} | ")
