@@ -274,11 +274,14 @@ def _work(pipe: Connection, make: Make, rows: list[int], origin: Origin) -> None
     restore_search()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer handles Ctrl-C and closes the pipe
 
+    gone = (EOFError, BrokenPipeError, ConnectionResetError)  # the trainer, that is
+
     def report(sentence: str) -> None:
-        pipe.send_bytes(b"l" + sentence.encode())
+        """Called by the watchdog's thread too, by when the trainer may have given up itself."""
+        with suppress(*gone):
+            pipe.send_bytes(b"l" + sentence.encode())
 
     envs: VectorEnv | None = None
-    gone = (EOFError, BrokenPipeError, ConnectionResetError)  # the trainer, that is
     with suppress(*gone):
         try:
             envs = VectorEnv(lambda i: make(rows[i]), len(rows), origin, report)
