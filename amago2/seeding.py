@@ -25,6 +25,7 @@ class Stream(IntEnum):
     EPSILON = 8
     CHUNK = 9
     SHUFFLE = 10
+    MEASUREMENT = 11
 
 
 def _sequence(seed: int, stream: Stream, counters: tuple[int, ...]) -> np.random.SeedSequence:

@@ -148,6 +148,15 @@ class Agent(nn.Module):
         ).to(self.device)
 
     def _loss(self, batch: PreparedBatch, rng: torch.Generator) -> tuple[Tensor, Metrics]:
+        actor, critic, metrics = self.loss_terms(batch, rng)
+        actor_loss, critic_loss = actor.mean(), critic.mean()
+        metrics |= {"loss_actor": actor_loss.detach(), "loss_critic": critic_loss.detach()}
+        return actor_loss + self.config.critic_loss_weight * critic_loss, metrics
+
+    def loss_terms(
+        self, batch: PreparedBatch, rng: torch.Generator
+    ) -> tuple[Tensor, Tensor, Metrics]:
+        """What the losses are means of: the actor's (M, G) and the critics' (C, M, G); metrics."""
         states = self._states(batch, rng).flatten(0, 1)  # (B * L, D)
         state_t = batch.transitions.rows_t.take(states)  # (M, D)
         action_t = batch.action_t[:, None, None]  # (M, 1, 1, A)
@@ -158,18 +167,17 @@ class Agent(nn.Module):
         embedded = self.critic.embed_states(state_t)
         outputs = self.critic.outputs(embedded, action_t).squeeze(3)  # (C, M, G) or (C, M, G, N)
         if isinstance(self.critic, TwoHotCritic):
-            critic_loss = objectives.two_hot_loss(self.critic.bins, outputs, target)
+            critic_terms = objectives.two_hot_loss(self.critic.bins, outputs, target)
         else:
-            critic_loss = objectives.popart_loss(self.popart, outputs, target)
+            critic_terms = objectives.popart_loss(self.popart, outputs, target)
         with torch.no_grad():
             q = self.critic.values(outputs.detach().unsqueeze(3)).squeeze(3)  # (C, M, G)
         policy = self.actor(state_t)
-        actor_loss, metrics = self._actor_loss(
+        actor_terms, metrics = self._actor_loss(
             policy, embedded.detach(), action_t.squeeze(2), q, rng
         )
         metrics |= self._value_metrics(outputs, q.mean(0), target)
-        metrics |= {"loss_actor": actor_loss.detach(), "loss_critic": critic_loss.detach()}
-        return actor_loss + self.config.critic_loss_weight * critic_loss, metrics
+        return actor_terms, critic_terms, metrics
 
     def _states(self, batch: PreparedBatch, rng: torch.Generator) -> Tensor:
         """States (B, L, D) of a batch."""
@@ -274,7 +282,7 @@ class Agent(nn.Module):
         q: Tensor,
         rng: torch.Generator,
     ) -> tuple[Tensor, Metrics]:
-        """Loss () and metrics of a policy (M, G); actions `action_t` (M, 1, A) have values `q`.
+        """Loss and metrics of a policy (M, G); actions `action_t` (M, 1, A) have values `q`.
 
         `q` is (C, M, G); `embedded` is what the critic's `embed_states` gives for the M states.
         """

@@ -1,7 +1,8 @@
 """Section 3 of the paper on one page: TD target, two critic losses, two actor losses, the filter.
 
 Pure functions of flat transitions: M transitions, G discounts, C critics, N bins. The suffix `_t`
-means the timestep of the action, `_n` the one that is bootstrapped from.
+means the timestep of the action, `_n` the one that is bootstrapped from. The agent's losses are the
+means of what the four loss functions give.
 """
 
 from collections.abc import Callable
@@ -71,13 +72,16 @@ def td_target(transitions: Transitions, value_n: Tensor) -> Tensor:
 
 
 def two_hot_loss(bins: ValueBins, logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy with two-hot labels (paper, Eq. 5): logits (C, M, G, N), target (M, G)."""
-    return bins.cross_entropy(logits, target).mean()
+    """Cross-entropy (C, M, G) with two-hot labels: paper, Eq. 5.
+
+    logits (C, M, G, N), target (M, G).
+    """
+    return bins.cross_entropy(logits, target)
 
 
 def popart_loss(popart: PopArt, outputs: Tensor, target: Tensor) -> Tensor:
-    """Squared TD error in normalised units: outputs (C, M, G), target (M, G)."""
-    return ((popart.normalised_outputs(outputs) - popart.normalise(target)) ** 2).mean()
+    """Squared TD error (C, M, G) in normalised units: outputs (C, M, G), target (M, G)."""
+    return (popart.normalised_outputs(outputs) - popart.normalise(target)) ** 2
 
 
 def advantage_filter(
@@ -102,10 +106,10 @@ def advantage_filter(
 
 
 def filtered_imitation_loss(log_prob: Tensor, weight: Tensor) -> Tensor:
-    """-f(s, a) log pi(a | s), averaged over transitions and discounts; both (M, G)."""
-    return -(weight.detach() * log_prob).mean()
+    """-f(s, a) log pi(a | s); all (M, G)."""
+    return -(weight.detach() * log_prob)
 
 
 def policy_gradient_loss(q: Tensor) -> Tensor:
-    """-Q(s, a ~ pi) for q (M, G) in normalised units, averaged over transitions and discounts."""
-    return -q.mean()
+    """-Q(s, a ~ pi); both (M, G), in normalised units."""
+    return -q

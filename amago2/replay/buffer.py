@@ -116,7 +116,7 @@ class Replay:
         A trajectory is drawn uniformly, then one of its positions; a shorter one is padded with
         zero records on the right.
         """
-        rows = self._live[self._head + rng.integers(len(self), size=batch)]
+        rows = self._draw(rng, batch)
         slack = np.maximum(rows[:, 2] - (context + 1), 0)
         offsets = rng.integers(slack + 1)
         drawn = np.zeros((batch, context + 1), self.record)
@@ -132,6 +132,16 @@ class Replay:
             else:
                 self._full.read(shard, first, content[i, :size])
         return drawn, lengths
+
+    def _draw(self, rng: np.random.Generator, batch: int) -> Array:
+        """Rows (batch, 4) of trajectories."""
+        rows: Array = self._live[self._head + rng.integers(len(self), size=batch)]
+        return rows
+
+    def sampled_tasks(self, rng: np.random.Generator, batch: int) -> Array:
+        """Position in `tasks` (batch,) of each row that `sample` draws from an equal generator."""
+        tasks: Array = self._draw(rng, batch)[:, 3]
+        return tasks
 
     def task_shares(self) -> dict[str, float]:
         """Share of live timesteps by task."""

@@ -25,6 +25,7 @@ from amago2.training.rank_worker import work
 from amago2.training.resources import check_resources
 from amago2.training.run import run_trainer
 from amago2.training.scratch import default_scratch
+from amago2.training.task_shares import measure
 from amago2.training.trainer import EpochResult, Trainer, TrainerState
 
 UPDATES_PER_REPORT = 25
@@ -150,9 +151,13 @@ class AmagoTrainer(Trainer):
         return means
 
     def extra_metrics(self) -> list[tuple[int, str, str, float]]:
-        """See `Trainer.extra_metrics`: the share of each task in replay."""
+        """See `Trainer.extra_metrics`: each task's share of replay, and what `measure` finds."""
         shares = sorted(self.replay.task_shares().items())
-        return [(self.env_steps, "replay_share", task, share) for task, share in shares]
+        rows = [("replay_share", task, share) for task, share in shares]
+        evaluated = self.epoch % self.config.evaluation.every == 0
+        if self.updates and (evaluated or self.epoch == self.config.collector.epochs):
+            rows += measure(self.config, self.agent, self.replay, self.parameters, self.updates)
+        return [(self.env_steps, *row) for row in rows]
 
     def close(self) -> None:
         """See `Trainer.close`."""
