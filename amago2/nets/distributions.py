@@ -8,6 +8,7 @@ that many are drawn at once, (..., K, A).
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ MIN_PROBABILITY = 1e-6
 LOG_STD_RANGE = (-5.0, 2.0)
 MAX_ACTION = 0.995
 """Stored actions are clamped to +-MAX_ACTION before atanh, which is infinite at 1."""
+MAX_LOG_PROB = 1e3
+"""Log-densities of continuous actions are clamped to +-MAX_LOG_PROB."""
 
 
 def _noise(
@@ -100,14 +103,30 @@ class TanhNormal:
 
     def log_prob(self, action: Tensor) -> Tensor:
         """Log-density (...) of actions (..., A)."""
+        density: Tensor = _TanhNormalLogProb.apply(self.mean, self.log_std, action)  # type: ignore[no-untyped-call]
+        return density
+
+
+class _TanhNormalLogProb(torch.autograd.Function):
+    """Log-density (...) of actions (..., A): half the kernels of its operations' own gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
         x = torch.atanh(action.clamp(-MAX_ACTION, MAX_ACTION))
-        normal = (
-            -0.5 * ((x - self.mean) / self.log_std.exp()) ** 2
-            - self.log_std
-            - 0.5 * math.log(2 * math.pi)
-        )
+        std = log_std.exp()
+        z = (x - mean) / std
+        normal = -0.5 * z**2 - log_std - 0.5 * math.log(2 * math.pi)
         log_slope = 2 * (math.log(2.0) - x - F.softplus(-2 * x))  # ln(1 - tanh(x)^2), stably
-        return (normal - log_slope).sum(-1).clamp(-1e3, 1e3)
+        density = (normal - log_slope).sum(-1)
+        ctx.save_for_backward(z, std, density.abs() <= MAX_LOG_PROB)
+        return density.clamp(-MAX_LOG_PROB, MAX_LOG_PROB)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        z, std, inside = ctx.saved_tensors
+        gradient = (gradient * inside).unsqueeze(-1)
+        by_z = gradient * z
+        return by_z / std, by_z * (z / std) * std - gradient, None
 
 
 @dataclass

@@ -1,17 +1,33 @@
 """Two-hot value classes: a scalar return as a distribution over fixed bins (paper, Section 3)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 
 def symlog(x: Tensor) -> Tensor:
-    """sign(x) ln(1 + |x|), elementwise."""
-    return torch.sign(x) * torch.log1p(torch.abs(x))
+    """sign(x) ln(1 + |x|), elementwise, without gradient."""
+    return torch.abs(x).log1p().copysign(x)
 
 
 def symexp(x: Tensor) -> Tensor:
     """Inverse of `symlog`: sign(x) (exp(|x|) - 1), elementwise."""
-    return torch.sign(x) * torch.expm1(torch.abs(x))
+    y: Tensor = _Symexp.apply(x)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Symexp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        grown = torch.abs(x).expm1()
+        ctx.save_for_backward(grown)
+        return grown.copysign(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (grown,) = ctx.saved_tensors
+        return gradient * (grown + 1)
 
 
 class ValueBins(nn.Module):
@@ -50,12 +66,9 @@ class ValueBins(nn.Module):
 
     def encode(self, values: Tensor) -> Tensor:
         """Two-hot labels (..., N) of values (...)."""
-        lower, weight = self.locate(values)
-        label = torch.zeros(
-            *values.shape, len(self.centers), dtype=weight.dtype, device=weight.device
-        )
-        label.scatter_(-1, lower.unsqueeze(-1), (1 - weight).unsqueeze(-1))
-        return label.scatter_(-1, (lower + 1).unsqueeze(-1), weight.unsqueeze(-1))
+        lower, weight = (x.unsqueeze(-1) for x in self.locate(values))
+        place = torch.arange(len(self.centers), device=values.device) - lower
+        return torch.where(place == 0, 1 - weight, torch.where(place == 1, weight, 0.0))
 
     def decode(self, probabilities: Tensor) -> Tensor:
         """Values (...) of distributions (..., N): symexp of the expectation."""
@@ -66,9 +79,12 @@ class ValueBins(nn.Module):
     def cross_entropy(self, logits: Tensor, values: Tensor) -> Tensor:
         """Cross-entropy (...) between the labels of values and softmax of logits (..., N).
 
-        A label has two entries, so a gather replaces a product over all bins. `values` broadcasts
-        against the leading axes of `logits`.
+        A label has two entries, so a gather replaces a product over all bins; but not on a GPU,
+        where the gather's deterministic gradient takes 47 kernels. `values` broadcasts against the
+        leading axes of `logits`.
         """
+        if logits.is_cuda:
+            return two_hot_cross_entropy(logits, self.encode(values))
         lower, weight = self.locate(values)
         entries = torch.stack([lower, lower + 1], -1).expand(*logits.shape[:-1], 2)
         weights = torch.stack([1 - weight, weight], -1)

@@ -44,15 +44,15 @@ class Learner:
         self.updates = 0
 
     def learn(self, updates: int) -> dict[str, Tensor]:
-        """Make updates and return the mean of each metric.
+        """Make updates, one at least, and return the mean of each metric.
 
         Raises `NonFiniteError` if a metric or a weight is not finite.
         """
         self.agent.train()
-        totals: Metrics = {}
-        for _ in range(updates):
-            for name, value in self._update().items():
-                totals[name] = totals[name] + value if name in totals else value
+        totals = self._update()
+        for _ in range(updates - 1):
+            sums = torch._foreach_add([*totals.values()], [*self._update().values()])
+            totals = dict(zip(totals, sums, strict=True))
         means = {name: (total / updates).cpu() for name, total in totals.items()}
         for name, mean in means.items():
             if not bool(mean.isfinite().all()):

@@ -26,8 +26,8 @@ def test_categorical_samples_by_its_probabilities() -> None:
         assert torch.allclose(samples.sum(-1), torch.ones(20_000))
 
 
-def test_tanh_normal_density_is_torchs() -> None:
-    outputs = torch.randn(50, 6, generator=rng())
+def test_tanh_normal_density_and_its_gradient_are_torchs() -> None:
+    outputs = (4 * torch.randn(50, 6, generator=rng())).requires_grad_()
     policy = TanhNormal.from_outputs(outputs)
     action = torch.rand(50, 3, generator=rng(1)) * 1.8 - 0.9
     reference = torch.distributions.TransformedDistribution(
@@ -35,7 +35,13 @@ def test_tanh_normal_density_is_torchs() -> None:
         [torch.distributions.TanhTransform()],
     )
     expected = reference.log_prob(action).sum(-1).clamp(-1e3, 1e3)
-    assert torch.allclose(policy.log_prob(action), expected, rtol=1e-4, atol=1e-3)
+    found = policy.log_prob(action)
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-3)
+    assert (found.abs() == 1e3).any(), "some are clamped"
+    weights = torch.randn(50, generator=rng(2))
+    (one,) = torch.autograd.grad(found @ weights, outputs, retain_graph=True)
+    (other,) = torch.autograd.grad(expected @ weights, outputs)
+    assert torch.allclose(one, other, rtol=1e-3, atol=1e-3)
     assert policy.log_prob(torch.ones(50, 3)).isfinite().all()
     assert -5 <= policy.log_std.min()
     assert policy.log_std.max() <= 2

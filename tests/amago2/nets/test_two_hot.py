@@ -12,6 +12,9 @@ def test_symlog_and_its_inverse_at_known_points() -> None:
     x = torch.tensor([0.0, math.e - 1, 1 - math.e, 1e5])
     assert torch.allclose(symlog(x), torch.tensor([0.0, 1.0, -1.0, 11.512935]))
     assert torch.allclose(symexp(symlog(x)), x)
+    z = torch.tensor([-2.0, 0.0, 2.0], requires_grad=True)
+    (slope,) = torch.autograd.grad(symexp(z).sum(), z)
+    assert torch.allclose(slope, z.abs().exp())
 
 
 @pytest.mark.parametrize(("count", "spacing"), [(128, 0.18130), (64, 0.36549), (32, 0.74277)])
