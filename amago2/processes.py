@@ -42,11 +42,16 @@ def start(process: Any) -> None:
     """Start a process of `multiprocessing` that finds no module in the present folder meanwhile.
 
     Python would look there first, for whatever it imports before it gets our own `sys.path`.
+    Raises `LostError` if it is killed before it has read what it is to do.
     """
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"
     try:
         process.start()
+    except BrokenPipeError:
+        raise LostError(
+            "a process of this run was ended before it began: out of memory, or someone ended it"
+        ) from None
     finally:
         restore_search(before)
 

@@ -14,8 +14,8 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
@@ -122,7 +122,8 @@ class SubprocessVectorEnv(VectorEnv):
         described = []
         for worker in range(len(self._pipes)):
             self._receive(worker)
-            described.append(self._pipes[worker].recv())
+            with self._alive(worker):
+                described.append(self._pipes[worker].recv())
         expected = describe_spaces(*described[0][:2])
         for worker, other in enumerate(described):
             if describe_spaces(*other[:2]) != expected:
@@ -136,9 +137,10 @@ class SubprocessVectorEnv(VectorEnv):
         layout = _layout(self.observations, self.actions, count)
         descriptor = os.memfd_create("environments")
         os.ftruncate(descriptor, layout.itemsize)
-        for pipe, process in zip(self._pipes, self._processes, strict=True):
-            pipe.send(layout)
-            reduction.send_handle(pipe, descriptor, process.pid)
+        for worker, pipe in enumerate(self._pipes):
+            with self._alive(worker):
+                pipe.send(layout)
+                reduction.send_handle(pipe, descriptor, self._processes[worker].pid)
         arrays = _attach(descriptor, layout)
         self._observation = {key: arrays[f"observation.{key}"] for key in self.observations}
         self.returned = tuple(arrays[name] for name in RETURNED)
@@ -201,9 +203,15 @@ class SubprocessVectorEnv(VectorEnv):
         return self._results(rows)
 
     def _send(self, worker: int, message: bytes) -> None:
-        try:
+        with self._alive(worker):
             self._pipes[worker].send_bytes(message)
-        except OSError:
+
+    @contextmanager
+    def _alive(self, worker: int) -> Iterator[None]:
+        """Say how a worker died whose pipe is found closed."""
+        try:
+            yield
+        except (EOFError, OSError):
             self._died(worker)
 
     def _receive(self, worker: int) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from amago2 import processes
 from tests.amago2.toy import small
 
 ROOT = Path(__file__).parents[2]
@@ -72,3 +73,14 @@ def test_a_script_without_a_guard_is_told_what_it_lacks(tmp_path: Path) -> None:
     assert done.stderr.startswith("amago2: this script trains when it is imported")
     assert 'below `if __name__ == "__main__":`' in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_process_killed_before_it_begins_is_told_of() -> None:
+    class Killed:
+        """Stands in for a process that ends while it is told what to do: no test can hit that."""
+
+        def start(self) -> None:
+            raise BrokenPipeError
+
+    with pytest.raises(processes.LostError, match="ended before it began"):
+        processes.start(Killed())

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 from functools import partial
@@ -10,6 +11,7 @@ import psutil
 import pytest
 
 from amago2.config.schema import EnvironmentConfig
+from amago2.env import subprocess_env
 from amago2.env.make import make_vector_env
 from amago2.env.subprocess_env import SubprocessVectorEnv
 from amago2.errors import ConfigError, RunError
@@ -98,6 +100,21 @@ def test_a_killed_worker_is_reported_and_none_outlives_close() -> None:
     finally:
         envs.close()
     assert not any(child.is_running() for child in children)
+
+
+def test_a_worker_killed_before_it_begins_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pipe is closed by then; click takes a broken pipe for one of stdout and says nothing."""
+    compared = subprocess_env.describe_spaces
+
+    def kill(*spaces: Any) -> dict[str, Any]:
+        for child in multiprocessing.active_children():
+            child.kill()
+            child.join()
+        return compared(*spaces)
+
+    monkeypatch.setattr(subprocess_env, "describe_spaces", kill)
+    with pytest.raises(RunError, match=r"actor 0 in worker 0.*SIGKILL"):
+        SubprocessVectorEnv(make, 2, 1)
 
 
 def test_a_worker_that_cannot_start_is_reported() -> None:
