@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from amago2.config.schema import EnvironmentConfig
-from amago2.env import subprocess_env
 from amago2.env.make import make_vector_env
+from amago2.env.stored_spaces import describe_spaces
 from amago2.env.subprocess_env import SubprocessVectorEnv
 from amago2.errors import ConfigError, RunError
 from amago2.training.amago_trainer import train
@@ -104,15 +104,14 @@ def test_a_killed_worker_is_reported_and_none_outlives_close() -> None:
 
 def test_a_worker_killed_before_it_begins_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its pipe is closed by then; click takes a broken pipe for one of stdout and says nothing."""
-    compared = subprocess_env.describe_spaces
 
     def kill(*spaces: Any) -> dict[str, Any]:
         for child in multiprocessing.active_children():
             child.kill()
             child.join()
-        return compared(*spaces)
+        return describe_spaces(*spaces)
 
-    monkeypatch.setattr(subprocess_env, "describe_spaces", kill)
+    monkeypatch.setattr("amago2.env.subprocess_env.describe_spaces", kill)
     with pytest.raises(RunError, match=r"actor 0 in worker 0.*SIGKILL"):
         SubprocessVectorEnv(make, 2, 1)
 
