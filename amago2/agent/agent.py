@@ -64,7 +64,9 @@ class Agent(nn.Module):
         self.register_buffer("discounts", torch.tensor(a.discounts), persistent=False)
         self.popart = PopArt(len(a.discounts), a.popart_rate)
         width = self.trajectory_encoder.output
-        self.actor = Actor(width, a.head_hidden_sizes, len(a.discounts), self.actions)
+        self.actor = Actor(
+            width, a.head_hidden_sizes, len(a.discounts), self.actions, a.probability_limits
+        )
         self.critic = self._make_critic(width)
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.target_critic = self._make_critic(width).requires_grad_(False)
@@ -192,7 +194,9 @@ class Agent(nn.Module):
     ) -> Tensor:
         """TD targets (M, G) of the target networks, from states (B * L, D).
 
-        Pessimistic, by the minimum of a sampled pair of critics, if the actor ascends Q.
+        By the mean of a sampled pair of critics or, if the actor ascends the values of regressing
+        ones, pessimistic by their minimum. (The published code took the minimum with classifying
+        ones, too, but only from 2025 on.)
         """
         state_n = states.index_select(0, transitions.index_n)
         policy = self.target_actor(state_n)
@@ -201,8 +205,8 @@ class Agent(nn.Module):
         embedded = self.target_critic.embed_states(state_n)
         values = self._policy_value(self.target_critic, embedded, policy, 1, rng, members=members)
         sampled = values.gather(0, members)
-        ascends = self.config.actor == "policy_gradient"
-        value_n = sampled.amin(0) if ascends else sampled.mean(0)
+        pessimistic = self.config.actor == "policy_gradient" and self.config.critic == "popart"
+        value_n = sampled.amin(0) if pessimistic else sampled.mean(0)
         return objectives.td_target(transitions, value_n)
 
     def _policy_value(
@@ -221,7 +225,8 @@ class Agent(nn.Module):
 
         `embedded` is what the critic's `embed_states` gives for the M states. The expectation is
         exact for discrete actions if the critic allows it or the configured `expectation` asks for
-        it, else the mean over samples. Gradients reach the policy only, never the critic.
+        it. Else it is the mean over samples, and with a regressing critic one sample. Gradients
+        reach the policy only, never the critic.
 
         To save work, `members` (S, M, G) says whose values are needed; the others may be anything.
         `known` gives actions (M, 1, A) and their values (C, M, G), so that they are not computed
@@ -232,7 +237,7 @@ class Agent(nn.Module):
             if isinstance(policy, Categorical):
                 actions = policy.probabilities.unsqueeze(-2)  # (M, G, 1, A)
             else:
-                actions = draw(rng, samples)
+                actions = draw(rng, 1)
             return action_values.compute(critic, embedded, actions).mean(-1)
         if isinstance(policy, Categorical) and self.config.expectation == "exact":
             share = policy.probabilities  # (M, G, A)
@@ -286,17 +291,16 @@ class Agent(nn.Module):
 
         `q` is (C, M, G); `embedded` is what the critic's `embed_states` gives for the M states.
         """
-        known = action_t, q
+        known, samples = (action_t, q), self.config.value_samples
         if self.config.actor == "policy_gradient":
             values = self._policy_value(
-                self.critic, embedded, policy, 1, rng, differentiable=True, known=known
+                self.critic, embedded, policy, samples, rng, differentiable=True, known=known
             )
             normalised = self.popart.normalise(values.amin(0))
             advantage = (q - values.detach()).mean(0).sign()
             loss = objectives.policy_gradient_loss(normalised)
         else:
             with torch.no_grad():
-                samples = self.config.value_samples
                 values = self._policy_value(
                     self.critic, embedded, policy, samples, rng, known=known
                 )

@@ -1,7 +1,7 @@
 """One training run's complete configuration: schema, layering, canonical hash.
 
-Imports no heavy library, so that planning a thousand runs takes moments. A configuration is the
-result of laying partial YAML mappings over each other (`amago2.config.layers`).
+Imports no heavy library. A configuration is the result of laying partial YAML mappings over each
+other (`amago2.config.layers`).
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from amago2.config.plain import canonical, plain
 from amago2.config.validation import validate
 from amago2.errors import ConfigError
 
-TRAINING_VERSION = 2
+TRAINING_VERSION = 3
 """Raised whenever a change of the training code changes results."""
 
 
@@ -60,8 +60,10 @@ class AgentConfig(Section):
     """How the previous reward is given to the timestep encoder."""
     filter: Literal["binary", "exponential", "none"] = "binary"
     filter_threshold: float = 0.0
+    probability_limits: tuple[Fraction, Fraction] = (0.001, 0.99)
+    """Probabilities of discrete actions are clamped to these, then normalised."""
     value_samples: Positive = 3
-    """Policy actions per V(s) estimate with the two-hot critic."""
+    """Policy actions per estimate of the policy's value by the two-hot critic."""
     expectation: Literal["sampled", "exact"] = "sampled"
     """`exact` sums over all actions of a small discrete space where the paper samples."""
     target_rate: float = Field(0.003, gt=0, le=1)
@@ -75,6 +77,8 @@ class AgentConfig(Section):
             raise ValueError("value_limit must be [low, high] with low < high")
         if not isinstance(self.value_limit, tuple) and self.value_limit <= 0:
             raise ValueError("value_limit must be positive")
+        if not 0 < self.probability_limits[0] < self.probability_limits[1]:
+            raise ValueError("probability_limits must be [low, high] with 0 < low < high <= 1")
         return self
 
 

@@ -13,14 +13,28 @@ class Actor(nn.Module):
     """States (..., D) -> action distributions with leading shape (..., G), one per discount."""
 
     def __init__(
-        self, width: int, hidden: Sequence[int], discounts: int, actions: ActionSpec
+        self,
+        width: int,
+        hidden: Sequence[int],
+        discounts: int,
+        actions: ActionSpec,
+        probability_limits: tuple[float, float],
     ) -> None:
+        """Raises `ValueError` if all discrete actions cannot be as likely as the lower limit."""
         super().__init__()
+        if actions.kind == "discrete" and probability_limits[0] * actions.size >= 1:
+            raise ValueError(
+                f"agent.probability_limits begin at {probability_limits[0]:g}, and there are "
+                f"{actions.size} actions; begin below {1 / actions.size:g}"
+            )
         self.actions, self.discounts = actions, discounts
+        self.probability_limits = probability_limits
         self.net = Mlp([width, *hidden, discounts * parameter_count(actions)])
 
     def forward(self, states: Tensor, acting: bool = False) -> ActionDistribution:
         """Policies of every discount; if `acting`, those of the last discount alone, (...)."""
         outputs = self.net(states)
         outputs = outputs.view(*outputs.shape[:-1], self.discounts, -1)
-        return make_distribution(self.actions, outputs.select(-2, -1) if acting else outputs)
+        if acting:
+            outputs = outputs.select(-2, -1)
+        return make_distribution(self.actions, outputs, self.probability_limits)

@@ -11,6 +11,10 @@ from torch.nn import functional as F
 from amago2.nets.precision import autocast_input
 from amago2.nets.two_hot import symlog
 
+MAX_ACTION = 0.999
+"""Continuous actions are clamped to +-MAX_ACTION before a critic sees them, so that a policy
+gradient has no reason to push them to the border (as in the published code)."""
+
 
 def discount_feature(discounts: Tensor) -> Tensor:
     """Input (G,) that shows a critic its discount: symlog of the effective horizon."""
@@ -35,8 +39,10 @@ class CriticEnsemble(nn.Module):
         outputs: int,
         discounts: Tensor | None = None,
         actions: int = 0,
+        clamp_actions: bool = False,
     ) -> None:
         super().__init__()
+        self.clamp_actions = clamp_actions
         features = None if discounts is None else discount_feature(discounts)
         self.register_buffer("features", features, persistent=False)
         self.width = width
@@ -71,6 +77,7 @@ class CriticEnsemble(nn.Module):
         `frozen` keeps gradients off the parameters.
         """
         assert self.features is not None
+        actions = self._clamped(actions)
         layers = self._layers(frozen)
         discount_rows, action_rows = layers[0][0][:, self.width :].split([1, actions.shape[-1]], 1)
         by_discount = self.features.view(1, 1, -1, 1, 1) * discount_rows[:, None, None]
@@ -95,11 +102,15 @@ class CriticEnsemble(nn.Module):
         assert self.features is not None
         pairs = zip(self.weights, self.biases, strict=True)
         layers = [(w[member].to(embedded.dtype), b[member, 0].to(embedded.dtype)) for w, b in pairs]
+        actions = self._clamped(actions)
         inputs = torch.cat([self.features[discount].unsqueeze(1), actions], 1).to(embedded.dtype)
         hidden = embedded.index_select(0, state).addmm_(inputs, layers[0][0][self.width :])
         for weight, bias in layers[1:]:
             hidden = torch.addmm(bias, F.leaky_relu(hidden, inplace=True), weight)
         return hidden.float()
+
+    def _clamped(self, actions: Tensor) -> Tensor:
+        return actions.clamp(-MAX_ACTION, MAX_ACTION) if self.clamp_actions else actions
 
     def _later_layers(self, hidden: Tensor, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
         """All layers but the first, whose sums (C, ..., H) are overwritten: (C, M', O)."""

@@ -29,7 +29,13 @@ class TwoHotCritic(nn.Module):
         super().__init__()
         self.bins = bins
         self.net = CriticEnsemble(
-            members, width, hidden, len(bins.centers), discounts, actions.size
+            members,
+            width,
+            hidden,
+            len(bins.centers),
+            discounts,
+            actions.size,
+            clamp_actions=actions.kind == "continuous",
         )
 
     def embed_states(self, states: Tensor) -> Tensor:
@@ -67,7 +73,15 @@ class PopArtCritic(nn.Module):
         if self.per_action:
             self.net = CriticEnsemble(members, width, hidden, len(discounts) * actions.size)
         else:
-            self.net = CriticEnsemble(members, width, hidden, 1, discounts, actions.size)
+            self.net = CriticEnsemble(
+                members,
+                width,
+                hidden,
+                1,
+                discounts,
+                actions.size,
+                clamp_actions=actions.kind == "continuous",
+            )
 
     def embed_states(self, states: Tensor) -> Tensor:
         """Outputs (C, M, G, A) of all discrete actions for states (M, D).

@@ -16,9 +16,8 @@ from torch.nn import functional as F
 
 from amago2.env.spaces import ActionSpec
 
-MIN_PROBABILITY = 1e-6
 LOG_STD_RANGE = (-5.0, 2.0)
-MAX_ACTION = 0.995
+MAX_ACTION = 0.99
 """Stored actions are clamped to +-MAX_ACTION before atanh, which is infinite at 1."""
 MAX_LOG_PROB = 1e3
 """Log-densities of continuous actions are clamped to +-MAX_LOG_PROB."""
@@ -46,14 +45,14 @@ def _per_sample(x: Tensor, samples: int | None) -> Tensor:
 
 @dataclass
 class Categorical:
-    """Discrete actions; probabilities (..., A) are kept in [1e-6, 1]."""
+    """Discrete actions with probabilities (..., A)."""
 
     probabilities: Tensor
 
     @classmethod
-    def from_outputs(cls, logits: Tensor) -> "Categorical":
-        """From logits (..., A)."""
-        probabilities = logits.float().softmax(-1).clamp(min=MIN_PROBABILITY)
+    def from_outputs(cls, logits: Tensor, limits: tuple[float, float]) -> "Categorical":
+        """From logits (..., A); probabilities are clamped to the limits, then normalised."""
+        probabilities = logits.float().softmax(-1).clamp(*limits)
         return cls(probabilities / probabilities.sum(-1, keepdim=True))
 
     def sample(self, rng: torch.Generator, samples: int | None = None) -> Tensor:
@@ -164,8 +163,15 @@ def parameter_count(actions: ActionSpec) -> int:
     return 2 * actions.size if actions.kind == "continuous" else actions.size
 
 
-def make_distribution(actions: ActionSpec, outputs: Tensor) -> ActionDistribution:
-    """The distribution parametrised by `outputs` (..., `parameter_count(actions)`)."""
-    kinds = {"discrete": Categorical, "continuous": TanhNormal, "multibinary": Bernoulli}
-    made: ActionDistribution = kinds[actions.kind].from_outputs(outputs)  # type: ignore[attr-defined]
-    return made
+def make_distribution(
+    actions: ActionSpec, outputs: Tensor, probability_limits: tuple[float, float]
+) -> ActionDistribution:
+    """The distribution parametrised by `outputs` (..., `parameter_count(actions)`).
+
+    `probability_limits` are those of discrete actions.
+    """
+    if actions.kind == "discrete":
+        return Categorical.from_outputs(outputs, probability_limits)
+    if actions.kind == "continuous":
+        return TanhNormal.from_outputs(outputs)
+    return Bernoulli.from_outputs(outputs)

@@ -44,6 +44,9 @@ from workflow.baselines import command, ppo
 from workflow.baselines.actors import Actors
 from workflow.baselines.config import PpoGruConfig
 
+PROBABILITY_LIMITS = (1e-6, 1.0)
+"""Of discrete actions: none but that logarithms stay finite."""
+
 
 class RecurrentAgent(nn.Module):
     """Timestep encoder, GRU, policy and value."""
@@ -66,7 +69,7 @@ class RecurrentAgent(nn.Module):
             kind="gru", context_length=p.sequence_length, width=p.width, layers=p.layers
         )
         self.trajectory_encoder = Gru(self.timestep_encoder.output, gru)
-        self.actor = Actor(p.width, p.head_hidden_sizes, 1, actions)
+        self.actor = Actor(p.width, p.head_hidden_sizes, 1, actions, PROBABILITY_LIMITS)
         self.critic = Mlp([p.width, *p.head_hidden_sizes, 1])
 
     @property

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from amago2.agent.agent import Agent, make_agent
 from amago2.agent.batch import Batch
 from amago2.env.spaces import ActionSpec
+from amago2.errors import ConfigError
 from amago2.nets import action_values
 from amago2.nets.distributions import Categorical
 from tests.amago2.toy import small
@@ -227,12 +228,12 @@ def test_targets_come_from_the_target_networks_and_move_slowly(critic: str) -> N
     assert not torch.equal(target(), at_first)
 
 
-def test_a_dependent_actor_uses_the_pessimistic_target() -> None:
-    pessimistic = agent(actor="policy_gradient", critic="two_hot")
-    mean = agent(actor="filtered_imitation", critic="two_hot")
-    _, low = pessimistic.loss(batch(DISCRETE), rng())
-    _, middle = mean.loss(batch(DISCRETE), rng())
-    assert low["td_target_mean"] < middle["td_target_mean"]
+def test_only_with_both_losses_dependent_is_the_target_pessimistic(critic: str) -> None:
+    ascending = agent(actor="policy_gradient", critic=critic)
+    imitating = agent(actor="filtered_imitation", critic=critic)
+    _, one = ascending.loss(batch(DISCRETE), rng())
+    _, other = imitating.loss(batch(DISCRETE), rng())
+    assert (one["td_target_mean"] < other["td_target_mean"]) == (critic == "popart")
 
 
 def test_exact_and_sampled_values_have_the_same_mean() -> None:
@@ -256,7 +257,7 @@ def test_the_exact_expectation_is_the_sum_over_all_actions() -> None:
     q = (every * taken).sum(-1)
     members = torch.randint(4, (2, 40, 2), generator=rng())
     outputs = torch.randn(40, 2, 3, generator=rng()).requires_grad_()
-    policy = Categorical.from_outputs(outputs)
+    policy = Categorical.from_outputs(outputs, a.config.probability_limits)
     plain = (every * policy.probabilities).sum(-1)
     for asked in (None, members):
         found = a._policy_value(
@@ -288,7 +289,8 @@ def test_the_last_discount_acts() -> None:
 def test_an_action_that_the_policy_always_takes_has_no_advantage() -> None:
     """Exactly none, or rounding would decide which half of such actions is imitated."""
     for precision in (None, "bfloat16"):
-        config = small(agent={"filter_threshold": 0.0}, learner={"precision": precision})
+        policy = {"filter_threshold": 0.0, "probability_limits": (1e-6, 1.0)}
+        config = small(agent=policy, learner={"precision": precision})
         a = make_agent(config, BOXES, DISCRETE).train()
         with torch.no_grad():
             _last_layer(a).bias.view(2, 3)[:, 1] = 30.0
@@ -345,7 +347,7 @@ def test_acting_with_packed_weights_differs_by_rounding_only(
 def test_critic_at_actions_equals_the_plain_product() -> None:
     """The split first layer is the product with (state, discount feature, action) joined."""
     net = agent(CONTINUOUS, critic="two_hot").critic.net
-    states, actions = torch.randn(5, 16, generator=rng()), torch.randn(5, 2, 3, 2, generator=rng())
+    states, actions = torch.randn(5, 16, generator=rng()), torch.rand(5, 2, 3, 2, generator=rng())
     split = net.outputs(net.embed_states(states), actions)  # (C, M, G, K, N)
     assert net.features is not None
     joined = torch.cat(
@@ -362,6 +364,26 @@ def test_critic_at_actions_equals_the_plain_product() -> None:
             x = torch.nn.functional.leaky_relu(x) if layer else x
             x = x @ weight[member] + bias[member]
         assert torch.allclose(split[member], x, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", [DISCRETE, CONTINUOUS], ids=["discrete", "continuous"])
+def test_critics_see_continuous_actions_short_of_the_border(spec: ActionSpec, critic: str) -> None:
+    """So that no policy gradient pushes them to it; one-hot actions are what they are."""
+    a = agent(spec, critic=critic)
+    embedded = a.critic.embed_states(torch.randn(5, 16, generator=rng())).detach()
+    actions = torch.ones(5, 2, 1, spec.size, requires_grad=True)
+    values = a.critic.outputs(embedded, actions, frozen=True)
+    (gradient,) = torch.autograd.grad(values.square().sum(), actions)
+    assert bool(gradient.any()) == (spec.kind == "discrete")
+    inside = a.critic.outputs(embedded, torch.full_like(actions, 0.999), frozen=True)
+    assert torch.equal(values, inside) == (spec.kind == "continuous")
+
+
+def test_a_lower_limit_that_all_actions_cannot_have_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"begin at 0.4, and there are 3 actions; begin below 0.3"
+    ):
+        agent(DISCRETE, probability_limits=(0.4, 0.9))
 
 
 def test_multibinary_has_no_policy_gradient() -> None:

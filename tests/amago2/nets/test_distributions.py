@@ -10,17 +10,20 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_categorical_keeps_probabilities_off_zero() -> None:
-    policy = Categorical.from_outputs(torch.tensor([100.0, 0.0, 0.0]))
-    assert policy.probabilities.min().item() == pytest.approx(1e-6, rel=1e-3)
-    assert policy.probabilities.sum().item() == pytest.approx(1)
-    assert policy.log_prob(torch.tensor([0.0, 1.0, 0.0])).item() == pytest.approx(
-        np.log(1e-6), rel=1e-3
-    )
+@pytest.mark.parametrize(("low", "high"), [(1e-6, 1.0), (0.001, 0.99)])
+def test_categorical_keeps_probabilities_within_limits(low: float, high: float) -> None:
+    policy = Categorical.from_outputs(torch.tensor([100.0, 0.0, 0.0]), (low, high))
+    expected = np.array([high, low, low]) / (high + 2 * low)
+    assert policy.probabilities.numpy() == pytest.approx(expected, rel=1e-5)
+    taken = torch.tensor([0.0, 1.0, 0.0])
+    assert policy.log_prob(taken).item() == pytest.approx(np.log(expected[1]), rel=1e-5)
+    share = policy.sample(rng(), 20_000)[:, 0].mean().item()  # what is sampled from
+    assert share == pytest.approx(expected[0], abs=2e-3)
 
 
 def test_categorical_samples_by_its_probabilities() -> None:
-    policy = Categorical.from_outputs(torch.tensor([0.1, 0.2, 0.7]).log().expand(20_000, 3))
+    logits = torch.tensor([0.1, 0.2, 0.7]).log().expand(20_000, 3)
+    policy = Categorical.from_outputs(logits, (1e-6, 1.0))
     for samples in (policy.sample(rng()), policy.rsample(rng(1))):
         assert torch.allclose(samples.mean(0), torch.tensor([0.1, 0.2, 0.7]), atol=0.015)
         assert torch.allclose(samples.sum(-1), torch.ones(20_000))
@@ -66,7 +69,7 @@ def test_bernoulli_by_hand() -> None:
 def test_same_generator_same_actions(kind: str) -> None:
     spec = ActionSpec(kind, 4, -np.ones(4), np.ones(4))  # type: ignore[arg-type]
     policy = make_distribution(
-        spec, torch.randn(5, 7, 8 if kind == "continuous" else 4, generator=rng())
+        spec, torch.randn(5, 7, 8 if kind == "continuous" else 4, generator=rng()), (0.001, 0.99)
     )
     assert torch.equal(policy.sample(rng(3)), policy.sample(rng(3)))
     assert policy.sample(rng(3)).shape == (5, 7, 4)

@@ -131,7 +131,7 @@ def test_entropies_are_those_of_torch() -> None:
     logits, mean, log_std = torch.randn(3, 4, 5, generator=rng).unbind()
     known = torch.distributions.Categorical(logits=logits).entropy()
     torch.testing.assert_close(
-        entropy(Categorical.from_outputs(logits)), known, atol=1e-4, rtol=1e-4
+        entropy(Categorical.from_outputs(logits, (1e-6, 1.0))), known, atol=1e-4, rtol=1e-4
     )
     normal = torch.distributions.Normal(mean, log_std.exp()).entropy().sum(-1)
     torch.testing.assert_close(entropy(TanhNormal(mean, log_std)), normal)
