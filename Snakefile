@@ -19,7 +19,7 @@ sys.path.insert(0, workflow.basedir)
 shell.prefix(f'export PATH="{os.path.dirname(sys.executable)}:$PATH"; ')
 
 from amago2.errors import ConfigError
-from workflow.estimate import memory as run_memory, resources as run_resources
+from workflow.estimate.needs import needs
 from workflow.config.experiments import Selection
 from workflow.dag.plan import plan
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from amago2.env.spaces import Array
 from amago2.files import check_sums, make_folder, sync
+from amago2.footprint import MAX_SHARD_BYTES
 from amago2.replay.shards import (
-    MAX_SHARD_BYTES,
     ShardReader,
     compress,
     count_tokens,

@@ -28,8 +28,6 @@ from amago2.files import atomic, naming, open_regular
 TRAJECTORY = np.dtype([("number", "<i8"), ("start", "<i8"), ("length", "<i4"), ("task", "<i4")])
 COMPRESSION_LEVEL = 3
 """200 to 3000 MB/s on one core, and the files are hardly larger than at higher levels."""
-MAX_SHARD_BYTES = 64 * 2**20
-"""A shard is closed when it holds this much, or the configured number of timesteps."""
 MAX_OPEN_FILES = 64
 """Of full shards; more are opened again when they are read."""
 MAX_ROWS_BYTES = 2**30

@@ -28,6 +28,7 @@ _ATARI = Benchmark(
     observations={"image": Array((84, 84, 3), "uint8", 255)},
     actions=Actions("discrete", 18),
     stored_bytes=193,
+    rollout_steps=2500,
     scale=BetweenReferences(
         "from a random policy's return to a person's",
         zero=Column("atari_scores.csv", "game", "random"),

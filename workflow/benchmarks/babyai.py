@@ -17,6 +17,7 @@ BENCHMARKS = (
         },
         actions=Actions("discrete", 7),
         stored_bytes=11,
+        rollout_steps=160,
         scale=ShareOfMaximum("of the largest return of an attempt"),
         published_spelling=(("-v0", ""),),
     ),

@@ -156,6 +156,8 @@ class Benchmark:
     actions: Actions | None = None
     stored_bytes: float = 50
     """Of a timestep in published replay, compressed, as measured in runs of the smallest budget."""
+    rollout_steps: float = 500
+    """Timesteps of a rollout at the paper's settings, on average, roughly: agents differ."""
 
     # Scores
     scale: Scale | None = None

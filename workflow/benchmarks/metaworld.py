@@ -20,6 +20,7 @@ BENCHMARKS = (
         observations={"observation": Array((40,))},
         actions=Actions("continuous", 4),
         stored_bytes=51,
+        rollout_steps=1500,
         scale=SuccessRate("of attempts that succeed"),
         published_spelling=(("-v2", "-v3"),),
     ),

@@ -19,6 +19,7 @@ BENCHMARKS = (
         observations={"observation": Array((29,))},
         actions=Actions("discrete", 27),
         stored_bytes=7,
+        rollout_steps=300,
         scale=BetweenReferences(
             "from a random policy's return to the best published single-task one",
             zero=Column("popgym_random.csv", "task", "mean_return"),

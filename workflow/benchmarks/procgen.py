@@ -39,6 +39,7 @@ _EASY = Benchmark(
     observations={"image": Array((64, 64, 3), "uint8", 255)},
     actions=Actions("discrete", 15),
     stored_bytes=755,
+    rollout_steps=400,
     scale=_range("easy"),
     experiment="procgen",
 )  # fmt: skip

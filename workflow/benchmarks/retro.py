@@ -29,6 +29,7 @@ _RETRO = Benchmark(
     observations={"image": Array((84, 84, 3), "uint8", 255)},
     actions=Actions("multibinary", 12),
     stored_bytes=135,
+    rollout_steps=600,
 )  # fmt: skip
 
 BENCHMARKS = (

@@ -12,6 +12,7 @@ BENCHMARKS = (
         observations={"observation": Array((12,))},
         actions=Actions("discrete", 4),
         stored_bytes=25,
+        rollout_steps=10,
         # A task is named by the return of a perfect attempt: task2_x100.
         scale=ShareOfMaximum("of a perfect attempt's return", in_name=r"_x([\d.e+]+)$"),
         experiment="ext_return_scale",

@@ -1,4 +1,4 @@
-"""Disk space of what DVC versions of each run, before it is trained.
+"""Disk space of each run, before it is trained: what DVC versions, and its scratch folder.
 
 A stored timestep has the size that the benchmark's description gives (docs/versions.md). The sizes
 in the pointers of finished runs correct the estimates.
@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from amago2.config.schema import AmagoConfig, ImageEncoderConfig, RunConfig
-from amago2.footprint import stored_timesteps
+from amago2.footprint import MAX_SHARD_BYTES, scratch_timesteps, stored_timesteps
 from workflow.benchmarks.lookup import benchmark, benchmarks
 from workflow.dag.pointers import read_pointer
 from workflow.dag.runs import Run
 from workflow.estimate import network
+from workflow.estimate.shapes import shapes
 
 VECTOR_BYTES, IMAGE_BYTES = 50, 500
 """Of a timestep in published replay, compressed, in benchmarks that are not described."""
@@ -45,10 +46,28 @@ def estimate(config: RunConfig) -> Disk:
     """Rough bytes of a run's checkpoint, and of its replay if that is versioned."""
     if not isinstance(config, AmagoConfig):
         return Disk(BASELINE_BYTES)
-    # Trained parameters with the optimiser's two averages of each, and the target heads; float32.
-    checkpoint = 4.0 * (3 * network.parameters(config) + network.heads(config))
     replay = stored_timesteps(config) * _timestep_bytes(config)
-    return Disk(checkpoint, replay if config.checkpoint.with_replay else 0.0)
+    return Disk(_checkpoint_bytes(config), replay if config.checkpoint.with_replay else 0.0)
+
+
+def _checkpoint_bytes(config: AmagoConfig) -> float:
+    """Trained parameters, the optimiser's two averages of each, and the target heads; float32."""
+    return 4.0 * (3 * network.parameters(config) + network.heads(config))
+
+
+def scratch_bytes(config: RunConfig) -> int:
+    """Most bytes of a run's scratch folder, which goes when the run is finished.
+
+    Replay is not compressed there, and keeps what the oldest kept checkpoint needs.
+    """
+    keep = config.checkpoint.keep + 1
+    if not isinstance(config, AmagoConfig):
+        return int(BASELINE_BYTES * keep)
+    record = shapes(config).record_bytes
+    length = config.replay.chunk_length or config.trajectory_encoder.context_length
+    replay = scratch_timesteps(config) * record * (1 + 1 / length)
+    open_shard = min(MAX_SHARD_BYTES, config.replay.shard_size * record, replay)
+    return int(replay + keep * (_checkpoint_bytes(config) + open_shard))
 
 
 def _timestep_bytes(config: AmagoConfig) -> float:

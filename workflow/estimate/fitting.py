@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from amago2 import run_record
@@ -42,7 +43,7 @@ def fit_processor(results: Path) -> dict[str, Any]:
 
 
 def fit_gpu(measurements: Path) -> dict[str, Any]:
-    """The speed that explains best the seconds of the paper's updates in float32.
+    """Operations per second of the paper's updates on a GPU, by precision: medians over the sizes.
 
     Raises `ConfigError` if they were not measured.
     """
@@ -50,25 +51,16 @@ def fit_gpu(measurements: Path) -> dict[str, Any]:
         rows = json.loads(measurements.read_text()).get("gpu", {"rows": []})["rows"]
     except (OSError, ValueError) as error:
         raise ConfigError(f"{measurements}: cannot be read: {error}") from None
-    # Plans assume neither a lower precision nor a compiler.
-    planned = [
-        row
-        for row in rows
-        if row["measure"] == "gpu" and (row["mode"], row["how"]) == ("float32", "eager")
-    ]
-    measured = [row for row in planned if "seconds" in row]
-    steps_per_s = [row["steps_per_s"] for row in rows if row["measure"] == "gpu_actors"]
-    if not measured or not steps_per_s:
+    rates: dict[str, list[float]] = {}
+    for row in rows:
+        # Plans assume no compiler.
+        if row["measure"] == "gpu" and row["how"] == "eager" and "seconds" in row:
+            rates.setdefault(row["mode"], []).append(1e12 * row["tflop"] / row["seconds"])
+    if not rates:
         raise ConfigError(
             f"{measurements}: holds no measurements of a GPU; run `make bench ONLY=gpu` on one"
         )
-    terms = [[row["tflop"], 1.0] for row in measured]
-    per_tflop, per_update = _fitted(terms, [row["seconds"] for row in measured])
-    return {
-        "flops": _rounded(1e12 / max(per_tflop, 1e-9)),
-        "updates_per_s": _rounded(1 / max(per_update, 1e-9)),
-        "steps_per_s": _rounded(max(steps_per_s)),
-    }
+    return {"flops": {mode: _rounded(median(each)) for mode, each in rates.items()}}
 
 
 def _fitted(terms: Any, seconds: Sequence[float]) -> list[float]:

@@ -1,34 +1,55 @@
 """Memory that a run needs, from its configuration: what a scheduler must give.
 
-Both estimates rest on `amago2.footprint.learner_bytes`, which the trainer checks as well. What an
-update really allocates is measured by `workflow.bench.tensor_memory`.
+The estimates rest on `amago2.footprint`, whose counts the trainer checks as well. What an update
+really allocates is measured by `workflow.bench.tensor_memory`, and by PyTorch's own allocator.
 """
 
-from amago2.config.schema import AmagoConfig, RunConfig
-from amago2.footprint import learner_bytes
+from amago2.config.schema import AmagoConfig, ImageEncoderConfig, RunConfig
+from amago2.footprint import memory_bytes, update_bytes
+from workflow.estimate import network
 from workflow.estimate.resources import gpus, ranks
+from workflow.estimate.shapes import shapes
 
 BASELINE_UPDATE_BYTES = 1e9
 """An update of a baseline, at most."""
+HELD = 1.15
+"""What PyTorch's allocator holds, of what is allocated at the peak: 1.04 to 1.17 times as much."""
+HELD_WITH_IMAGES = 1.25
+"""The same where the activations of images are kept, which are large blocks: 1.15 to 1.25."""
+CUDA_BYTES = 0.75e9
+"""CUDA's context with the libraries' kernels and workspaces, in each process: assumed."""
 RESERVE = 1.5
-"""On top of an update's activations: weights, workspaces, fragmentation."""
-CUDA_BYTES = 1.5e9
-"""CUDA itself, in each process."""
+"""On the host, on top of an update's activations."""
 PROCESS_BYTES = 4e9
 """PyTorch and the simulators."""
 
 
 def gpu_bytes(config: RunConfig) -> int:
     """Memory of all GPUs of a run together; 0 for a run without one."""
-    return int((RESERVE * _update_bytes(config) + CUDA_BYTES) * gpus(config))
+    encoder = getattr(config, "timestep_encoder", None)
+    kept = isinstance(encoder, ImageEncoderConfig) and encoder.recompute_frames is None
+    held = allocated_bytes(config) * (HELD_WITH_IMAGES if kept else HELD)
+    return int((held + CUDA_BYTES) * gpus(config))
+
+
+def allocated_bytes(config: RunConfig) -> float:
+    """Of tensors on the GPU of one learner process, at the peak of an update."""
+    if not isinstance(config, AmagoConfig):
+        return BASELINE_UPDATE_BYTES
+    # Weights, gradients, the optimiser's two averages; and the target heads.
+    weights = 4.0 * (4 * network.parameters(config) + network.heads(config))
+    acting = memory_bytes(config, config.collector.actors + config.evaluation.actors)
+    return weights + acting + update_bytes(config, shapes(config), in_one_pass=True)
 
 
 def host_bytes(config: RunConfig) -> int:
-    """Memory of the host, of all learner processes together; updates count if they run there."""
-    update = RESERVE * _update_bytes(config) * (config.device == "cpu")
+    """Memory of the host, of all processes together; updates count if they run there."""
+    update = RESERVE * _update_on_host(config) * (config.device == "cpu")
     return int((PROCESS_BYTES + update) * ranks(config))
 
 
-def _update_bytes(config: RunConfig) -> float:
+def _update_on_host(config: RunConfig) -> float:
     """Of one learner process."""
-    return learner_bytes(config) if isinstance(config, AmagoConfig) else BASELINE_UPDATE_BYTES
+    if not isinstance(config, AmagoConfig):
+        return BASELINE_UPDATE_BYTES
+    return update_bytes(config, shapes(config), in_one_pass=False)

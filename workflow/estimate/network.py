@@ -1,7 +1,7 @@
 """Sizes of an agent's networks, counted from its configuration: the basis of time and disk.
 
 Counts the weights of matrix products and convolutions; biases, norms and embeddings are left out.
-Observations and actions have typical sizes, since the real ones are known only to the simulator.
+Vectors have a typical size; images and actions are those of the benchmark's description.
 """
 
 from itertools import pairwise
@@ -15,10 +15,11 @@ from amago2.config.schema import (
     GruConfig,
     ImageEncoderConfig,
 )
-from amago2.footprint import IMAGE_SIDE
+from amago2.footprint import pooled
+from workflow.estimate.shapes import shapes
 
-INPUTS, ACTIONS, CHANNELS, TOKENS = 40, 12, 3, 9
-"""Sizes of a typical vector, action space, image and sentence."""
+INPUTS, TOKENS = 40, 9
+"""Sizes of a typical vector and sentence."""
 
 TimestepEncoder = FeedForwardEncoderConfig | ImageEncoderConfig | GridLanguageEncoderConfig
 
@@ -48,11 +49,12 @@ def parameters(config: AmagoConfig) -> int:
 
 def encoders(config: AmagoConfig) -> Size:
     """Timestep encoder and trajectory encoder."""
-    return timestep_encoder(config.timestep_encoder).plus(trajectory_encoder(config))
+    image = shapes(config).image
+    return timestep_encoder(config.timestep_encoder, image).plus(trajectory_encoder(config))
 
 
-def timestep_encoder(e: TimestepEncoder) -> Size:
-    """From an observation to the timestep's vector."""
+def timestep_encoder(e: TimestepEncoder, image: tuple[int, ...] = ()) -> Size:
+    """From an observation to the timestep's vector; `image` is height, width and channels."""
     if isinstance(e, FeedForwardEncoderConfig):
         weights = mlp([INPUTS, *e.hidden_sizes, e.output_size])
         return Size(weights, weights)
@@ -62,18 +64,19 @@ def timestep_encoder(e: TimestepEncoder) -> Size:
     if e.architecture == "nature":
         projection = 3_000 * e.features
         return Size(76_000 + projection, 9_000_000 + projection)
-    return _impala(e)
+    return _impala(e, image)
 
 
-def _impala(e: ImageEncoderConfig) -> Size:
+def _impala(e: ImageEncoderConfig, image: tuple[int, ...]) -> Size:
     """In each block a convolution, then four of them at half its resolution."""
-    side, channels = IMAGE_SIDE, CHANNELS
+    height, width, channels = image
     parameters = multiplications = 0
     for depth in e.channels:
         parameters += 9 * (channels * depth + 4 * depth**2)
-        multiplications += 9 * side**2 * (channels * depth + depth**2)
-        side, channels = side // 2, depth
-    projection = side**2 * channels * e.features
+        multiplications += 9 * height * width * channels * depth
+        height, width, channels = pooled(height), pooled(width), depth
+        multiplications += 9 * height * width * 4 * depth**2
+    projection = height * width * channels * e.features
     return Size(parameters + projection, multiplications + projection)
 
 
@@ -99,16 +102,22 @@ def heads(config: AmagoConfig) -> int:
 
 def actor(config: AmagoConfig) -> int:
     """Parameters of the actor: a policy for each discount."""
-    a = config.agent
-    return mlp([config.trajectory_encoder.width, *a.head_hidden_sizes, len(a.discounts) * ACTIONS])
+    a, actions = config.agent, shapes(config).actions
+    return mlp([config.trajectory_encoder.width, *a.head_hidden_sizes, len(a.discounts) * actions])
 
 
 def critic(config: AmagoConfig) -> int:
     """Parameters of one critic.
 
-    A scalar critic has outputs for each discount and action; a two-hot one reads both.
+    A scalar critic has outputs for each discount and discrete action; else both are read.
     """
-    a, width = config.agent, config.trajectory_encoder.width
-    if a.critic == "popart":
-        return mlp([width, *a.head_hidden_sizes, len(a.discounts) * ACTIONS])
-    return mlp([width + 1 + ACTIONS, *a.head_hidden_sizes, a.bins])
+    a, width, actions = config.agent, config.trajectory_encoder.width, shapes(config).actions
+    if has_table(config):
+        return mlp([width, *a.head_hidden_sizes, len(a.discounts) * actions])
+    outputs = a.bins if a.critic == "two_hot" else 1
+    return mlp([width + 1 + actions, *a.head_hidden_sizes, outputs])
+
+
+def has_table(config: AmagoConfig) -> bool:
+    """Whether a critic gives the values of all discounts and actions at once."""
+    return config.agent.critic == "popart" and shapes(config).discrete

@@ -1,4 +1,4 @@
-"""Processes, CPU threads and GPUs of a run, from its configuration: what a scheduler must give."""
+"""Processes, cores and GPUs of a run, from its configuration: what a scheduler must give."""
 
 from amago2.config.schema import AmagoConfig, RunConfig
 
@@ -13,14 +13,14 @@ def is_asynchronous(config: RunConfig) -> bool:
     return isinstance(config, AmagoConfig) and bool(config.collector.asynchronous)
 
 
-def threads(config: RunConfig) -> int:
-    """CPU threads of all processes."""
-    return config.threads * (ranks(config) + is_asynchronous(config))
-
-
 def gpus(config: RunConfig) -> int:
     """GPUs that a run has, or shares with other runs if it is small; 0 on a CPU.
 
     An asynchronous collector has one of its own, as in the paper's memory-hard runs.
     """
     return (ranks(config) + is_asynchronous(config)) * (config.device == "cuda")
+
+
+def threads(config: RunConfig) -> int:
+    """CPU threads of all processes that learn, and of one that collects."""
+    return config.threads * (ranks(config) + is_asynchronous(config))

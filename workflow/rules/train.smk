@@ -11,12 +11,12 @@ rule train:
         f"{PLAN.results}/.logs/runs/{{run}}.log",
     wildcard_constraints:
         run="|".join(PLAN.runs) or "none",
-    threads: lambda wildcards: run_resources.threads(PLAN.runs[wildcards.run].config)
+    threads: lambda wildcards: needs(PLAN.runs[wildcards.run].config).cores
     resources:
-        gpu=lambda wildcards: run_resources.gpus(PLAN.runs[wildcards.run].config),
-        gpu_mb=lambda wildcards: run_memory.gpu_bytes(PLAN.runs[wildcards.run].config)
-        // 10**6,
-        mem_mb=lambda wildcards: run_memory.host_bytes(PLAN.runs[wildcards.run].config)
+        gpu=lambda wildcards: needs(PLAN.runs[wildcards.run].config).gpus,
+        gpu_mb=lambda wildcards: needs(PLAN.runs[wildcards.run].config).gpu_bytes // 10**6,
+        mem_mb=lambda wildcards: needs(PLAN.runs[wildcards.run].config).host_bytes // 10**6,
+        scratch_mb=lambda wildcards: needs(PLAN.runs[wildcards.run].config).scratch_bytes
         // 10**6,
     params:
         settings=lambda wildcards: PLAN.runs[wildcards.run].settings,
