@@ -120,12 +120,12 @@ class Agent(nn.Module):
             if isinstance(module, RunningMoments):
                 module.group = group
 
-    def loss(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Metrics]:
+    def loss(self, batch: Batch | PreparedBatch, rng: torch.Generator) -> tuple[Tensor, Metrics]:
         """Actor loss plus weighted critic loss () of a batch, and metrics for the log.
 
         Both losses train the encoders; the actor's sends no gradient to the critics.
         """
-        prepared = self.prepare(batch)
+        prepared = self.prepare(batch) if isinstance(batch, Batch) else batch
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.use_bfloat16):
             return self._loss(prepared, rng)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from amago2.agent.objectives import Transitions
 from amago2.nets.rows import Rows
+from amago2.nets.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,7 @@ class PreparedBatch:
 
 
 def _to(device: torch.device, x: Any) -> Any:
-    """Tensors, and dictionaries and dataclasses of them, on a device.
-
-    From pinned memory, a GPU copies while the host goes on computing.
-    """
+    """Tensors, and dictionaries and dataclasses of them, on a device."""
     if isinstance(x, dict):
         return {key: _to(device, value) for key, value in x.items()}
-    if not isinstance(x, Tensor):
-        return type(x)(**_to(device, vars(x)))
-    if device.type == "cuda" and x.device.type == "cpu":
-        x = x.contiguous().pin_memory()
-    return x.to(device, non_blocking=True)
+    return to_device(x, device) if isinstance(x, Tensor) else type(x)(**_to(device, vars(x)))

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from amago2.nets.transfer import to_device
+
 
 class Window(NamedTuple):
     """Cache entries from `start` to `end` that a timestep reads; it writes the last of them.
@@ -63,5 +65,5 @@ class KeyValueCache:
         if min(counts) < longest:
             mask = np.arange(longest) < (longest - steps)[:, None]
             by_head = mask.repeat(self.entries.shape[2] // len(mask), 0)[:, None]
-            unseen = torch.from_numpy(by_head).to(self.entries.device)
+            unseen = to_device(torch.from_numpy(by_head), self.entries.device)
         return Window(end + 1 - longest, end + 1, unseen)

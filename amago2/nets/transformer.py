@@ -18,6 +18,7 @@ from amago2.nets.dropout import dropout_scales
 from amago2.nets.inference_weights import LinearWeights, NormWeights, WithInferenceWeights
 from amago2.nets.key_value_cache import KeyValueCache, Window
 from amago2.nets.sigma_linear import SigmaLinear, training_weights
+from amago2.nets.transfer import to_device
 
 
 class BlockWeights(NamedTuple):
@@ -175,4 +176,4 @@ class Transformer(WithInferenceWeights):
         if table is None or len(table) <= longest or table.device != device:
             times = torch.arange(2 * max(longest, self.config.context_length), device=device)
             self._position_table = table = positions(times, self.frequencies)
-        return table.index_select(0, time.to(device))
+        return table.index_select(0, to_device(time, device))

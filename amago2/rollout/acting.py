@@ -9,6 +9,7 @@ from torch import Tensor
 
 from amago2.env.spaces import Array
 from amago2.env.vector_env import VectorEnv
+from amago2.nets.transfer import to_device
 
 
 class Policy(Protocol):
@@ -58,7 +59,7 @@ def policy_inputs(
 
     `reward` (N,) and `action`, in stored form, are the previous ones.
     """
-    observation = {k: torch.from_numpy(v).to(device) for k, v in envs.observation.items()}
-    represented = torch.from_numpy(envs.actions.represent(action)).to(device)
-    previous = torch.from_numpy(reward.astype(np.float32)).to(device)
+    observation = {k: to_device(torch.from_numpy(v), device) for k, v in envs.observation.items()}
+    represented = to_device(torch.from_numpy(envs.actions.represent(action)), device)
+    previous = to_device(torch.from_numpy(reward.astype(np.float32)), device)
     return observation, previous, represented

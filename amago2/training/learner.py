@@ -1,12 +1,14 @@
 """The learner: sample a batch, compute the loss, clip gradients, step, move the targets."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from amago2.agent.agent import Agent, Metrics
+from amago2.agent.batch import PreparedBatch
 from amago2.config.schema import AmagoConfig
 from amago2.distributed import SingleProcess
 from amago2.env.spaces import Array
@@ -14,6 +16,7 @@ from amago2.errors import RunError
 from amago2.replay.batches import make_batch, shuffle_rewards
 from amago2.replay.buffer import Replay
 from amago2.seeding import Stream, numpy_rng, torch_rng
+from amago2.training.one_ahead import one_ahead
 
 
 class NonFiniteError(RunError):
@@ -34,7 +37,7 @@ class Learner:
         self.config, self.agent, self.replay = config, agent, replay
         self.group = group or SingleProcess()
         agent.set_process_group(self.group)
-        self.parameters = [p for p in agent.parameters() if p.requires_grad]
+        self.parameters: list[Tensor] = [p for p in agent.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters,
             lr=config.learner.learning_rate,
@@ -42,6 +45,8 @@ class Learner:
             fused=True,
         )
         self.updates = 0
+        self.ahead = agent.device.type == "cuda" and type(self.group) is SingleProcess
+        """Whether a thread makes batches, which changes nothing of them."""
 
     def learn(self, updates: int) -> dict[str, Tensor]:
         """Make updates, one at least, and return the mean of each metric.
@@ -49,36 +54,52 @@ class Learner:
         Raises `NonFiniteError` if a metric or a weight is not finite.
         """
         self.agent.train()
-        totals = self._update()
-        for _ in range(updates - 1):
-            sums = torch._foreach_add([*totals.values()], [*self._update().values()])
+        batches = self._batches(range(self.updates, self.updates + updates))
+        totals = self._update(next(batches))
+        for batch in batches:
+            sums = torch._foreach_add([*totals.values()], [*self._update(batch).values()])
             totals = dict(zip(totals, sums, strict=True))
-        means = {name: (total / updates).cpu() for name, total in totals.items()}
+        means, largest = _to_host(totals, self.parameters)
+        means = {name: total / updates for name, total in means.items()}
         for name, mean in means.items():
             if not bool(mean.isfinite().all()):
                 raise NonFiniteError(f"{name} is not finite by update {self.updates}")
-        if not all(bool(p.isfinite().all()) for p in self.parameters):
+        if not bool(largest.isfinite().all()):
             raise NonFiniteError(f"a weight is not finite by update {self.updates}")
         return means
 
-    def _update(self) -> Metrics:
+    def _batches(self, numbers: range) -> Iterator[PreparedBatch]:
+        """Batches of the updates of these numbers, each while the one before is computed."""
+        return (
+            one_ahead(self._batch, numbers, self.agent.device)
+            if self.ahead
+            else map(self._batch, numbers)
+        )
+
+    def _batch(self, number: int) -> PreparedBatch:
+        """This rank's share of an update's batch."""
         assert self.replay is not None
         c, seed = self.config, self.config.seed
-        rng = numpy_rng(seed, Stream.REPLAY, self.updates)
+        rng = numpy_rng(seed, Stream.REPLAY, number)
         records, lengths = self.replay.sample(
             rng, c.learner.batch_size, c.trajectory_encoder.context_length
         )
         if c.learner.shuffle_rewards:
-            shuffle_rewards(records, lengths, numpy_rng(seed, Stream.SHUFFLE, self.updates))
-        return self.step(*self.group.scatter_batch(records, lengths))
+            shuffle_rewards(records, lengths, numpy_rng(seed, Stream.SHUFFLE, number))
+        return self._prepare(*self.group.scatter_batch(records, lengths))
+
+    def _prepare(self, records: Array, lengths: Array) -> PreparedBatch:
+        return self.agent.prepare(make_batch(records, lengths, self.agent.actions))
 
     def step(self, records: Array, lengths: Array) -> Metrics:
         """Make one update from this rank's share of a batch: records (B, L), valid lengths (B,).
 
         Returns metrics of the whole batch.
         """
+        return self._update(self._prepare(records, lengths))
+
+    def _update(self, batch: PreparedBatch) -> Metrics:
         device = self.agent.device
-        batch = make_batch(records, lengths, self.agent.actions)
         counters = (self.updates, *self.group.rng_counters)
         rng = torch_rng(self.config.seed, Stream.UPDATE, *counters, device=device)
         self._set_learning_rate()
@@ -108,6 +129,15 @@ class Learner:
         """Load what `state_dict` gave after `updates` updates; other tensors are ignored."""
         self.updates = updates
         load_optimizer_state_dict(self.optimizer, self.parameters, tensors)
+
+
+def _to_host(metrics: Metrics, parameters: list[Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+    """Metrics, and the largest absolute value of each parameter, by one copy."""
+    largest = torch.stack(torch._foreach_norm(parameters, math.inf))
+    parts = [*metrics.values(), largest]
+    found = torch.cat([x.flatten() for x in parts]).cpu().split([x.numel() for x in parts])
+    copied = [x.view(part.shape) for x, part in zip(found, parts, strict=True)]
+    return dict(zip(metrics, copied, strict=False)), copied[-1]
 
 
 def optimizer_state_dict(

@@ -26,14 +26,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def slowly(out: Path, step_s: float, update_s: float) -> dict[str, bytes]:
     """The results of the same run with delays."""
-    full = Learner.step
+    full = Learner._update
 
     def late(self: Learner, *share: Any) -> Any:
         time.sleep(update_s)
         return full(self, *share)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Learner, "step", late)
+        patch.setattr(Learner, "_update", late)
         delayed = {"entry_point": "tests.amago2.toy:Late", "kwargs": {"seconds": step_s}}
         return content(train(small(collector=ASYNCHRONOUS, env=delayed), out))
 

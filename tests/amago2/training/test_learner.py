@@ -1,3 +1,4 @@
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -6,12 +7,14 @@ import pytest
 import torch
 
 from amago2.agent.agent import Agent
-from amago2.agent.batch import Batch
+from amago2.agent.batch import PreparedBatch
 from amago2.env.spaces import Array
+from amago2.errors import RunError
 from amago2.replay.batches import shuffle_rewards
 from amago2.rollout.collector import Collector
 from amago2.training.amago_trainer import AmagoTrainer
-from amago2.training.learner import load_optimizer_state_dict
+from amago2.training.learner import NonFiniteError, load_optimizer_state_dict
+from amago2.training.one_ahead import one_ahead
 from tests.amago2.toy import small
 
 
@@ -36,12 +39,12 @@ def test_shuffled_rewards_are_the_valid_transitions_own_in_another_order() -> No
     assert len(orders) > 10
 
 
-def learned_from(monkeypatch: pytest.MonkeyPatch, folder: Path, **over: Any) -> list[Batch]:
+def learned_from(monkeypatch: pytest.MonkeyPatch, folder: Path, **over: Any) -> list[PreparedBatch]:
     """The batches of the first two updates."""
     batches = []
     loss = Agent.loss
 
-    def watched(self: Agent, batch: Batch, rng: torch.Generator) -> Any:
+    def watched(self: Agent, batch: PreparedBatch, rng: torch.Generator) -> Any:
         batches.append(batch)
         return loss(self, batch, rng)
 
@@ -69,6 +72,62 @@ def test_the_learner_shuffles_when_asked_and_otherwise_samples_the_same(
         assert not torch.equal(one.reward, other.reward)
         assert one.reward.sum() == other.reward.sum()
         assert torch.equal(other.reward, same.reward)
+
+
+def collected(folder: Path) -> AmagoTrainer:
+    """A run that has collected for an epoch."""
+    folder.mkdir()
+    run = AmagoTrainer(small(), folder)
+    run.collector.reset()
+    assert isinstance(run.collector, Collector)
+    run.collector.collect(0)
+    return run
+
+
+def test_a_thread_that_makes_batches_ahead_changes_no_bit(tmp_path: Path) -> None:
+    found = []
+    for ahead in (False, True):
+        with closing(collected(tmp_path / str(ahead))) as run:
+            assert not run.learner.ahead, "on a CPU, threads are for the products"
+            run.learner.ahead = ahead
+            means = [run.learner.learn(3), run.learner.learn(2)]
+            tensors = [run.agent.state_dict(), run.learner.state_dict(), *means]
+            found.append({(i, k): v for i, part in enumerate(tensors) for k, v in part.items()})
+    plain, threaded = found
+    assert plain.keys() == threaded.keys()
+    assert all(torch.equal(value, threaded[key]) for key, value in plain.items())
+
+
+def test_what_is_made_ahead_comes_in_order_one_at_a_time() -> None:
+    begun: list[int] = []
+
+    def make(number: int) -> int:
+        if number == 7:
+            raise RunError("no seventh")
+        begun.append(number)
+        return number
+
+    made = one_ahead(make, range(3, 9), torch.device("cpu"))
+    assert next(made) == 3
+    assert set(begun) <= {3, 4}
+    assert [next(made) for _ in range(3)] == [4, 5, 6]
+    with pytest.raises(RunError, match="no seventh"):
+        next(made)
+
+
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_a_weight_that_is_not_finite_is_found(tmp_path: Path, value: float) -> None:
+    with closing(collected(tmp_path / "run")) as run:
+        weight = next(p for p in run.agent.critic.parameters() if p.requires_grad)
+        step = run.learner.optimizer.step
+
+        def broken() -> None:
+            step()
+            weight.data.view(-1)[-1] = value
+
+        run.learner.optimizer.step = broken  # type: ignore[method-assign,assignment]
+        with pytest.raises(NonFiniteError, match="a weight is not finite by update 1"):
+            run.learner.learn(1)
 
 
 def test_an_option_that_is_off_renames_no_run() -> None:

@@ -176,14 +176,14 @@ def test_a_finished_run_is_left_alone_and_another_refused(finished: Path) -> Non
 def test_a_number_that_is_not_finite_stops_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full = Learner.step
+    full = Learner._update
 
-    def poisoned(self: Learner, *share: Any) -> Any:
+    def poisoned(self: Learner, batch: Any) -> Any:
         if self.updates == 6:
             self.parameters[0].data.fill_(float("nan"))
-        return full(self, *share)
+        return full(self, batch)
 
-    monkeypatch.setattr(Learner, "step", poisoned)
+    monkeypatch.setattr(Learner, "_update", poisoned)
     with pytest.raises(
         NonFiniteError, match=r"not finite by update .* checkpoint is .*epoch-0000000"
     ):
