@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from workflow.setup import doctor
 from workflow.setup.clean import clean
-from workflow.setup.environment import ROOT
+from workflow.setup.environment import BUILDS, ROOT
 from workflow.setup.install import install
 from workflow.setup.locks import lock
 
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workflow.setup", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     installing = commands.add_parser("install", help="bring .venv to what the locks say")
-    installing.add_argument("--torch", choices=["cpu", "cuda"])
+    installing.add_argument("--torch", choices=list(BUILDS))
     locking = commands.add_parser("lock", help="make the locks anew")
     locking.add_argument("--upgrade", action="store_true", help="take the newest versions")
     cleaning = commands.add_parser("clean", help="remove what can be made again; no results")

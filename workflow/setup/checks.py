@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from workflow.benchmarks.lookup import benchmarks
+from workflow.setup.driver import Driver
 from workflow.setup.environment import ROOT
 from workflow.setup.findings import Finding, ask, ask_python, interpreter, set_up
 from workflow.setup.locks import lock_files, pins
@@ -77,25 +78,31 @@ def packages(installed: Mapping[str, str], torch: str) -> Finding:
     return Finding(name, shown + more, set_up(), needed=True)
 
 
-def torch_build(has_driver: bool) -> list[Finding]:
-    """PyTorch, and whether it sees the GPU that the driver promises."""
+def torch_build(build: str, found: Driver | None) -> list[Finding]:
+    """PyTorch, and whether it can use the GPU that the driver promises."""
     ok, answer = ask_python(ASK_TORCH)
     if not ok:
         return [Finding("PyTorch", answer, set_up(), needed=True)]
     torch = json.loads(answer)
     findings = [Finding("PyTorch", torch["version"], needed=True)]
+    if lack := no_gpu(build, found):
+        return [*findings, Finding("GPU", *lack)]
     if torch["gpus"]:
         return [*findings, Finding("GPU", f"{', '.join(torch['gpus'])} (CUDA {torch['cuda']})")]
-    return [*findings, Finding("GPU", *no_gpu(has_driver, torch["cuda"]))]
+    remedy = "`nvidia-smi` may say why; CUDA_VISIBLE_DEVICES hides those that it does not name"
+    return [*findings, Finding("GPU", "none that PyTorch can use", remedy)]
 
 
-def no_gpu(has_driver: bool, cuda: str | None) -> tuple[str, str]:
-    """What stands between PyTorch and a GPU, and the remedy."""
-    if not has_driver:
+def no_gpu(build: str, found: Driver | None) -> tuple[str, str] | None:
+    """What stands between a build of PyTorch and a GPU, and the remedy; None if nothing does."""
+    if not found:
         return "none", "not needed here; budget `paper` wants one: install an NVIDIA GPU and driver"
-    if cuda is None:
-        return "unused, PyTorch is a CPU build", "`make setup TORCH=cuda`"
-    return "not usable", f"install an NVIDIA driver that supports CUDA {cuda} (see `nvidia-smi`)"
+    if build == "cpu":
+        best = found.best_build()
+        if best is None:
+            return found.problem("cuda")
+        return "unused, PyTorch is a CPU build", f"`make setup TORCH={best}`"
+    return found.problem(build)
 
 
 def simulators(needed: frozenset[str]) -> list[Finding]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import sys
 
-from workflow.setup import checkout, checks
-from workflow.setup.environment import torch_for_this_machine
+from workflow.setup import checkout, checks, driver
+from workflow.setup.environment import build_of
 from workflow.setup.findings import Finding, ask_python
 
 ASK_PACKAGES = """
@@ -21,16 +21,15 @@ print(json.dumps({re.sub("[-_.]+", "-", d.name).lower(): d.version for d in dist
 
 def examine() -> list[Finding]:
     """Every finding, in the order of the report."""
-    has_driver = torch_for_this_machine() == "cuda"
     ok, answer = ask_python(ASK_PACKAGES)
     installed = json.loads(answer) if ok else {}
-    build = "cpu" if "+cpu" in installed.get("torch", "+cpu") else "cuda"
+    build = build_of(installed.get("torch", "+cpu"))
     locked = checks.packages(installed, build)
     there = locked.found != checks.NOT_INSTALLED  # else nothing can be said of what they bring
     return [
         checks.python_version(),
         locked,
-        *(checks.torch_build(has_driver) if there else []),
+        *(checks.torch_build(build, driver.find()) if there else []),
         *(question() for question in (checks.cores, checks.memory, checks.disk)),
         *(question() for question in (checkout.git, checkout.pointers, checkout.cache)),
         checkout.folders(),

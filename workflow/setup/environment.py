@@ -6,8 +6,9 @@ parsed by older Pythons too, so that there it can say that they are too old.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+
+from workflow.setup import driver
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ROOT / "containers"
@@ -20,7 +21,8 @@ MARKER = VENV / "made-by-setup"
 
 TORCH = "2.13.0"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-DRIVER_SIGNS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg")
+BUILDS = {"cpu": f"{TORCH}+cpu", "cuda": TORCH, "cuda12": "2.10.0"}
+"""PyTorch by build. PyPI's last one for CUDA 12, and so for older drivers, is an older PyTorch."""
 
 
 def say(text: str) -> None:
@@ -28,6 +30,14 @@ def say(text: str) -> None:
     print(f"set-up: {text}", flush=True)
 
 
-def torch_for_this_machine(signs: Sequence[str] = DRIVER_SIGNS) -> str:
-    """`cuda` where the kernel has an NVIDIA driver, else `cpu`."""
-    return "cuda" if any(Path(sign).exists() for sign in signs) else "cpu"
+def torch_for_this_machine() -> str:
+    """The newest build for the NVIDIA driver and GPUs that are here; without any, `cpu`."""
+    found = driver.find()
+    return (found.best_build() or "cuda") if found else "cpu"
+
+
+def build_of(version: str) -> str:
+    """Which build a version of PyTorch is."""
+    if version.endswith("+cpu"):
+        return "cpu"
+    return "cuda12" if version.partition("+")[0] == BUILDS["cuda12"] else "cuda"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -13,8 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from workflow.setup import environment
-from workflow.setup.environment import CPU_INDEX, TORCH, say, torch_for_this_machine
+from workflow.setup import driver, environment
+from workflow.setup.environment import (
+    BUILDS,
+    CPU_INDEX,
+    TORCH,
+    build_of,
+    say,
+    torch_for_this_machine,
+)
 from workflow.setup.locks import blocks, lock_files
 from workflow.setup.sources import pip_configuration, uv_environment, uv_options
 
@@ -28,7 +36,9 @@ def install(torch: str | None = None) -> None:
     Without `torch`, it keeps the build of PyTorch that it has; a new one gets the machine's.
     """
     check_ours()
-    torch = torch or installed_torch() or torch_for_this_machine()
+    if not torch and (torch := installed_torch()):
+        say_what_is_kept(torch)
+    torch = torch or torch_for_this_machine()
     missing = [path for path in lock_files(torch) if not path.exists()]
     if missing:
         name = missing[0].relative_to(environment.ROOT)
@@ -81,9 +91,41 @@ def made_by_older_set_up() -> bool:
 
 
 def installed_torch() -> str | None:
-    """The build of PyTorch in `.venv`; None if there is none."""
+    """The build of PyTorch in `.venv`, or that an interrupted set-up was to install."""
     found = [path.name for path in site_packages().glob("torch-*.dist-info")]
-    return ("cpu" if "+cpu" in found[0] else "cuda") if found else None
+    if found:
+        return build_of(found[0].removeprefix("torch-").removesuffix(".dist-info"))
+    try:
+        intended = environment.MARKER.read_text().strip()
+    except OSError:
+        return None
+    return intended if intended in BUILDS else None
+
+
+def say_what_is_kept(torch: str) -> None:
+    """Tell of a build that is not the one that this machine would get: it stays, unless asked."""
+    if torch != "cpu" and not driver.is_seen():
+        say(
+            f"keeping PyTorch for {torch.upper()}, though no NVIDIA driver is seen here; "
+            "for another: make setup TORCH=cpu"
+        )
+    if torch == "cpu" and driver.is_seen():
+        say("keeping PyTorch for CPU, though this machine has a GPU; for it: make setup TORCH=cuda")
+
+
+def check_unused() -> None:
+    """Stop with a sentence if a reproduction is running here, whose jobs use `.venv`."""
+    path = environment.ROOT / ".snakemake" / "reproduce.lock"
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return
+    except BlockingIOError:
+        sys.exit(
+            "set-up: the locks have changed, or another PyTorch is asked for, and `make reproduce` "
+            f"(process {path.read_text().strip()}) uses the present .venv; wait for it, or stop it"
+        )
 
 
 def site_packages() -> Path:
@@ -91,10 +133,10 @@ def site_packages() -> Path:
     return environment.VENV / "lib" / "python3.11" / "site-packages"
 
 
-def make_venv() -> None:
-    """Make `.venv` anew."""
+def make_venv(torch: str) -> None:
+    """Make `.venv` anew, and note which build of PyTorch it is for."""
     environment.VENV.mkdir(exist_ok=True)
-    environment.MARKER.touch()
+    environment.MARKER.write_text(f"{torch}\n")
     clear_venv()
     base = getattr(sys, "_base_executable", sys.executable)  # not the .venv that is replaced
     run(base, "-m", "venv", environment.VENV)
@@ -122,8 +164,9 @@ def fingerprints(torch: str) -> tuple[str, str]:
 def install_locks(torch: str) -> None:
     """Make `.venv` anew and install the locks, every file checked against its hash."""
     say(f"a new .venv with Python {sys.version.split()[0]} and PyTorch for {torch.upper()}")
+    check_unused()
     environment.STAMP.unlink(missing_ok=True)
-    make_venv()
+    make_venv(torch)
     bootstrap()
     options = uv_options(pip_configuration(environment.PYTHON))
     locked = ["--no-deps", "--require-hashes", "--no-build-isolation"]
@@ -157,7 +200,7 @@ def bootstrap() -> None:
 
 def install_torch(torch: str, what: Sequence[str | Path], options: Sequence[str]) -> None:
     """Install PyTorch; the CPU build, which PyPI lacks, from PyTorch's index if need be."""
-    if torch == "cuda" or "--no-index" in options:
+    if torch != "cpu" or "--no-index" in options:
         uv_install(*what, *options)
         return
     # The configured sources come first: a machine that has the wheel need not reach that index.

@@ -1,7 +1,7 @@
 """The hash locks in `containers/`: how they are read, and how `make lock` makes them anew.
 
-There are three: everything but PyTorch, and PyTorch for either the CPU or CUDA. No single file can
-hold both builds, since installers would then take the CUDA one everywhere.
+There is one of everything but PyTorch, and one for each build of PyTorch. No single file can
+hold two builds, since installers would then take a CUDA one everywhere.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from workflow.setup import environment
-from workflow.setup.environment import CPU_INDEX, TORCH, say
+from workflow.setup.environment import BUILDS, CPU_INDEX, say
 from workflow.setup.sources import pip_configuration, uv_environment, uv_options
 
 
@@ -36,22 +36,31 @@ def pins(text: str) -> dict[str, str]:
 
 def lock_files(torch: str) -> list[Path]:
     """The two locks that together are the environment."""
-    return [environment.LOCKS / "base.lock", environment.LOCKS / f"torch-{torch}.lock"]
+    return [lock_path("base"), lock_path(f"torch-{torch}")]
+
+
+def lock_path(name: str) -> Path:
+    """Of a lock."""
+    return environment.LOCKS / f"{name}.lock"
 
 
 def lock(upgrade: bool) -> None:
-    """Write the three locks anew; without `upgrade`, packages keep their versions if they can."""
-    before = [] if upgrade else sorted(environment.LOCKS.glob("*.lock"))
-    kept = "".join(path.read_text() for path in before)
-    base = blocks(resolve(f"torch=={TORCH}+cpu", kept, "pyproject.toml", "--all-extras"))
+    """Write the locks anew; without `upgrade`, packages keep their versions if they can."""
+    names = [] if upgrade else ["base", *(f"torch-{build}" for build in BUILDS)]
+    before = {name: path.read_text() for name in names if (path := lock_path(name)).exists()}
+    kept = before.get("base", "") + before.get("torch-cpu", "")
+    base = blocks(resolve(f"torch=={BUILDS['cpu']}", kept, "pyproject.toml", "--all-extras"))
     write("torch-cpu", {"torch": base.pop("torch")})
     write("base", base)
     versions = pins("".join(base.values()))
     limits = "".join(f"{name}=={version}\n" for name, version in versions.items())
-    # The third = shuts out the CPU build, which installers else take for a (newer) 2.13.0 too.
-    cuda = blocks(resolve(f"torch==={TORCH}", kept, constraints=limits))
-    cuda["torch"] = cuda["torch"].replace("==", "===", 1)
-    write("torch-cuda", {name: block for name, block in cuda.items() if name not in base})
+    for build in [build for build in BUILDS if build != "cpu"]:
+        # The third = shuts out the CPU build, which installers else take for a (newer) one too.
+        kept = before.get("base", "") + before.get(f"torch-{build}", "")
+        cuda = blocks(resolve(f"torch==={BUILDS[build]}", kept, constraints=limits))
+        cuda["torch"] = cuda["torch"].replace("==", "===", 1)
+        own = {name: block for name, block in cuda.items() if name not in base}
+        write(f"torch-{build}", own)
 
 
 def resolve(torch: str, kept: str, *what: str, constraints: str = "") -> str:
@@ -81,7 +90,7 @@ def resolve(torch: str, kept: str, *what: str, constraints: str = "") -> str:
 
 def write(name: str, locked: Mapping[str, str]) -> None:
     """Write one lock, atomically."""
-    path = environment.LOCKS / f"{name}.lock"
+    path = lock_path(name)
     part = path.with_suffix(".part")
     part.write_text("# Made by `make lock`; not edited by hand.\n" + "".join(locked.values()))
     os.replace(part, path)

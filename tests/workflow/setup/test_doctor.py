@@ -10,6 +10,7 @@ import pytest
 from envs.retro_roms import MARIO_GAMES
 from workflow.config.requirements import lacking
 from workflow.setup import checks, doctor, findings
+from workflow.setup.driver import Driver
 from workflow.setup.locks import lock_files, pins
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -77,27 +78,33 @@ def test_packages_that_differ_from_the_locks_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("has_driver", "cuda", "remedy"),
+    ("build", "found", "remedy"),
     [
-        (False, None, "not needed here"),
-        (True, None, "make setup TORCH=cuda"),
-        (True, "13.0", "driver that supports CUDA 13.0"),
+        ("cpu", None, "not needed here"),
+        ("cuda", None, "not needed here"),
+        ("cpu", Driver("580.65.06"), "`make setup TORCH=cuda`"),
+        ("cpu", Driver("535.104.05"), "`make setup TORCH=cuda12`"),
+        ("cpu", Driver("470.57"), "install driver 580 or newer"),
+        ("cuda", Driver("535.104.05"), "driver 580 or newer, or `make setup TORCH=cuda12`"),
+        ("cuda12", Driver("470.57"), "install driver 525 or newer"),
+        ("cuda", Driver("580.65.06", complaint="No devices were found"), "see `nvidia-smi`"),
+        ("cuda", Driver("580.65.06"), "CUDA_VISIBLE_DEVICES"),
     ],
 )
 def test_a_gpu_that_cannot_be_used_comes_with_the_reason(
-    monkeypatch: pytest.MonkeyPatch, has_driver: bool, cuda: str | None, remedy: str
+    monkeypatch: pytest.MonkeyPatch, build: str, found: Driver | None, remedy: str
 ) -> None:
-    answer: dict[str, object] = {"version": "2.13.0", "cuda": cuda, "gpus": []}
+    answer: dict[str, object] = {"version": "2.13.0", "cuda": "13.0", "gpus": []}
     python_says(monkeypatch, True, json.dumps(answer))
-    build, gpu = checks.torch_build(has_driver)
-    assert (build.mark, gpu.mark) == ("ok", "absent")
+    pytorch, gpu = checks.torch_build(build, found)
+    assert (pytorch.mark, gpu.mark) == ("ok", "absent")
     assert remedy in gpu.remedy
 
 
 def test_a_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = {"version": "2.13.0", "cuda": "13.0", "gpus": ["NVIDIA X"]}
     python_says(monkeypatch, True, json.dumps(answer))
-    assert checks.torch_build(True)[1].found == "NVIDIA X (CUDA 13.0)"
+    assert checks.torch_build("cuda", Driver("580.65.06"))[1].found == "NVIDIA X (CUDA 13.0)"
 
 
 def test_a_simulator_that_does_not_import_comes_with_its_wheel(

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from workflow.setup import __main__ as command_line
-from workflow.setup import doctor, environment, install, locks, sources
+from workflow.setup import doctor, driver, environment, install, locks, sources
 
 ROOT = Path(__file__).resolve().parents[3]
 LOCK = "# made\nuv==1.0 \\\n    --hash=sha256:aa\nsetuptools==2 \\\n    --hash=sha256:bb\n"
@@ -27,12 +28,13 @@ class Checkout:
         self.failing: set[str] = set()
         (root / "containers").mkdir()
         (root / "pyproject.toml").write_text("[project]\n")
-        for name in ("base", "torch-cpu", "torch-cuda"):
+        for name in ("base", *(f"torch-{build}" for build in environment.BUILDS)):
             (root / "containers" / f"{name}.lock").write_text(f"# {name}\n{LOCK}")
 
     def subprocess_run(self, command: list[Any], **_: Any) -> subprocess.CompletedProcess[str]:
         words = " ".join(map(str, command))
-        names = ["config", "-m venv", "base.lock", "torch-cpu.lock", "torch-cuda.lock"]
+        builds = [f"torch-{build}.lock" for build in environment.BUILDS]
+        names = ["config", "-m venv", "base.lock", *builds]
         step = next((name for name in names if name in words), "pip")
         step = "editable" if "--editable" in words else step.removeprefix("-m ")
         step = "bytecode" if "compileall" in words else step
@@ -118,6 +120,48 @@ def test_the_build_of_pytorch_changes_only_if_asked(checkout: Checkout) -> None:
     assert not (packages / "torch-2.13.0.dist-info").exists()
 
 
+def test_what_is_kept_though_the_machine_would_get_another_is_said(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a login node no driver is seen; a CUDA environment stays, and is made anew as one."""
+    monkeypatch.setattr(driver, "is_seen", lambda: False)
+    checkout.install("cuda")
+    (install.site_packages() / "torch-2.13.0.dist-info").mkdir(parents=True)
+    capsys.readouterr()
+    assert checkout.install(None) == []
+    assert "keeping PyTorch for CUDA, though no NVIDIA driver is seen" in capsys.readouterr().out
+    checkout.install("cpu")
+    (install.site_packages() / "torch-2.13.0+cpu.dist-info").mkdir(parents=True)
+    monkeypatch.setattr(driver, "is_seen", lambda: True)
+    capsys.readouterr()
+    assert checkout.install(None) == []
+    assert "though this machine has a GPU" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("build", ["cuda", "cuda12"])
+def test_an_interrupted_set_up_goes_on_with_the_build_that_was_asked_for(
+    checkout: Checkout, build: str
+) -> None:
+    checkout.failing = {f"torch-{build}.lock"}
+    with pytest.raises(SystemExit):
+        checkout.install(build)
+    checkout.failing.clear()
+    assert f"torch-{build}.lock" in checkout.install(None)
+
+
+def test_an_environment_that_jobs_use_is_not_replaced(checkout: Checkout) -> None:
+    checkout.install()
+    lock = checkout.root / ".snakemake" / "reproduce.lock"
+    lock.parent.mkdir()
+    with FileLock(lock):
+        lock.write_text("4711")
+        assert checkout.install() == []
+        with pytest.raises(SystemExit, match=r"`make reproduce` \(process 4711\) uses"):
+            checkout.install("cuda")
+        assert checkout.steps == []
+    assert "torch-cuda.lock" in checkout.install("cuda")
+
+
 def test_file_times_mean_nothing(checkout: Checkout) -> None:
     checkout.install()
     for path in checkout.root.rglob("*.lock"):
@@ -170,13 +214,6 @@ def test_a_lock_is_read_by_package() -> None:
     text = LOCK + "torch===2.13.0 \\\n    --hash=sha256:cc\n"
     assert locks.pins(text) == {"uv": "1.0", "setuptools": "2", "torch": "2.13.0"}
     assert locks.blocks(text)["uv"] == "uv==1.0 \\\n    --hash=sha256:aa\n"
-
-
-def test_cuda_is_chosen_where_the_kernel_has_the_driver(tmp_path: Path) -> None:
-    sign = tmp_path / "nvidiactl"
-    assert environment.torch_for_this_machine([str(sign)]) == "cpu"
-    sign.touch()
-    assert environment.torch_for_this_machine([str(sign)]) == "cuda"
 
 
 def test_pips_configuration_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
