@@ -91,8 +91,15 @@ def train(
         Path | None,
         typer.Option("--from", metavar="RUN", help="Continue this finished run for more epochs."),
     ] = None,
+    local_disk: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="On this machine's disk, for copies of replay."),
+    ] = None,
 ) -> None:
-    """Train a run, or resume it if it is unfinished."""
+    """Train a run, or resume it if it is unfinished.
+
+    SIGTERM ends it after the present epoch, with a checkpoint; a second one, at once.
+    """
     if os.environ.get("RANK", "0") != "0":  # started by torchrun, not as the run itself
         from amago2.distributed import ProcessGroup
         from amago2.training.rank_worker import work
@@ -111,7 +118,7 @@ def train(
     finished = (out / run_record.NAME).exists()
     present_folder.allow(_module(config))
     try:
-        where = run(config, out, scratch, extra, continue_from)
+        where = run(config, out, scratch, extra, continue_from, local_disk)
     except KeyboardInterrupt:
         warn("\namago2: stopped; run the same command again to continue from the last checkpoint")
         raise typer.Exit(130) from None

@@ -28,7 +28,14 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from amago2.errors import ConfigError, RunError, sentence
-from amago2.processes import TORCHRUN, end_with_parent, raise_died, refuse_second_start, start
+from amago2.processes import (
+    TORCHRUN,
+    end_with_parent,
+    leave_signals_to_trainer,
+    raise_died,
+    refuse_second_start,
+    start,
+)
 
 Array = NDArray[Any]
 Metrics = Mapping[str, Tensor]
@@ -102,8 +109,10 @@ class ProcessGroup(SingleProcess):
         self.rng_counters = (self.rank,)
         self._reduce_group: Any = None  # all processes by gloo, unless their GPUs by NCCL
         self._in_update = False
-        if self.rank:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for rank 0, which ends us
+        if self.rank and TORCHRUN in os.environ:  # which ends it by SIGTERM
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        elif self.rank:
+            leave_signals_to_trainer()
         elif TORCHRUN in os.environ:
             signal.signal(signal.SIGTERM, _raise_terminated)
 

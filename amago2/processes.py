@@ -35,7 +35,13 @@ class LostError(RunError):
 
 def end_with_parent() -> None:
     """Have the kernel end this process when the one that started it ends, however it ends."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def leave_signals_to_trainer() -> None:
+    """Ignore what asks a whole run to stop: the trainer ends the processes that it started."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)
 
 
 def start(process: Any) -> None:
@@ -95,7 +101,7 @@ def raise_died(process: Any, what: str, timeout_s: float) -> NoReturn:
 TORCHRUN = "TORCHELASTIC_RUN_ID"
 """A variable that `torchrun` sets, which watches over its processes itself."""
 AGAIN_S = 1.0
-"""A second Ctrl-C within this time is the first one, told by terminal and supervisor alike."""
+"""A signal that comes again within this time is the first one, told by the supervisor too."""
 _goodbye: int | None = None  # a pipe to the supervisor, in the process that it watches
 
 
@@ -119,6 +125,7 @@ def supervise(command: Callable[[], object]) -> None:
     os.close(theirs)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda *_: os.kill(child, signal.SIGINT))
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
     _, status = os.waitpid(child, 0)
     os.set_blocking(ours, False)
     try:

@@ -10,7 +10,6 @@ import json
 import mmap
 import multiprocessing
 import os
-import signal
 import socket
 import struct
 import time
@@ -32,6 +31,7 @@ from amago2.errors import ConfigError, RunError
 from amago2.processes import (
     LostError,
     end_with_parent,
+    leave_signals_to_trainer,
     leave_threads_behind,
     raise_died,
     refuse_second_start,
@@ -280,7 +280,7 @@ def _work(pipe: Connection, make: Make, rows: list[int], origin: Origin) -> None
     """Serve until the pipe closes, which the death of the other side does too."""
     end_with_parent()
     restore_search()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer handles Ctrl-C and closes the pipe
+    leave_signals_to_trainer()
 
     gone = (EOFError, BrokenPipeError, ConnectionResetError)  # the trainer, that is
 

@@ -14,6 +14,7 @@ import numpy as np
 from amago2.env.spaces import Array
 from amago2.files import check_sums, make_folder, sync
 from amago2.footprint import MAX_SHARD_BYTES
+from amago2.replay.local_copies import LocalCopies
 from amago2.replay.shards import (
     ShardReader,
     compress,
@@ -28,9 +29,18 @@ class Replay:
     """First in, first out, by timesteps or by trajectories; sampled uniformly by trajectory."""
 
     def __init__(
-        self, folder: Path, record: np.dtype[Any], capacity: int, unit: str, shard_size: int
+        self,
+        folder: Path,
+        record: np.dtype[Any],
+        capacity: int,
+        unit: str,
+        shard_size: int,
+        copies: LocalCopies | None = None,
     ) -> None:
-        """Empty replay that will keep its full shards in `folder`, `shard_size` tokens each."""
+        """Empty replay that will keep its full shards in `folder`, `shard_size` tokens each.
+
+        With `copies`, it samples from copies of them on another disk.
+        """
         make_folder(folder)
         self.folder, self.record, self.capacity, self.unit = folder, record, capacity, unit
         self.shard_tokens = max(1, min(shard_size, MAX_SHARD_BYTES // record.itemsize))
@@ -39,7 +49,7 @@ class Replay:
         self._total = self._evicted = 0  # trajectories ever added, and dropped
         self._live = np.zeros((1024, 4), np.int64)  # rows (shard, start, length, task)
         self._head = self._tail = 0  # live rows are _live[_head:_tail]
-        self._full = ShardReader(folder, record)
+        self._full = ShardReader(folder, record, copies)
         self._open, self._filled = 0, 0
         self._rows: list[tuple[int, int, int, int]] = []  # trajectories of the open shard
         self._room = np.zeros(self.shard_tokens, record)  # of every open shard in turn

@@ -24,6 +24,7 @@ import zstandard
 from amago2.env.spaces import ActionSpec, Array
 from amago2.errors import RunError
 from amago2.files import atomic, naming, open_regular
+from amago2.replay.local_copies import LocalCopies
 
 TRAJECTORY = np.dtype([("number", "<i8"), ("start", "<i8"), ("length", "<i4"), ("task", "<i4")])
 COMPRESSION_LEVEL = 3
@@ -115,8 +116,10 @@ def count_tokens(rows: Array) -> int:
 class ShardReader:
     """Reads parts of the full shards in a folder, of which it keeps at most 64 open."""
 
-    def __init__(self, folder: Path, record: np.dtype[Any]) -> None:
-        self.folder, self.record = folder, record
+    def __init__(
+        self, folder: Path, record: np.dtype[Any], copies: LocalCopies | None = None
+    ) -> None:
+        self.folder, self.record, self.copies = folder, record, copies
         self._begins = len(header(record, 0))  # NumPy keeps room for the longest count
         self._open: OrderedDict[int, int] = OrderedDict()  # descriptors, the last used one last
         weakref.finalize(self, _close_all, self._open)
@@ -140,7 +143,9 @@ class ShardReader:
         """Fill `out`, bytes of some records, with those from record `first`. Raises `RunError`."""
         descriptor = self._open.pop(number, None)
         if descriptor is None:
-            descriptor = os.open(self.path(number), os.O_RDONLY | os.O_CLOEXEC)
+            path = self.path(number)
+            near = self.copies.of(path) if self.copies else path
+            descriptor = os.open(near, os.O_RDONLY | os.O_CLOEXEC)
             if len(self._open) >= MAX_OPEN_FILES:
                 os.close(self._open.popitem(last=False)[1])
         self._open[number] = descriptor
@@ -152,6 +157,8 @@ class ShardReader:
         """Close a shard that is needed no more."""
         if (descriptor := self._open.pop(number, None)) is not None:
             os.close(descriptor)
+        if self.copies:
+            self.copies.drop(self.path(number))
 
 
 def _close_all(descriptors: Mapping[int, int]) -> None:

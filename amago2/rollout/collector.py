@@ -15,6 +15,7 @@ from amago2.env.spaces import Array
 from amago2.env.vector_env import VectorEnv
 from amago2.errors import RunError
 from amago2.replay.buffer import Replay
+from amago2.replay.local_copies import LocalCopies
 from amago2.replay.shards import record_type
 from amago2.rollout.acting import act
 from amago2.rollout.exploration import epsilon, explore
@@ -230,8 +231,10 @@ class Collector:
         return fingerprint(self.envs, row, float(self.returns[row]), self.tokens[row, :length])
 
 
-def make_replay(config: AmagoConfig, envs: VectorEnv, folder: Path) -> Replay:
+def make_replay(
+    config: AmagoConfig, envs: VectorEnv, folder: Path, copies: LocalCopies | None = None
+) -> Replay:
     """Create an empty replay buffer for the records of the environments."""
     record = record_type(envs.observations, envs.actions)
     r = config.replay
-    return Replay(folder, record, r.capacity, r.unit, r.shard_size)
+    return Replay(folder, record, r.capacity, r.unit, r.shard_size, copies)

@@ -14,6 +14,7 @@ from amago2.distributed import SingleProcess, launch
 from amago2.env.stored_spaces import describe_spaces
 from amago2.errors import ConfigError, RunError
 from amago2.printing import warn
+from amago2.replay.local_copies import LocalCopies, copies_folder
 from amago2.replay.stored import read_state
 from amago2.rollout.collector import Collector, make_replay
 from amago2.rollout.replaying import Replayed
@@ -38,15 +39,17 @@ def train(
     scratch: Path | None = None,
     provenance: Mapping[str, Any] | None = None,
     continue_from: Path | None = None,
+    local_disk: Path | None = None,
 ) -> Path:
     """Train a run, or continue an unfinished one, and publish it in `out`: see `run_trainer`.
 
     With `continue_from`, a finished run's folder, it starts where that run ended: see
-    `continue_run`.
+    `continue_run`. Where the run's folders lie on a network's disk, replay is sampled from copies
+    in `local_disk`, a folder of this machine.
     """
     out = Path(out)
     with launch(config.learner.processes, work) as group:
-        make_trainer = partial(AmagoTrainer, group=group)
+        make_trainer = partial(AmagoTrainer, group=group, local_disk=local_disk)
         fill = partial(continue_run, config, continue_from) if continue_from else None
         check_origin(continue_from, out, scratch or default_scratch(out))
         return run_trainer(make_trainer, config, out, scratch, provenance, fill)
@@ -59,14 +62,19 @@ class AmagoTrainer(Trainer):
     agent: Agent
 
     def __init__(
-        self, config: AmagoConfig, scratch: Path, group: SingleProcess | None = None
+        self,
+        config: AmagoConfig,
+        scratch: Path,
+        group: SingleProcess | None = None,
+        local_disk: Path | None = None,
     ) -> None:
         # If another process steps the actors, this one needs an environment for its spaces only.
         super().__init__(config, scratch, 1 if config.collector.asynchronous else None)
         self.group = group or SingleProcess()
         check_resources(config, self.envs, scratch)
         self.agent = make_agent(config, self.envs.observations, self.envs.actions)
-        self.replay = make_replay(config, self.envs, scratch / "replay")
+        self.copies = LocalCopies(copies_folder(local_disk, scratch)) if local_disk else None
+        self.replay = make_replay(config, self.envs, scratch / "replay", self.copies)
         self.learner = Learner(config, self.agent, self.replay, self.group)
         self.collector: Collector | AsyncCollector
         if config.collector.asynchronous:
@@ -163,6 +171,8 @@ class AmagoTrainer(Trainer):
         """See `Trainer.close`."""
         if isinstance(self.collector, AsyncCollector):
             self.collector.close()
+        if self.copies:
+            self.copies.close()
         super().close()
 
     # --- checkpoints ----------------------------------------------------------------------------

@@ -6,7 +6,6 @@ either is, and between epochs there is nothing more to checkpoint than without i
 """
 
 import multiprocessing
-import signal
 import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -26,6 +25,7 @@ from amago2.env.subprocess_env import SHUTDOWN_TIMEOUT_S
 from amago2.errors import ConfigError, RunError, sentence
 from amago2.processes import (
     end_with_parent,
+    leave_signals_to_trainer,
     leave_threads_behind,
     raise_died,
     refuse_second_start,
@@ -162,7 +162,7 @@ def _run_worker(pipe: Connection, config: AmagoConfig) -> None:
     """Serve calls until the pipe closes."""
     end_with_parent()
     restore_search()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer, which then closes us
+    leave_signals_to_trainer()
     if config.device == "cuda":
         torch.cuda.set_device(collector_gpu(config, torch.cuda.device_count()))
     disconnected = (EOFError, BrokenPipeError, ConnectionResetError)  # the trainer is gone

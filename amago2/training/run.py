@@ -19,6 +19,7 @@ from amago2.training.scratch import (
     default_scratch,
     locked,
 )
+from amago2.training.stopping import StopRequest
 from amago2.training.torch_settings import torch_settings
 from amago2.training.trainer import Trainer
 
@@ -40,7 +41,7 @@ def run_trainer(
 
     Raises `ConfigError` for parameters or folders that cannot work, and `RunError` if another
     process trains this run, the machine is too small, or a loss or weight is not finite (the last
-    checkpoint stays).
+    checkpoint stays). SIGTERM ends the process after the present epoch, with a checkpoint.
     """
     # Absolute, since an environment may change the present folder.
     out, scratch = out.absolute(), (scratch or default_scratch(out)).absolute()
@@ -60,11 +61,15 @@ def run_trainer(
                 clear(scratch, CONTENT - {"lock"})
                 if fill:
                     fill(scratch)
-            with torch_settings(config), closing(make_trainer(config, scratch)) as trainer:
+            with (
+                torch_settings(config),
+                StopRequest() as stop,
+                closing(make_trainer(config, scratch)) as trainer,
+            ):
                 write_atomically(scratch / "config.yaml", config.to_yaml())
                 started = True
                 trainer.resume_or_start()
-                trainer.train()
+                trainer.train(stop)
                 publish(trainer, out, provenance or {})
         finally:
             if not started:

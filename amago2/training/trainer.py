@@ -35,6 +35,7 @@ from amago2.training import logs
 from amago2.training.hardware import GpuMonitor, rss_bytes
 from amago2.training.progress import Progress
 from amago2.training.state import UnfinishedState, check_state, check_tensors, check_values
+from amago2.training.stopping import StopRequest
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,11 @@ class Trainer(ABC):
 
     # --- the loop -------------------------------------------------------------------------------
 
-    def train(self) -> None:
-        """Run epochs until the last, then the final evaluation and the probe."""
+    def train(self, stop: StopRequest | None = None) -> None:
+        """Run epochs until the last, then the final evaluation and the probe.
+
+        Where it is asked to stop, it ends the process after an epoch, with a checkpoint.
+        """
         c = self.config
         while self.epoch < c.collector.epochs:
             env_steps, updates = self.env_steps, self.updates
@@ -139,8 +143,10 @@ class Trainer(ABC):
             last = self.epoch == c.collector.epochs
             if self.epoch % c.evaluation.every == 0 or last:
                 self._evaluate(c.evaluation.final_rollouts if last else c.evaluation.rollouts)
-            if self.epoch % c.checkpoint.every == 0 and not last:
+            if (self.epoch % c.checkpoint.every == 0 or stop) and not last:
                 self.save_checkpoint()
+                if stop:
+                    stop.stop(self.epoch, c.collector.epochs)
             self.report("collect")
         if c.evaluation.probe is not None:
             self._probe(c.evaluation.probe)
