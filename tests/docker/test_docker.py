@@ -249,7 +249,7 @@ print(len(states), states.count("Z"))
 
 
 def test_no_zombie_is_left(trained: Path) -> None:
-    job = Job("amago2-test-zombies", ("-c", ORPHAN))
+    job = Job("amago2-test-zombies", trained / "zombies.lock", ("-c", ORPHAN))
     command = run_command(record_of_image(trained), job)
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert said.split() == ["2", "0"]  # the first process and Python

@@ -21,6 +21,7 @@ from typing import Any
 from amago2.errors import ConfigError
 from amago2.files import read_json, write_atomically
 from workflow.container.content import content_digest
+from workflow.setup.environment import build_of
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = Path("containers") / "built"
@@ -35,13 +36,13 @@ class Image:
 
     runtime: str
     torch: str
-    """`cpu` or `cuda`: the build of PyTorch."""
+    """The build of PyTorch: `cpu`, `cuda` or `cuda12`."""
     options: tuple[str, ...] = ()
 
     @classmethod
     def wanted(cls, runtime: str) -> "Image":
         """The image with the PyTorch build of this Python, so that both give the same results."""
-        torch = "cpu" if version("torch").endswith("+cpu") else "cuda"
+        torch = build_of(version("torch"))
         return cls(runtime, torch, tuple(shlex.split(os.environ.get(OPTIONS, ""))))
 
     @property

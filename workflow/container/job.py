@@ -1,17 +1,20 @@
-"""Commands that run a job in a container, and that end containers without an owner."""
+"""Commands that run a job in a container, and the end of containers that nobody waits for."""
 
+import fcntl
 import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = "/opt/venv/bin/python"
 """In the image."""
-GPU_LABEL = "amago2.gpu"
-"""Prefix of the labels that name a container's GPUs."""
+RUN_LABEL = "amago2.run"
+"""Of a container: the file that is locked while somebody waits for its end."""
+SHARED_MEMORY = "8g"
+"""Most of /dev/shm, by which NCCL's ranks exchange gradients; engines give 64 MB."""
 STOP_TIMEOUT_S = 20
 """For an orphaned container to end by itself."""
 
@@ -22,6 +25,8 @@ class Job:
 
     name: str
     """Of the container; the same for the same run, so that an orphan of it is found."""
+    lock: Path
+    """A file that is locked, by whoever starts the job, until the job ends."""
     arguments: tuple[str, ...]
     """Python's."""
     gpus: tuple[str, ...] = ()
@@ -44,6 +49,7 @@ def _engine(built: Mapping[str, Any], job: Job) -> list[str]:
     engine = str(built["runtime"])
     command = [engine, "run", "--rm", "--init", "--name", job.name, "--network", "none"]
     command += ["--user", f"{os.getuid()}:{os.getgid()}", "--workdir", str(ROOT)]
+    command += ["--shm-size", SHARED_MEMORY, "--label", f"{RUN_LABEL}={job.lock.absolute()}"]
     if engine == "podman":
         command += ["--security-opt", "label=disable"]
         # Without root, the caller is the same user inside; root's Podman refuses the option.
@@ -52,13 +58,12 @@ def _engine(built: Mapping[str, Any], job: Job) -> list[str]:
         command += ["--volume", f"{folder}:{folder}"]
     for name in job.variables:
         command += ["--env", name] if name in os.environ else []
-    for gpu in job.gpus:
-        command += ["--label", f"{GPU_LABEL}.{gpu}"]
-        command += ["--device", f"nvidia.com/gpu={gpu}"] if engine == "podman" else []
     if not job.gpus:
         command += ["--env", "NVIDIA_VISIBLE_DEVICES=void"]
     elif engine == "docker":  # which reads a line of CSV
         command += ["--gpus", f'"device={",".join(job.gpus)}"']
+    else:
+        command += [word for gpu in job.gpus for word in ("--device", f"nvidia.com/gpu={gpu}")]
     return [*command, str(built["image"]), PYTHON, *job.arguments]
 
 
@@ -83,24 +88,50 @@ def _mounted(job: Job) -> list[Path]:
     return [ROOT, *sorted(folder for folder in outside if not folder.is_relative_to(ROOT))]
 
 
-def orphan_queries(built: Mapping[str, Any], job: Job) -> list[list[str]]:
-    """Commands that list containers which must have ended before a job starts.
+def end_orphans(built: Mapping[str, Any], own: Path) -> None:
+    """End containers whose run nobody waits for, and that of the run whose lock, `own`, we hold.
 
-    These are containers of its own run, and of the GPUs that it has just locked: kill -9 ends an
-    engine's client but not the container. Apptainer's jobs are plain children and need none.
+    kill -9 ends an engine's client, which frees its locks, but not the container, which keeps its
+    GPU's memory. Apptainer's jobs are plain children, and leave nothing.
     """
     if built["runtime"] == "apptainer":
-        return []
-    filters = [f"name=^{job.name}$", *(f"label={GPU_LABEL}.{gpu}" for gpu in job.gpus)]
-    return [[str(built["runtime"]), "ps", "--all", "--quiet", "--filter", each] for each in filters]
-
-
-def end_orphans(built: Mapping[str, Any], job: Job) -> None:
-    """End containers that outlived the process that started them."""
-    for command in orphan_queries(built, job):
-        done = subprocess.run(command, capture_output=True, text=True)
-        for found in done.stdout.split():
-            print(f"ending a container that an interrupted job left behind ({found})", flush=True)
-            stop = [command[0], "stop", "--time", str(STOP_TIMEOUT_S), found]
+        return
+    engine = str(built["runtime"])
+    for container, lock in _running(engine):
+        ours = lock == own.absolute()
+        held = None if ours else _hold(lock)
+        if ours or held:
+            print(f"ending a container that an interrupted job left behind ({container})")
+            stop = [engine, "stop", "--time", str(STOP_TIMEOUT_S), container]
             subprocess.run(stop, capture_output=True)
-            subprocess.run([command[0], "rm", "--force", found], capture_output=True)
+            subprocess.run([engine, "rm", "--force", container], capture_output=True)
+        if held:
+            held.close()
+
+
+def _running(engine: str) -> list[tuple[str, Path]]:
+    """Containers of runs, of this and other checkouts, and the lock of each."""
+    listing = [engine, "ps", "--all", "--quiet", "--filter", f"label={RUN_LABEL}"]
+    found = subprocess.run(listing, capture_output=True, text=True).stdout.split()
+    template = f'{{{{index .Config.Labels "{RUN_LABEL}"}}}}'
+    locks = [
+        subprocess.run(
+            [engine, "inspect", "--format", template, each], capture_output=True, text=True
+        ).stdout.strip()
+        for each in found
+    ]
+    return [(each, Path(lock)) for each, lock in zip(found, locks, strict=True) if lock]
+
+
+def _hold(lock: Path) -> IO[str] | None:
+    """Lock the file, so that nobody starts its run meanwhile; None if somebody waits for it."""
+    try:
+        file = lock.open()
+    except OSError:  # another user's, or its checkout is gone
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file

@@ -1,5 +1,6 @@
 """The exact commands that build images and run jobs in them, and the digest of what is in one."""
 
+import fcntl
 import hashlib
 import io
 import os
@@ -17,6 +18,7 @@ from workflow.container.job import Job
 
 IMAGE = Image("docker", "cpu")
 USER = f"{os.getuid()}:{os.getgid()}"
+LOCK = ROOT / "results" / "a.lock"
 TRAIN = ("-m", "amago2.cli", "train", "a.yaml")
 
 
@@ -25,12 +27,12 @@ def built(runtime: str) -> dict[str, str]:
 
 
 def command(runtime: str, **options: object) -> str:
-    return " ".join(job.run_command(built(runtime), Job("amago2-1-2", TRAIN, **options)))  # type: ignore[arg-type]
+    return " ".join(job.run_command(built(runtime), Job("amago2-1-2", LOCK, TRAIN, **options)))  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*Job("", ()).variables, container.OPTIONS):
+    for name in (*Job("", LOCK, ()).variables, container.OPTIONS):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -38,16 +40,13 @@ def test_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert command("docker", folders=(tmp_path, ROOT / "results")) == (
         f"docker run --rm --init --name amago2-1-2 --network none --user {USER} --workdir {ROOT} "
+        f"--shm-size 8g --label amago2.run={LOCK} "
         f"--volume {ROOT}:{ROOT} --volume {tmp_path}:{tmp_path} --env OMP_NUM_THREADS "
         "--env NVIDIA_VISIBLE_DEVICES=void sha256:12 /opt/venv/bin/python "
         "-m amago2.cli train a.yaml"
     )
-    assert '--label amago2.gpu.GPU-7 --gpus "device=GPU-7" sha256:12' in command(
-        "docker", gpus=("GPU-7",)
-    )
-    assert (
-        '--label amago2.gpu.GPU-7 --label amago2.gpu.GPU-9 --gpus "device=GPU-7,GPU-9" sha256:12'
-    ) in command("docker", gpus=("GPU-7", "GPU-9"))
+    assert '--gpus "device=GPU-7" sha256:12' in command("docker", gpus=("GPU-7",))
+    assert '--gpus "device=GPU-7,MIG-9" sha256:12' in command("docker", gpus=("GPU-7", "MIG-9"))
 
 
 def test_podman(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,8 +54,7 @@ def test_podman(monkeypatch: pytest.MonkeyPatch) -> None:
     root = command("podman", gpus=("GPU-7", "GPU-9"))
     assert root.startswith("podman run --rm --init --name amago2-1-2 --network none --user ")
     assert "--security-opt label=disable --volume " in root
-    for gpu in ("GPU-7", "GPU-9"):
-        assert f"--label amago2.gpu.{gpu} --device nvidia.com/gpu={gpu} " in root
+    assert " --device nvidia.com/gpu=GPU-7 --device nvidia.com/gpu=GPU-9 " in root
     monkeypatch.setattr(os, "getuid", lambda: 1000)
     assert "--security-opt label=disable --userns keep-id --volume " in command("podman")
 
@@ -97,13 +95,36 @@ def test_an_image_is_named_by_what_decides_it(monkeypatch: pytest.MonkeyPatch) -
     assert len({image.digest for image in (IMAGE, *others)}) == 3
 
 
-def test_a_job_ends_orphans_of_its_run_and_its_gpus() -> None:
-    mine = Job("amago2-1-2", TRAIN, gpus=("GPU-7",))
-    assert job.orphan_queries(built("docker"), mine) == [
-        ["docker", "ps", "--all", "--quiet", "--filter", "name=^amago2-1-2$"],
-        ["docker", "ps", "--all", "--quiet", "--filter", "label=amago2.gpu.GPU-7"],
-    ]
-    assert job.orphan_queries(built("apptainer"), mine) == []
+ENGINE = """\
+#!/bin/sh
+echo "$@" >> "$0.said"
+case $1 in
+ps) printf 'own\\nleft\\nbusy\\ngone\\n' ;;
+inspect) echo "$(dirname "$0")/$4.lock" ;;
+esac
+"""
+"""Stands in for docker, which runs four containers: each names the lock of its run."""
+
+
+def test_a_job_ends_containers_that_nobody_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own run's, and others' whose lock is free; never one that is at work on the same GPU."""
+    (tmp_path / "docker").write_text(ENGINE)
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    files = {name: (tmp_path / f"{name}.lock").open("w") for name in ("own", "left", "busy")}
+    for name in ("own", "busy"):
+        fcntl.flock(files[name], fcntl.LOCK_EX)
+    job.end_orphans(built("docker"), tmp_path / "own.lock")
+    said = (tmp_path / "docker.said").read_text().splitlines()
+    assert said[0] == "ps --all --quiet --filter label=amago2.run"
+    assert [line for line in said if line.startswith("stop")] == [
+        "stop --time 20 own", "stop --time 20 left"
+    ]  # fmt: skip
+    (tmp_path / "docker.said").unlink()
+    job.end_orphans(built("apptainer"), tmp_path / "own.lock")
+    assert not (tmp_path / "docker.said").exists()
 
 
 def test_runtimes_that_do_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
