@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 from amago2 import run_record
@@ -10,8 +11,9 @@ from amago2.errors import ConfigError, RunError, sentence
 from workflow.config.parameters import unknown
 from workflow.dag.plan import Dag
 from workflow.execute import failures
-from workflow.setup import checkout
-from workflow.setup.environment import torch_for_this_machine
+from workflow.setup import checkout, driver
+from workflow.setup.checks import no_gpu
+from workflow.setup.environment import build_of
 
 SNAKEMAKE = {Path(".snakemake") / name for name in ("auxiliary", "incomplete", "locks", "metadata")}
 """Folders of its own."""
@@ -71,12 +73,18 @@ def _files(dag: Dag) -> Iterator[Path]:
 
 
 def check_devices(dag: Dag) -> None:
-    """Raise `ConfigError` if runs need a GPU and this machine has none."""
+    """Raise `ConfigError` if runs need a GPU and this machine has none that they can use."""
     needing = [run for run in dag.pending if run.config.device == "cuda"]
-    if needing and torch_for_this_machine() == "cpu":
+    if not needing:
+        return
+    if not (found := driver.find()):
         raise ConfigError(
             f"{len(needing)} runs of budget {dag.selection.budget} need a GPU and this machine has "
             "none: choose a smaller budget, or a cluster's profile (make ... PROFILE=slurm)"
+        )
+    if lack := no_gpu(build_of(version("torch")), found):
+        raise ConfigError(
+            f"{len(needing)} runs of budget {dag.selection.budget} need a GPU: {'; '.join(lack)}"
         )
 
 

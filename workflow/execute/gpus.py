@@ -9,14 +9,17 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
 from filelock import FileLock
 
 from amago2.errors import ConfigError, RunError
+from workflow.execute.visible_gpus import Gpu, visible_gpus
+from workflow.setup.driver import NEEDS
+from workflow.setup.environment import build_of
 
 SLOTS = 8
 """Per device; each stands for an eighth of its memory."""
@@ -26,17 +29,8 @@ POLL_S = 0.5
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """A device, named as in CUDA_VISIBLE_DEVICES."""
-
-    name: str
-    memory: float
-    """Bytes."""
-
-
-@dataclass(frozen=True)
 class Claim:
-    """Slots on one or more devices; their locks survive `exec`, so the trainer inherits them."""
+    """Slots on one or more devices, for as long as these files are open."""
 
     gpus: tuple[str, ...]
     files: tuple[IO[Any], ...]
@@ -50,29 +44,8 @@ def gpus() -> list[Gpu]:
             return [Gpu(name.strip(), float(size) * 1e9) for name, size in pairs]
         except ValueError:
             raise ConfigError(f"{GPUS}={given}: must be like 0=24,1=24 (device=GB)") from None
-    return list(_devices_of_driver())
-
-
-def _devices_of_driver() -> Iterator[Gpu]:
-    """The driver's devices within CUDA_VISIBLE_DEVICES; none where there is no driver."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        count = pynvml.nvmlDeviceGetCount()
-        names = [str(i) for i in range(count)] if visible is None else visible.split(",")
-        for name in (name.strip() for name in names if name.strip() not in ("", "-1")):
-            by_index = name.isdecimal()
-            handle = (
-                pynvml.nvmlDeviceGetHandleByIndex(int(name))
-                if by_index
-                else pynvml.nvmlDeviceGetHandleByUUID(name)
-            )
-            memory = float(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-            yield Gpu(str(pynvml.nvmlDeviceGetUUID(handle)) if by_index else name, memory)
-    except pynvml.NVMLError:
-        return
+    need = NEEDS.get(build_of(version("torch")))
+    return visible_gpus(need.capability if need else (0, 0))
 
 
 def slots_needed(need: float, gpu: Gpu) -> int:
@@ -102,24 +75,45 @@ def claim(need: float, folder: Path | None = None, count: int = 1) -> Claim | No
             if taken := _take(devices, need, folder, count):
                 return taken
         if not waiting:
-            print("waiting for a free GPU", flush=True)
+            print(why_waiting(devices, need), flush=True)
             waiting = True
         time.sleep(POLL_S)
     return None
 
 
+def why_waiting(devices: list[Gpu], need: float) -> str:
+    """What to say while no device is free; memory in use may be of other programs."""
+    short = [gpu for gpu in devices if gpu.memory >= need > gpu.memory - gpu.used]
+    used = ", ".join(f"{gpu.used / 1e9:.0f} of {gpu.memory / 1e9:.0f} GB" for gpu in short)
+    more = f": {need / 1e9:.0f} GB are needed, and in use are {used}" if used else ""
+    return f"waiting for a free GPU{more}"
+
+
+def foreign_slots(gpu: Gpu, claimed: int, need: float) -> int:
+    """Slots that programs other than our runs occupy, which have `claimed` ones.
+
+    What our runs have claimed and not allocated yet hides as much of it. Less than a slot is the
+    driver's own, or a desktop's. A run that is too large for the device is tried even so.
+    """
+    if need > gpu.memory:
+        return 0
+    return max(0, math.floor(SLOTS * gpu.used / gpu.memory) - claimed)
+
+
 def _take(devices: list[Gpu], need: float, folder: Path, count: int) -> Claim | None:
     """Take slots on the devices that have the most free ones."""
     free = {gpu: _free(folder / gpu.name.replace("/", "_")) for gpu in devices}
-    fitting = [gpu for gpu in devices if len(free[gpu]) >= slots_needed(need, gpu)]
-    best = sorted(fitting, key=lambda gpu: -len(free[gpu]))[:count]
+    room = {
+        gpu: len(files) - foreign_slots(gpu, SLOTS - len(files), need)
+        for gpu, files in free.items()
+    }
+    fitting = [gpu for gpu in devices if room[gpu] >= slots_needed(need, gpu)]
+    best = sorted(fitting, key=lambda gpu: -room[gpu])[:count]
     if len(best) < count:
         best = []
     taken = [file for gpu in best for file in free[gpu][: slots_needed(need, gpu)]]
     for file in (file for files in free.values() for file in files if file not in taken):
         file.close()
-    for file in taken:
-        os.set_inheritable(file.fileno(), True)
     return Claim(tuple(gpu.name for gpu in best), tuple(taken)) if best else None
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from amago2.config.schema import AmagoConfig, RunConfig
 from amago2.errors import RunError
 from amago2.files import read_json, write_atomically
 from workflow.baselines.config import load_run, trainer
@@ -20,7 +21,12 @@ from workflow.container import job as container
 from workflow.estimate import memory, resources
 from workflow.estimate.training_time import estimated_seconds
 from workflow.execute import gpus as devices
+from workflow.execute import slurm
+from workflow.execute.local_disk import local_disk
+from workflow.setup import driver
 from workflow.setup.checkout import run_git
+from workflow.setup.environment import build_of
+from workflow.setup.locks import lock_files
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("amago2", "envs", "workflow", "params", "containers", "Snakefile", "pyproject.toml")
@@ -52,8 +58,7 @@ def locks_digest() -> str | None:
     """SHA-256 of the locks that this Python was installed from; None outside `.venv`."""
     if Path(sys.prefix) != ROOT / ".venv":
         return None
-    torch = "cpu" if importlib.metadata.version("torch").endswith("+cpu") else "cuda"
-    locks = [ROOT / "containers" / name for name in ("base.lock", f"torch-{torch}.lock")]
+    locks = lock_files(build_of(importlib.metadata.version("torch")))
     return hashlib.sha256(b"".join(path.read_bytes() for path in locks)).hexdigest()
 
 
@@ -65,7 +70,7 @@ def _git(*arguments: str) -> str | None:
 def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -> None:
     """Become the trainer, which holds the locks of the run and its GPUs until it ends.
 
-    Raises `ConfigError` or `RunError`.
+    In a Slurm job, watch over it instead. Raises `ConfigError` or `RunError`.
     """
     config = load_run(settings)
     lock = _lock(settings.with_suffix(".lock"))
@@ -76,22 +81,39 @@ def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -
     write_atomically(notes, json.dumps(provenance(settings, image), indent=1) + "\n")
     arguments = ["-m", *trainer(config), str(settings), "--out", str(out)]
     arguments += ["--scratch", str(scratch), "--provenance", str(notes)]
-    claim = None
-    if config.device == "cuda":
-        count = resources.gpus(config)
-        claim = devices.claim(memory.gpu_bytes(config) / count, count=count)
-    gpus = claim.gpus if claim else ()
-    if gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    folders = [path for path in (Path("results"), out.parent, scratch.parent) if path.exists()]
+    if isinstance(config, AmagoConfig) and (disk := local_disk()):
+        arguments += ["--local-disk", str(disk)]
+        folders.append(disk)
+    name = container_name(config.hash)
+    if image:
+        container.end_orphans(image, lock_path := Path(lock.name))
+    claim = _claim_gpus(config)
     command = [sys.executable, *arguments]
     if image:
-        folders = [path for path in (Path("results"), out.parent, scratch.parent) if path.exists()]
-        job = container.Job(container_name(config.hash), tuple(arguments), gpus, tuple(folders))
-        container.end_orphans(image, job)
+        job = container.Job(name, lock_path, tuple(arguments), claim.gpus, tuple(folders))
         command = container.run_command(image, job)
     sys.stdout.flush()
-    os.set_inheritable(lock.fileno(), True)
+    locks = [file.fileno() for file in (lock, *claim.files)]
+    if number := slurm.job():
+        sys.exit(slurm.Trainer(number, command, locks).run())
+    for descriptor in locks:
+        os.set_inheritable(descriptor, True)
     os.execvp(command[0], command)
+
+
+def _claim_gpus(config: RunConfig) -> devices.Claim:
+    """Take the devices that a run needs, and show it no others; none for a run without."""
+    nothing = devices.Claim((), ())
+    if config.device != "cuda":
+        return nothing
+    if lack := driver.problem(build_of(importlib.metadata.version("torch"))):
+        raise RunError(f"no GPU of this machine ({os.uname().nodename}) can be used: {lack}")
+    count = resources.gpus(config)
+    claim = devices.claim(memory.gpu_bytes(config) / count, count=count)
+    if claim:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(claim.gpus)
+    return claim or nothing
 
 
 def container_name(run: str) -> str:

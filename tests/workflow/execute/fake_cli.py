@@ -1,10 +1,11 @@
 """Stands in for `amago2.cli` in a copy of the project: "trains" by waiting, and can be resumed.
 
-Each run takes `FAKE_SECONDS`; the variant in `FAKE_FAILS` fails.
+Each run takes `FAKE_SECONDS`; the variant in `FAKE_FAILS` fails. SIGTERM stops it in order.
 """
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ if config["variant"] == os.environ.get("FAKE_FAILS"):
 state = scratch / "progress.json"
 done = json.loads(state.read_text())["done"] if state.exists() else 0.0
 (scratch / "began").open("a").write(f"{done}\n")
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 while done < 1:
     time.sleep(0.1)
     done += 0.1 / float(os.environ.get("FAKE_SECONDS", "0.1"))

@@ -15,6 +15,7 @@ from tests.amago2.toy import small
 from tests.workflow.project import ROOT
 from workflow.cli.app import main
 from workflow.execute import gpus as devices
+from workflow.execute.visible_gpus import Gpu
 
 JOB = """
 import sys, time
@@ -122,7 +123,7 @@ def test_a_run_takes_the_device_with_most_room(
     monkeypatch.setenv(devices.GPUS, "0=24,1=24")
     taken = [devices.claim(6e9, tmp_path) for _ in range(4)]  # two eighths each
     assert [each.gpus for each in taken if each] == [("0",), ("1",), ("0",), ("1",)]
-    large = devices.Gpu("0", 8e9)
+    large = Gpu("0", 8e9)
     assert [devices.slots_needed(need, large) for need in (1, 1e9, 1.1e9, 8e9, 1e12)] == [
         1,
         1,
@@ -136,7 +137,7 @@ def test_without_a_device_there_is_nothing_to_claim(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(devices.GPUS, raising=False)
-    monkeypatch.setattr(devices, "_devices_of_driver", lambda: iter(()))
+    monkeypatch.setattr(devices, "visible_gpus", lambda capability: [])
     assert devices.claim(1e9, tmp_path) is None
 
 
