@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -25,7 +26,7 @@ CLUSTER = Path(__file__).with_name("cluster.sh")
 FAKE_TRAINER = project.ROOT / "tests" / "workflow" / "fake_cli.py"
 ONE_RUN = "budgets: {micro: {seeds: 1, variants: [ind_actor_ind_critic]}}"
 LONGER = {"epochs: 2": "epochs: 60", "updates_per_epoch: 2": "updates_per_epoch: 8"}
-CHECKPOINTS = "all:\n  checkpoint: {every: 2, keep: 1}\n"
+CHECKPOINTS = "all:\n  checkpoint: {every: 1000, keep: 1}\n"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,7 +44,7 @@ def cluster() -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def checkout(folder: Path, fake: bool = False, **settings: object) -> Path:
+def checkout(folder: Path, fake: bool = False, **settings: Any) -> Path:
     """A project with one micro run and the Slurm profile."""
     project.copy_project(folder)
     experiments = folder / "params" / "experiments"
@@ -64,14 +65,14 @@ def checkout(folder: Path, fake: bool = False, **settings: object) -> Path:
     return folder
 
 
-def adjust(folder: Path, **settings: object) -> None:
+def adjust(folder: Path, **settings: Any) -> None:
     """Shorter waits than on a real cluster, and other settings of the profile."""
     path = folder / "profiles" / "slurm" / "config.yaml"
     profile = yaml.safe_load(path.read_text())
     profile |= {"slurm-init-seconds-before-status-checks": 3, "latency-wait": 10}
     profile |= {"seconds-between-status-checks": 3, "slurm-no-account": True}
     profile |= {"slurm-status-command": "squeue"}  # there is no accounting
-    profile["default-resources"] |= {"mem_mb": 1000}
+    profile["default-resources"] |= {"mem_mb": 1000} | settings.pop("default-resources", {})
     path.write_text(yaml.safe_dump(profile | settings))
 
 
@@ -105,6 +106,25 @@ def jobs(state: str) -> list[str]:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
 
 
+def of_job(job: str, what: str) -> str:
+    command = ["squeue", "--noheader", "--job", job, "--format", what]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def detail(job: str) -> str:
+    """What Slurm says of a job, or of one that has ended not long ago."""
+    command = ["scontrol", "show", "job", job]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def shared_settings() -> str:
+    """The lines of the profile that have small runs share a job, without the signs of comment."""
+    text = (project.ROOT / "profiles" / "slurm" / "config.yaml").read_text()
+    commented = text.split("# Several small runs in one job")[1].split("\n\n")[0].splitlines()[1:]
+    lines = [line.removeprefix("# ") for line in commented if line.startswith("# ")]
+    return "\n".join(line for line in lines if line[:1] in " g-s")
+
+
 def record(folder: Path) -> dict[str, object]:
     (path,) = folder.glob("results/micro/runs/*/*/*/record.json")
     content: dict[str, object] = json.loads(path.read_text())
@@ -120,33 +140,107 @@ def bits(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
 
-def test_a_preempted_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+def test_a_preempted_run_goes_on_to_the_same_bits_on_another_node(tmp_path: Path) -> None:
+    """Without a checkpoint but that of being asked to stop; replay has copies on each node."""
     here = checkout(tmp_path / "here")
     code, said = finish(start(here, "--budget", "micro", "here"))
     assert code == 0, said
 
-    there = checkout(tmp_path / "there")
-    process = start(there, "--budget", "micro")
-    wait_until(lambda: list(there.glob("results/micro/.scratch/*/checkpoints/epoch-*")))
+    there = checkout(tmp_path / "there", retries=0)
+    disks = {node: tmp_path / "disk" / node for node in ("one", "two")}
+    for disk in disks.values():
+        disk.mkdir(parents=True)
+    local = str(tmp_path / "disk" / "$SLURMD_NODENAME")
+    process = start(there, "--budget", "micro", AMAGO2_LOCAL_DISK=local)
+    wait_until(lambda: list(there.glob("results/micro/.scratch/*/progress.json")))
     (job,) = jobs("RUNNING")
-    subprocess.run(["scontrol", "requeue", job], check=True)
-    code, said = finish(process)
-    assert code == 0, said
+    node = of_job(job, "%N")
+    assert list(disks[node].iterdir())
+    more_urgent = ["sbatch", "--parsable", "--partition=urgent", f"--nodelist={node}"]
+    more_urgent += ["--exclusive", "--output=/dev/null", "--wrap", "sleep 1000"]
+    (urgent,) = subprocess.run(
+        more_urgent, check=True, capture_output=True, text=True
+    ).stdout.split()
+    try:
+        code, said = finish(process)
+        assert code == 0, said
+        assert of_job(urgent, "%T") == "RUNNING"
+        assert "NodeList=" + ("two" if node == "one" else "one") in detail(job)
+    finally:
+        subprocess.run(["scancel", urgent], check=True)
     assert record(there)["resumptions"] == 1
     assert record(here)["resumptions"] == 0
     assert bits(there) == bits(here)
+    assert [list(disk.iterdir()) for disk in disks.values()] == [[], []]
 
 
-def test_a_run_over_its_time_limit_goes_on_in_the_next_job(tmp_path: Path) -> None:
-    folder = checkout(
-        tmp_path / "project", fake=True, retries=20, **{"default-resources": {"runtime": 1}}
-    )
-    code, said = finish(start(folder, "--budget", "micro", FAKE_SECONDS="110"))
+def test_a_run_near_its_time_limit_queues_its_job_again(tmp_path: Path) -> None:
+    """Snakemake counts no failure: there is no retry."""
+    settings = {"default-resources": {"runtime": 1}}
+    folder = checkout(tmp_path / "project", fake=True, retries=0, **settings)
+    code, said = finish(start(folder, "--budget", "micro", FAKE_SECONDS="70"))
     assert code == 0, said
     began = [float(share) for share in str(record(folder)["began"]).split()]
-    assert len(began) > 1
-    assert began == sorted(began)
-    assert began[0] == 0 < began[1]
+    assert len(began) == 2
+    assert began[0] == 0
+    assert 0.5 < began[1] < 0.9
+
+
+def test_a_run_that_slurm_may_not_queue_again_is_sent_again(tmp_path: Path) -> None:
+    settings = {"slurm-requeue": False, "default-resources": {"runtime": 1}}
+    folder = checkout(tmp_path / "project", fake=True, retries=3, **settings)
+    extra = {"slurm_extra": "'--no-requeue'", "runtime": 1}
+    adjust(folder, **{"slurm-requeue": False, "default-resources": extra})
+    code, said = finish(start(folder, "--budget", "micro", FAKE_SECONDS="70"))
+    assert code == 0, said
+    assert len(str(record(folder)["began"]).split()) == 2
+
+
+def test_a_cancelled_job_is_not_queued_again(tmp_path: Path) -> None:
+    folder = checkout(tmp_path / "project", fake=True, retries=0)
+    process = start(folder, "--budget", "micro", FAKE_SECONDS="1000")
+    wait_until(lambda: list(folder.glob("results/micro/.scratch/*/progress.json")))
+    (job,) = jobs("RUNNING")
+    subprocess.run(["scancel", job], check=True)
+    code, said = finish(process)
+    assert code == 1, said
+    assert "JobState=CANCELLED" in detail(job)
+
+
+def test_a_run_on_two_gpus_starts_once(tmp_path: Path) -> None:
+    folder = checkout(tmp_path / "project", fake=True, retries=0)
+    budget = folder / "params" / "budgets" / "micro.yaml"
+    text = budget.read_text().replace("all:\n", "all:\n  device: cuda\n")
+    budget.write_text(text.replace("learner: {", "learner: {processes: 2, "))
+    project.commit(folder)
+    process = start(folder, "--budget", "micro", FAKE_SECONDS="8", AMAGO2_GPUS="0=24,1=24")
+    wait_until(lambda: list(folder.glob("results/micro/.scratch/*/progress.json")))
+    (job,) = jobs("RUNNING")
+    for expected in ("NumTasks=1 ", "NumNodes=1 ", "gres/gpu=2"):
+        assert expected in detail(job)
+    code, said = finish(process)
+    assert code == 0, said
+    assert str(record(folder)["began"]).split() == ["0.0"]
+
+
+def test_small_runs_share_a_job_and_its_gpu(tmp_path: Path) -> None:
+    """As the profile's comment says; when the time is over, the last one queues the job again."""
+    folder = checkout(tmp_path / "project", fake=True, retries=0)
+    adjust(folder, **yaml.safe_load(shared_settings()), **{"default-resources": {"runtime": 1}})
+    budget = folder / "params" / "budgets" / "micro.yaml"
+    budget.write_text(budget.read_text().replace("all:\n", "all:\n  device: cuda\n"))
+    project.commit(folder)
+    process = start(
+        folder, "--budget", "micro", "--seeds", "2", FAKE_SECONDS="70", AMAGO2_GPUS="0=24"
+    )
+    wait_until(lambda: len(list(folder.glob("results/micro/.scratch/*/progress.json"))) == 2)
+    (job,) = jobs("RUNNING")
+    for expected in ("NumTasks=1 ", "NumNodes=1 ", "NumCPUs=2 ", "gres/gpu=1"):
+        assert expected in detail(job)
+    code, said = finish(process)
+    assert code == 0, said
+    records = list(folder.glob("results/micro/runs/*/*/*/record.json"))
+    assert [len(json.loads(path.read_text())["began"].split()) for path in records] == [2, 2]
 
 
 def test_a_failed_job_is_reported_with_its_log(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
 def logged(command):
     """The shell command of a job: it prints to the log, to which a failure adds the exit code."""
     return (
-        f"({command}) > {{log}} 2>&1"
+        f"{{{{ {command}; }}}} > {{log}} 2>&1"
         ' || {{ code=$?; echo "exit code $code" >> {log}; exit $code; }}'
     )
 

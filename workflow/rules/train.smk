@@ -24,7 +24,9 @@ rule train:
         scratch=lambda wildcards: PLAN.runs[wildcards.run].scratch,
         image=f"--image {PLAN.image.record}" if PLAN.image else "",
     shell:
-        logged(
+        # The trainer ends by itself, with a checkpoint, and the shell after it.
+        "trap : TERM; "
+        + logged(
             "python -m workflow job train {params.settings} --out {params.folder}"
             " --scratch {params.scratch} {params.image}"
         )
