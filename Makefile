@@ -8,7 +8,7 @@ EXPERIMENT ?=
 RUNTIME ?=
 # how jobs are started: a folder of profiles/, such as gpu or slurm
 PROFILE ?=
-# cpu or cuda; chosen by the machine's driver if left out
+# cpu, cuda or cuda12; if left out, the one that is there, or that the machine's driver allows
 TORCH ?=
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 
@@ -30,7 +30,7 @@ SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
 	@echo
-	@echo "  Options: BUDGET=smoke|mini|paper BENCHMARK=name SEEDS=n EXPERIMENT=name TORCH=cpu|cuda"
+	@echo "  Options: BUDGET=smoke|mini|paper BENCHMARK=name SEEDS=n EXPERIMENT=name TORCH=cpu|cuda|cuda12"
 	@echo "           RUNTIME=host|docker|podman|apptainer PROFILE=gpu|slurm"
 
 setup:  ## put up .venv from the locks; does nothing when it is there

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from amago2.errors import ConfigError
 from tests.workflow import project
+from workflow.execute import snakemake
 from workflow.execute.checks import check_profile
 from workflow.execute.snakemake import placement
 
@@ -54,6 +56,8 @@ def test_the_pod_finds_its_command_and_its_checkout() -> None:
     assert mounts.keys() == {volume["name"] for volume in pod["volumes"]}
     assert container["workingDir"].startswith(mounts["checkout"] + "/")
     assert pod["restartPolicy"] == "Never"
+    assert pod["terminationGracePeriodSeconds"] > snakemake.STOP_TIMEOUT_S[signal.SIGTERM]
+    assert mounts["shared-memory"] == "/dev/shm"
     assert pod["securityContext"]["runAsUser"] == 1000
 
 

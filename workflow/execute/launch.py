@@ -85,13 +85,13 @@ def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -
     if isinstance(config, AmagoConfig) and (disk := local_disk()):
         arguments += ["--local-disk", str(disk)]
         folders.append(disk)
-    name = container_name(config.hash)
     if image:
-        container.end_orphans(image, lock_path := Path(lock.name))
+        container.end_orphans(image, Path(lock.name))
     claim = _claim_gpus(config)
     command = [sys.executable, *arguments]
     if image:
-        job = container.Job(name, lock_path, tuple(arguments), claim.gpus, tuple(folders))
+        named = (container_name(config.hash), Path(lock.name))
+        job = container.Job(*named, tuple(arguments), claim.gpus, tuple(folders))
         command = container.run_command(image, job)
     sys.stdout.flush()
     locks = [file.fileno() for file in (lock, *claim.files)]

@@ -27,15 +27,9 @@ from workflow.execute.checks import (
 )
 from workflow.execute.exclusive import ROOT, AlreadyRunning, end_orphans, exclusive
 from workflow.execute.progress import Progress, ProgressLine, clock, label
+from workflow.execute.snakemake import Stopped
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Stopped(Exception):
-    """A signal asked this process to stop."""
-
-    def __init__(self, signum: int) -> None:
-        self.signum = signum
 
 
 def reproduce(selection: Selection, profile: str = "") -> int:
@@ -69,7 +63,7 @@ def reproduce(selection: Selection, profile: str = "") -> int:
         memory_kills = failures.out_of_memory()
         process = snakemake.start(snakemake.command(selection, *options), log)
         with ProgressLine() as line:
-            status = snakemake.follow(process, lambda: line.show(progress.line()))
+            status = snakemake.follow(process, lambda: line.show(progress.line()), not profile)
     if status:
         if status < 0:
             end_orphans()

@@ -18,10 +18,17 @@ from workflow.estimate.training_time import estimated_seconds
 from workflow.execute import gpus as devices
 from workflow.execute.exclusive import MARK, ROOT
 
-STOP_TIMEOUT_S = 30.0
-"""For Snakemake to end its jobs after it was interrupted."""
+STOP_TIMEOUT_S = {signal.SIGINT: 30.0, signal.SIGTERM: 240.0}
+"""For Snakemake to end its jobs, which end at once, or after the present epoch."""
 POLL_S = 1.0
 LOCKS = Path(".snakemake") / "locks"
+
+
+class Stopped(Exception):
+    """A signal asked this process to stop."""
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
 
 
 def command(selection: Selection, *options: str) -> list[str]:
@@ -77,25 +84,30 @@ def start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def follow(process: subprocess.Popen[bytes], show: Callable[[], None]) -> int:
+def follow(process: subprocess.Popen[bytes], show: Callable[[], None], here: bool = True) -> int:
     """Call `show` every second until Snakemake ends; returns its exit code.
 
-    An exception, such as one raised by a signal, ends Snakemake and its jobs first.
+    An exception, such as one raised by a signal, ends Snakemake and its jobs first. SIGTERM gives
+    runs that are `here` the time to end their epoch with a checkpoint; a cluster's are cancelled.
     """
+    first = signal.SIGINT
     try:
         while (status := process.poll()) is None:
             show()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(POLL_S)
         return status
+    except Stopped as stop:
+        first = signal.SIGTERM if here and stop.signum == signal.SIGTERM else first
+        raise
     finally:
         if process.poll() is None:
-            _stop(process)
+            _stop(process, first)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    for signum in (signal.SIGINT, signal.SIGKILL):
+def _stop(process: subprocess.Popen[bytes], first: signal.Signals) -> None:
+    for signum in (first, signal.SIGKILL):
         os.killpg(process.pid, signum)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_TIMEOUT_S)
+            process.wait(STOP_TIMEOUT_S[first])
             return
