@@ -188,21 +188,22 @@ def test_runs_that_need_a_gpu_are_refused_where_there_is_none(
 ) -> None:
     from amago2.errors import ConfigError
     from workflow.execute import checks
+    from workflow.setup import driver
     from workflow.setup.driver import Driver
 
     path = checkout / "params" / "budgets" / "micro.yaml"
     path.write_text(path.read_text().replace("all:\n", "all:\n  device: cuda\n"))
     monkeypatch.chdir(checkout)
     dag = project.the_plan()
-    monkeypatch.setattr(checks.driver, "find", lambda: None)
+    monkeypatch.setattr(driver, "find", lambda: None)
     with pytest.raises(ConfigError, match="2 runs of budget micro need a GPU"):
         checks.check_devices(dag)
     monkeypatch.setattr(checks, "version", lambda package: "2.13.0")
-    monkeypatch.setattr(checks.driver, "find", lambda: Driver("535.104.05"))
+    monkeypatch.setattr(driver, "find", lambda: Driver("535.104.05"))
     with pytest.raises(
         ConfigError, match=r"need a GPU: NVIDIA driver 535\.104\.05, and CUDA 13\.0 needs 580; "
         "install driver 580 or newer, or `make setup TORCH=cuda12`"
     ):  # fmt: skip
         checks.check_devices(dag)
-    monkeypatch.setattr(checks.driver, "find", lambda: Driver("580.65.06"))
+    monkeypatch.setattr(driver, "find", lambda: Driver("580.65.06"))
     checks.check_devices(dag)
