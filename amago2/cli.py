@@ -155,14 +155,18 @@ def _json_mapping(path: Path) -> dict[str, Any]:
 @app.command()
 def evaluate(
     run: RunArgument,
-    rollouts: Annotated[int, typer.Option(min=1, help="Rollouts per task.")] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the evaluation.")] = 0,
+    rollouts: Annotated[int | None, typer.Option(min=1, help="Rollouts per task.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the evaluation.")] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the rows to this CSV.")] = None,
     allow_env: Annotated[
         str | None, typer.Option(help="Module whose environment the run may use.")
     ] = None,
 ) -> None:
-    """Evaluate a run's policy on its own evaluation sets."""
+    """Evaluate a run's policy on its own evaluation sets.
+
+    Without a seed, the run's last evaluation is made again: on the same kind of processor, and with
+    as many rollouts, the numbers are those in its evaluations.csv.
+    """
     from amago2.training.logs import EVALUATIONS, csv_text, evaluation_rows
 
     if out:
@@ -185,12 +189,20 @@ def evaluate(
         envs = make_vector_env(config.env, config.evaluation.actors, name)
         try:
             check_same_spaces(run, made_for, envs.observations, envs.actions)
-            rows += evaluate_policy(agent, envs, name, rollouts, seed, i)
+            count = rollouts or config.evaluation.final_rollouts
+            rows += evaluate_policy(agent, envs, name, count, *_stream(config, seed, i))
         finally:
             envs.close()
     if out:
         write_atomically(out, csv_text([EVALUATIONS, *evaluation_rows(rows, step=0)]))
     _print_evaluation(rows)
+
+
+def _stream(config: AmagoConfig, seed: int | None, place: int) -> tuple[int, int]:
+    """Seed and counter of an evaluation set's random numbers; by default those of a run's end."""
+    if seed is not None:
+        return seed, place
+    return config.seed, config.collector.epochs * len(config.env.eval_sets) + place
 
 
 @app.command()

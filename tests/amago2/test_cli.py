@@ -189,6 +189,20 @@ def test_going_on_and_playing(config: Path, run: Path, tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_evaluate_repeats_the_last_evaluation_of_the_run(run: Path, tmp_path: Path) -> None:
+    def values(path: Path, step: str) -> list[list[str]]:
+        rows = [line.split(",") for line in path.read_text().splitlines()]
+        return [row[:4] + row[5:] for row in rows if row[4] == step]
+
+    options = ("--allow-env", "tests.amago2.toy", "--out", tmp_path / "e.csv")
+    own = values(run / "evaluations.csv", "72")  # 2 epochs of 12 steps of 3 actors
+    assert len(own) == 2 * 3 * 3
+    assert amago2("evaluate", run, *options).returncode == 0
+    assert values(tmp_path / "e.csv", "0") == own
+    assert amago2("evaluate", run, *options, "--seed", "0").returncode == 0
+    assert values(tmp_path / "e.csv", "0") != own
+
+
 def test_a_label_with_markup_is_shown_and_stored_as_it_is(tmp_path: Path) -> None:
     env = {"entry_point": "tests.amago2.toy:Named", "kwargs": {"label": "level[red]1[/foo]"}}
     run = train(small(env=env, collector={"epochs": 1}), tmp_path / "run")
@@ -211,7 +225,9 @@ def test_help_and_version() -> None:
     done = amago2("--help")
     for command in ("train", "evaluate", "play", "info", "check-env"):
         assert command in done.stdout
-    assert amago2("--version").stdout == f"amago2 {__version__}, training version 2\n"
+    assert (
+        amago2("--version").stdout == f"amago2 {__version__}, training version {TRAINING_VERSION}\n"
+    )
 
 
 def test_python_api_is_the_same_as_the_command(config: Path, run: Path, tmp_path: Path) -> None:
