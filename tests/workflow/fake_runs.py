@@ -129,6 +129,10 @@ def _metrics(entry: Entry, world: World, rng: np.random.Generator) -> Iterator[d
         yield {"step": step, "name": "loss_critic", "key": "", "value": repr(1 / (1 + step))}
         share = float(0.5 + 0.3 * part + 0.02 * rng.standard_normal())
         yield {"step": step, "name": "filter_share", "key": "", "value": repr(share)}
+        shared = tasks if entry["benchmark"] == "return_scale" else []
+        for kind in ("loss_actor", "loss_critic", "grad_norm_actor", "grad_norm_critic"):
+            for task, part in zip(shared, rng.uniform(0.1, 1, len(shared)).tolist(), strict=True):
+                yield {"step": step, "name": f"task_{kind}", "key": task, "value": repr(part)}
         for name, keys, centre in (
             ("bin_histogram", range(BINS), BINS / 2 + 4 * part),
             ("replay_share", tasks, len(tasks) * part),
