@@ -17,7 +17,8 @@ Tables = Mapping[str, pd.DataFrame]
 
 _TEXT = dict.fromkeys(
     ("experiment", "benchmark", "variant", "run", "key", "task", "split", "cell", "metric", "name",
-     "source", "state", "settings", "git_commit", "lock_sha256", "container_digest", "gpu_name"),
+     "source", "state", "settings", "git_commit", "lock_sha256", "container_digest", "gpu_name",
+     "cpu"),
     str,
 )  # fmt: skip
 MAX_COLUMNS, MAX_HEADER = 1000, 100_000

@@ -33,7 +33,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "compute": (
         *RUN, "state", "resumptions", "planned_s", "wall_s", "cpu_s", "env_steps", "updates",
         "steps_per_s", "updates_per_s", "peak_rss_bytes", "gpu_name", "gpu_peak_bytes",
-        "gpu_mean_util", "gpu_joules",
+        "gpu_mean_util", "gpu_joules", "cpu",
     ),
 }  # fmt: skip
 PROVENANCE_KEYS = (
@@ -140,7 +140,7 @@ def thin(rows: Iterable[Mapping[str, str]]) -> Iterator[Row]:
 
 def cost(record: Mapping[str, Any], telemetry: Iterable[Mapping[str, str]]) -> Row:
     """What a run took; rates are over the whole run, waiting and evaluation included."""
-    keys = ("planned_s", "wall_s", "cpu_s", "env_steps", "updates", "peak_rss_bytes")
+    keys = ("planned_s", "wall_s", "cpu_s", "env_steps", "updates", "peak_rss_bytes", "cpu")
     row = {key: record.get(key) for key in keys}
     row |= {"state": "finished", "resumptions": record.get("resumptions")}
     wall = record.get("wall_s")

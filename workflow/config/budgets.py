@@ -22,6 +22,8 @@ class Disclaimer(Section):
     """The first sentence of the report, without a full stop."""
     exempt: tuple[Name, ...] = ()
     """Experiments that are trained enough to show their effect even so."""
+    beside: Name | None = None
+    """A larger budget, whose flagship figure the report shows beside this one's, if it is there."""
 
 
 class Budget(Section):

@@ -28,6 +28,9 @@ RULES = (
 )  # fmt: skip
 """Of the Snakefile, where each figure and table is a rule of its name."""
 
+FLAGSHIP = "ext_return_scale"
+"""The figure that stands for the whole: README and report begin with it."""
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 Kind = Literal["evaluations", "metrics", "probe", "compute"]
 

@@ -1,20 +1,24 @@
 """DVC's pointers to folders, read by us before DVC reads them: they may come from somebody else.
 
 To DVC, a pointer may name any path, another remote or a URL to import from. Ours name the folder
-beside them and the MD5 of its listing, as `dvc add` writes it.
+beside them and the MD5 of its listing, as `dvc add` writes it, and no remote but the one that lies
+in the repository.
 """
 
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+
 from amago2.config.documents import read_yaml
 from amago2.errors import ConfigError
-from amago2.files import open_regular
+from amago2.files import open_regular, write_atomically
+from workflow.dag.published import REMOTE
 
 MAX_BYTES = 65_536
 FOLDER = re.compile(r"[0-9a-f]{32}\.dir")
-OUT = {"md5", "size", "nfiles", "hash", "path"}
+OUT = {"md5", "size", "nfiles", "hash", "path", "remote"}
 
 
 class Pointer(NamedTuple):
@@ -24,6 +28,8 @@ class Pointer(NamedTuple):
     """MD5 of the folder's listing, and `.dir`: the name of the listing in cache and remote."""
     size: int
     """Bytes of all its files; 0 if it does not say."""
+    remote: str = ""
+    """Where they are kept; the default remote if it does not say."""
 
 
 def pointer_path(folder: Path) -> Path:
@@ -44,7 +50,18 @@ def read_pointer(folder: Path) -> Pointer | None:
     if wrong := _wrong(content, folder.name):
         raise ConfigError(f"{path}: {wrong}; `dvc add {folder}` writes a pointer that can be used")
     (out,) = content["outs"]
-    return Pointer(out["md5"], out.get("size", 0))
+    return Pointer(out["md5"], out.get("size", 0), out.get("remote", ""))
+
+
+def publish_pointer(folder: Path, in_repository: bool) -> None:
+    """Have the pointer to a folder name the remote in the repository, or the default one."""
+    path = pointer_path(folder)
+    content = read_yaml(path)
+    (out,) = content["outs"]
+    out.pop("remote", None)
+    if in_repository:
+        out["remote"] = REMOTE
+    write_atomically(path, yaml.safe_dump(content, sort_keys=False))
 
 
 def _wrong(content: dict[str, Any], name: str) -> str | None:
@@ -59,6 +76,8 @@ def _wrong(content: dict[str, Any], name: str) -> str | None:
         return f"outs has the key {others[0]!r}, which `dvc add` does not write"
     if out.get("path") != name:
         return f"names the path {out.get('path')!r}, not the folder {name} beside it"
+    if out.get("remote", REMOTE) != REMOTE:
+        return f"names a remote other than {REMOTE}, the one in the repository"
     if out.get("hash") != "md5" or not FOLDER.fullmatch(str(out.get("md5"))):
         return "does not name a folder by `hash: md5` and an MD5 that ends in .dir"
     if not all(_is_count(out.get(key, 0)) for key in ("size", "nfiles")):

@@ -1,12 +1,13 @@
 """Training runs of the DAG, and where each lies below `results/<budget>`."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from amago2.config.schema import RunConfig
 from workflow.config.experiments import Matrix
+from workflow.dag import published
 
 ARTIFACTS = ("checkpoint", "replay")
 """A run's folders that DVC versions; git keeps a pointer (`<folder>.dvc`) to each."""
@@ -21,6 +22,8 @@ class Run:
     """The budget's folder."""
     selected: bool
     """Is it asked for? If not, it is shown where it is finished, and never trained."""
+    artifacts: tuple[str, ...] = ARTIFACTS
+    """Those that DVC versions."""
 
     @property
     def name(self) -> str:
@@ -55,9 +58,7 @@ class Run:
     @property
     def pointers(self) -> list[Path]:
         """DVC's pointers to its artifacts."""
-        replay = self.config.checkpoint.with_replay
-        names = [name for name in ARTIFACTS if replay or name != "replay"]
-        return [self.folder / f"{name}.dvc" for name in names]
+        return [self.folder / f"{name}.dvc" for name in self.artifacts]
 
     @cached_property
     def finished(self) -> bool:
@@ -67,9 +68,18 @@ class Run:
 
 def runs_of(matrices: Iterable[Matrix], results: Path) -> dict[str, Run]:
     """All runs of the experiments by name; one that several share is selected if any selects it."""
+    listed = published.read(results)
     runs: dict[str, Run] = {}
     for member in (member for matrix in matrices for member in matrix.members):
         name = member.config.run_name
         selected = member.selected or (name in runs and runs[name].selected)
-        runs[name] = Run(member.config, results, selected)
+        run = Run(member.config, results, selected)
+        runs[name] = replace(run, artifacts=_artifacts(run, listed))
     return runs
+
+
+def _artifacts(run: Run, listed: published.Published) -> tuple[str, ...]:
+    replay = run.config.checkpoint.with_replay
+    own = tuple(name for name in ARTIFACTS if replay or name != "replay")
+    kept = listed.artifacts(run.name, run.record)
+    return own if kept is None else kept

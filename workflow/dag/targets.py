@@ -14,10 +14,11 @@ from amago2.errors import ConfigError
 from workflow.analysis import claims, final_scores, hyperparameters
 from workflow.analysis.tidy import COLUMNS, Row
 from workflow.config import catalog
-from workflow.config.catalog import FigureSpec, Spec, TableSpec
+from workflow.config.budgets import Budget
+from workflow.config.catalog import FLAGSHIP, FigureSpec, Spec, TableSpec
 from workflow.config.experiments import Matrix
 from workflow.config.parameters import Parameters, unknown
-from workflow.dag import fingerprints, provenance
+from workflow.dag import fingerprints, provenance, published
 from workflow.dag.fingerprints import Fingerprint, code_digest, value_digest
 from workflow.dag.runs import Run
 
@@ -211,11 +212,13 @@ class TargetPlanner:
         """
         records = [run.record for run in self._runs]
         pointers = [pointer for run in self._runs for pointer in run.pointers]
+        listing = self._results / published.NAME
+        listings = [listing] if listing.is_file() else []
         return self._target(
             "version",
             "version",
             "dvc.add",
-            inputs=sorted(str(path) for path in records + pointers),
+            inputs=sorted(str(path) for path in records + pointers + listings),
             outputs=[str(self._results / "versioned.json")],
         )
 
@@ -233,13 +236,17 @@ class TargetPlanner:
     def _report(self, specs: list[DrawnSpec]) -> Target:
         """The page. Of an experiment that is not selected, it shows what exists."""
         data = self._results / "tables" / "data"
-        runs = [str(data / f"{name}.runs.csv") for name in self._matrices]
+        runs, computes = (
+            [str(data / f"{name}.{kind}.csv") for name in self._matrices]
+            for kind in ("runs", "compute")
+        )
         template = os.path.relpath(fingerprints.ROOT / REPORT_TEMPLATE)
+        others = [str(path) for path in beside(self._budget, self._results)]
         return self._target(
             "report",
             "report",
             "report.page",
-            inputs=[*self._outputs(specs), *runs, template],
+            inputs=[*self._outputs(specs), *runs, *computes, *others, template],
             outputs=[str(self._results / "report" / "index.html")],
             values=[
                 self._experiments,
@@ -286,6 +293,12 @@ class TargetPlanner:
         """
         needs = dict.fromkeys(self._needed_for[path] for path in inputs if path in self._needed_for)
         return tuple(path for path in needs if not up_to_date or path in self._up_to_date)
+
+
+def beside(budget: Budget, results: Path) -> list[Path]:
+    """Files of a larger budget that the report of `results/<budget>` shows beside its own."""
+    other = budget.disclaimer.beside if budget.disclaimer else None
+    return [results.parent / other / "figures" / f"{FLAGSHIP}.png"] if other else []
 
 
 def _score_files(matrix: Matrix) -> list[str]:

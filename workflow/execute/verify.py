@@ -14,10 +14,12 @@ from pathlib import Path
 from amago2 import run_record
 from amago2.errors import ConfigError, RunError, sentence
 from amago2.files import read_json
+from workflow.config.parameters import Parameters
 from workflow.dag import crate, manifest
 from workflow.dag.documents import Provenance
 from workflow.dag.fingerprints import file_digest
 from workflow.dag.provenance import record_path
+from workflow.dag.targets import beside
 
 DRAWN = ("tables", "figures", "report")
 """Kinds that are drawn anew, in the order in which they can be."""
@@ -46,7 +48,7 @@ def verify(budget: str, results: Path, params: Path, say: Say = print) -> list[s
     say(f"{len(drawn)} figures, tables and pages: making them anew")
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "results" / budget
-        _copy_sources(folder, copy)
+        _copy_sources(folder, copy, beside(Parameters(params).budget(budget), folder))
         for name, entry in drawn.items():
             wrong += _make_anew(name, entry.outputs, copy, params)
     return wrong
@@ -95,14 +97,17 @@ def _unknown(known: Collection[Path], runs: Sequence[Path], folder: Path) -> Ite
             yield f"{path}: is named by no manifest"
 
 
-def _copy_sources(source: Path, target: Path) -> None:
+def _copy_sources(source: Path, target: Path, others: Sequence[Path]) -> None:
     """Copy what is drawn: tidy tables, and provenance records, which the report shows.
+
+    `others` are files of other budgets, which lie beside `source`.
 
     What is no regular file, such as a link to `/dev/zero`, differs from the manifest anyway.
     """
-    for path in (*source.glob("tables/data/*.csv"), *source.glob("provenance/*/*.json")):
+    tables, records = source.glob("tables/data/*.csv"), source.glob("provenance/*/*.json")
+    for path in (*tables, *records, *others):
         if path.is_file():
-            copy = target / path.relative_to(source)
+            copy = target.parent / path.relative_to(source.parent)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
 

@@ -1,4 +1,4 @@
-"""One self-contained page: scorecard, figures with numbers and provenance, tables, runs.
+"""One self-contained page: what is decided, figures with numbers and provenance, tables, runs.
 
 Written to `results/<budget>/report/index.html`: no script, images inside, opens without a network.
 """
@@ -18,9 +18,11 @@ from workflow.config import catalog
 from workflow.config.budgets import Budget
 from workflow.config.catalog import FigureSpec, Spec, TableSpec
 from workflow.config.parameters import Parameters
+from workflow.dag.targets import beside
 from workflow.render import verdict_texts
 from workflow.report.provenance import TRAINING_VERSION, Grid, Runs, provenance
 
+DECIDED = (verdicts.REPRODUCED, verdicts.NOT_REPRODUCED)
 MAX_FILE_BYTES = 64 * 2**20
 """Of a figure or table that the page shows."""
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -33,19 +35,32 @@ def page(budget: str, results: Path, params: Path) -> str:
     tables = [spec for spec in catalog.tables(params).values() if spec.drawable(known)]
     taken = {"scorecard"} | {spec.name for spec in figures}
     runs, claims = Runs(folder), _claims(folder)
+    figures.sort(key=lambda spec: spec.name != catalog.FLAGSHIP)
+    shown = [spec for spec in (*figures, *tables) if runs.finished(spec, known)]
+    own = Parameters(params).budget(budget)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         budget=budget,
+        flagship=catalog.FLAGSHIP,
         summary=_summary(runs, known),
-        warnings=list(_warnings(Parameters(params).budget(budget), figures, runs, known)),
-        claims=claims,
+        warnings=list(_warnings(own, figures, runs, known)),
+        decided=[claim for claim in claims if claim["verdict"] in DECIDED],
+        undecided=[claim for claim in claims if claim["verdict"] not in DECIDED],
         verdicts=_count(claims),
-        figures=[_figure(spec, folder, known, runs) for spec in figures],
-        tables=[_table(spec, folder, runs, taken) for spec in tables],
-        experiments=[_experiment(name, runs) for name in known],
+        figures=[_figure(spec, folder, known, runs) for spec in figures if spec in shown],
+        tables=[_table(spec, folder, runs, taken) for spec in tables if spec in shown],
+        not_run=[
+            {"id": _id(spec, taken), "title": spec.title}
+            for spec in (*figures, *tables)
+            if spec not in shown
+        ],
+        beside=_beside(own, folder),
+        experiments=[_experiment(name, runs) for name in known if len(runs.of(name))],
+        without_runs=[name for name in known if not len(runs.of(name))],
+        repeat=_repeat(budget, runs, known),
         training_version=TRAINING_VERSION,
     )
 
@@ -57,7 +72,28 @@ def _summary(runs: Runs, known: Sequence[str]) -> str:
     keys = ["benchmark", "variant", "seed", "run", "state"]
     together = pd.concat(every)[keys].drop_duplicates()
     finished = int((together.state == "finished").sum())
-    return f"{finished} of {len(together)} runs of {len(every)} experiments are there."
+    said = f"{finished} of {len(together)} runs of {len(every)} experiments are there"
+    return f"{said}{_cost(runs, known)}."
+
+
+def _cost(runs: Runs, known: Sequence[str]) -> str:
+    """What all finished runs took, and on which processors, as the end of a sentence."""
+    every = [runs.compute(name) for name in known]
+    taken = pd.concat([frame for frame in every if len(frame)] or [pd.DataFrame({"state": []})])
+    taken = taken[taken.state == "finished"]
+    if taken.empty or not len(taken.cpu_s.dropna()):
+        return ""
+    taken = taken.drop_duplicates(["benchmark", "variant", "seed", "run"])
+    where = ", ".join(sorted(set(taken.cpu.dropna()) - {""}))
+    hours = f"{taken.cpu_s.astype(float).sum() / 3600:.2g} CPU hours"
+    return f"; they took {hours}{f' ({where})' if where else ''}"
+
+
+def _repeat(budget: str, runs: Runs, known: Sequence[str]) -> str:
+    """The command that makes all of it."""
+    names = [name for name in known if len(runs.of(name))]
+    some = f" EXPERIMENT={','.join(names)}" if 0 < len(names) < len(known) else ""
+    return f"make reproduce BUDGET={budget}{some}"
 
 
 def _warnings(
@@ -118,22 +154,39 @@ def _common(spec: Spec, folder: Path, endings: Sequence[str], runs: Runs) -> dic
     }
 
 
+def _id(spec: Spec, taken: set[str]) -> str:
+    """Where it is on the page; `taken` are names of figures, and of the scorecard's list."""
+    if isinstance(spec, FigureSpec):
+        return f"figure_{spec.name}" if spec.name == "scorecard" else spec.name
+    return f"table_{spec.name}" if spec.name in taken else spec.name
+
+
 def _figure(spec: FigureSpec, folder: Path, known: Sequence[str], runs: Runs) -> dict[str, Any]:
     item = _common(spec, folder, ("pdf", "svg", "png"), runs)
-    item["id"] = f"{'figure_' * (spec.name == 'scorecard')}{spec.name}"
+    item["id"] = _id(spec, set())
     path = folder / "figures" / f"{spec.name}.png"
     if not path.is_file():
         return {**item, "image": None}
+    return {**item, **_image(path), "numbers": _numbers(spec, folder, known)}
+
+
+def _image(path: Path) -> dict[str, Any]:
     with open_regular(path, MAX_FILE_BYTES) as file:
         content = file.read(MAX_FILE_BYTES)
     width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))  # PNG's IHDR
     return {
-        **item,
         "image": f"data:image/png;base64,{base64.b64encode(content).decode()}",
         "width": width // 2,  # drawn at twice the density of a page
         "height": height // 2,
-        "numbers": _numbers(spec, folder, known),
     }
+
+
+def _beside(budget: Budget, folder: Path) -> dict[str, Any] | None:
+    """The flagship figure of a larger budget, if that has one."""
+    for path in beside(budget, folder):
+        if path.is_file():
+            return {"budget": path.parents[1].name, **_image(path)}
+    return None
 
 
 def _numbers(spec: Spec, folder: Path, known: Sequence[str]) -> Grid | None:
@@ -171,7 +224,7 @@ def _table(spec: TableSpec, folder: Path, runs: Runs, taken: set[str]) -> dict[s
     path = folder / "tables" / f"{spec.name}.md"
     content = _grid(path) if path.is_file() else None
     item = _common(spec, folder, ("csv", "md", "tex"), runs)
-    return {**item, "content": content, "id": f"{'table_' * (spec.name in taken)}{spec.name}"}
+    return {**item, "content": content, "id": _id(spec, taken)}
 
 
 def _grid(path: Path) -> Grid:
@@ -188,8 +241,6 @@ def _grid(path: Path) -> Grid:
 
 def _experiment(name: str, runs: Runs) -> dict[str, Any]:
     frame = runs.of(name)
-    if frame.empty:
-        return {"name": name, "runs": None}
     missing = int((frame.state != "finished").sum())
     state = f"{missing} of them missing" if missing else "all finished"
     return {

@@ -11,6 +11,7 @@ from amago2.config.schema import RunConfig
 from amago2.errors import ConfigError
 from workflow.analysis import frames
 from workflow.analysis.tidy import COLUMNS
+from workflow.config.catalog import Spec
 from workflow.dag.documents import Provenance, read_document
 from workflow.dag.provenance import record_path
 
@@ -45,6 +46,16 @@ class Runs:
             path = self.folder / "tables" / "data" / f"{experiment}.runs.csv"
             self._read[experiment] = _marked(path) if path.exists() else pd.DataFrame()
         return self._read[experiment]
+
+    def finished(self, spec: Spec, known: Sequence[str]) -> bool:
+        """Whether a figure or table needs no run, or has a finished one."""
+        every = [self.of(name) for name in spec.of(known)]
+        return not spec.experiments or any((f.state == "finished").any() for f in every if len(f))
+
+    def compute(self, experiment: str) -> pd.DataFrame:
+        """What an experiment's runs took; empty if it was not run."""
+        path = self.folder / "tables" / "data" / f"{experiment}.compute.csv"
+        return frames.read(f"{experiment}.compute", path)
 
     def grid(self, experiment: str) -> Grid:
         """For reading: digests in their first eight letters."""

@@ -73,6 +73,7 @@ def test_the_page_has_everything_and_needs_nothing(made: Path) -> None:
     assert len(set(elements.ids)) == len(elements.ids)
     for name in (*catalog.figures(ROOT / "params"), *catalog.tables(ROOT / "params")):
         assert name in elements.ids
+    assert html.index('id="ext_return_scale"') < html.index('id="aggregate_scores"')
     for link in elements.links:
         if link.startswith("#"):
             assert link[1:] in elements.ids
@@ -111,8 +112,27 @@ def test_text_is_escaped(checkout: Path) -> None:
 
 def test_smoke_says_that_nothing_is_a_result(tmp_path: Path) -> None:
     html = page.page("smoke", tmp_path, ROOT / "params")
+    assert "A rehearsal: it shows" in html
     assert "Nothing here is a result; only ext_return_scale (no seeds)" in html.replace("\n", " ")
     assert "No run is there yet." in html
+    assert "The same at budget mini" not in html
+    assert html.count("ext_return_scale:") == 1  # in the list of what was not run
+    assert "19 experiments</summary>" in html
+
+
+def test_smoke_shows_what_mini_found_beside_it(checkout: Path) -> None:
+    picture = Path("results/mini/figures/ext_return_scale.png")
+    shutil.copy("results/mini/figures/fig03.png", picture)
+    tables = [*Path("results/mini/tables/data").glob("ext_return_scale.*.csv")]
+    for path in tables:
+        copy = Path("results/smoke/tables/data") / path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    html = page.page("smoke", Path("results"), ROOT / "params")
+    assert "<h3>The same at budget mini</h3>" in html
+    assert html.index("<h3>ext_return_scale.") < html.index("The same at budget mini")
+    assert "17 of 18 runs of 1 experiments" in html
+    assert "CPU hours" in html
 
 
 def check(checkout: Path) -> list[str]:
