@@ -19,6 +19,7 @@ from typing import Any
 from amago2 import run_record
 from amago2.errors import ConfigError, RunError
 from amago2.files import open_regular, write_atomically
+from workflow.dag import published
 from workflow.dag.pointers import Pointer, pointer_path, read_pointer
 from workflow.dvc import listing
 from workflow.dvc.add import VersioningError, default_remote, dvc, require_repository
@@ -106,10 +107,15 @@ def _fetch(pointers: Pointers) -> None:
         except VersioningError as cause:
             if not _absent(cause):
                 raise
-            raise VersioningError(_not_there(left[0])) from None
+            raise VersioningError(_not_there(left[0], pointers[left[0]])) from None
 
 
-def _not_there(folder: Path) -> str:
+def _not_there(folder: Path, pointer: Pointer) -> str:
+    if pointer.remote:
+        place = published.FOLDER
+        return (
+            f"{folder}: is not in {place}, which comes with the repository; `git checkout {place}`"
+        )
     return (
         f"{folder}: is not in the remote {default_remote() or '(none is set)'}; whoever trained it "
         "must `dvc push`, or set the right remote with `dvc remote add -d`"
@@ -127,7 +133,7 @@ def _fetch_listing(folder: Path, pointer: Pointer) -> None:
     if known := listing.is_named(content, pointer.md5):
         found = content
     else:
-        found = _from_remote(folder, pointer.md5)
+        found = _from_remote(folder, pointer)
     try:
         if not listing.is_named(found, pointer.md5):
             raise RunError("is damaged (its MD5 is not that of the pointer)")
@@ -145,10 +151,11 @@ def _content(path: Path) -> bytes:
         return b""
 
 
-def _from_remote(folder: Path, name: str) -> bytes:
-    """The content of a folder's listing in the default remote."""
-    if not (remote := default_remote()):
-        raise VersioningError(_not_there(folder))
+def _from_remote(folder: Path, pointer: Pointer) -> bytes:
+    """The content of a folder's listing in its remote."""
+    if not (remote := pointer.remote or default_remote()):
+        raise VersioningError(_not_there(folder, pointer))
+    name = pointer.md5
     url = f"remote://{remote}/files/md5/{name[:2]}/{name[2:]}"
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "listing"

@@ -248,7 +248,8 @@ def test_a_pointer_that_is_no_small_file(tmp_path: Path) -> None:
     assert read_pointer(folder) is None
     path.write_text(json.dumps({"outs": [GOOD]}))
     pointer = read_pointer(folder)
-    assert pointer == (GOOD["md5"], 9)
+    assert pointer is not None
+    assert pointer == (GOOD["md5"], 9, "")
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="is a link"):
