@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to an application."""
     panels: dict[str, list[Callable[..., None]]] = {
         MAKE: [reproduce, plan, status, figures, tables],
-        LOOK: [verify, pull, crate],
+        LOOK: [verify, pull, publish, crate],
         PROJECT: [doctor, resolve],
     }
     for panel, commands in panels.items():
@@ -150,6 +150,34 @@ def pull(
     fetch(runs, ARTIFACTS if replay else ARTIFACTS[:1])
     for run in runs:
         say(f"{run}: here, every SHA-256 as recorded")
+
+
+def publish(
+    budget: Budget,
+    experiment: Experiment,
+    policies: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Those of them of which the best run of each agent has its checkpoint published.",
+        ),
+    ] = "",
+) -> None:
+    """Put the results of experiments, and of no others of the budget, into the repository.
+
+    Checkpoints go to a DVC remote that lies in the repository, `results/published`, if they are not
+    too large for it. Then all lists of the budget are made anew, and the pages that show them.
+    """
+    chosen = selection(budget, experiment, "", "", "")
+    from workflow.docs.results import write as pages
+    from workflow.execute.publish import publish as put
+    from workflow.execute.reproduce import run
+
+    for folder in put(chosen, [name for name in policies.split(",") if name]):
+        print(f"{folder}: its checkpoint is in the repository")
+    if status := run(chosen):
+        raise typer.Exit(status)
+    pages()
 
 
 def crate(budget: Budget = DEFAULT) -> None:

@@ -31,6 +31,14 @@ def schemas() -> None:
 
 
 @app.command()
+def results() -> None:
+    """Write what is published into README.md and docs/experiments.md."""
+    from workflow.docs.results import write
+
+    write()
+
+
+@app.command()
 def architecture() -> None:
     """Draw the packages and their imports into docs/architecture.md."""
     from workflow.docs.architecture import write
