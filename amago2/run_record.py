@@ -21,7 +21,7 @@ MAX_BYTES = 64 * 2**20
 TABLES = ("metrics", "evaluations", "compute", "probe")
 FILES = ("config.yaml", *(f"{table}.csv" for table in TABLES))
 """Of a run's folder, those that git keeps beside the record."""
-ARTIFACTS = ("checkpoint", "replay")
+ARTIFACTS = ("checkpoint", "replay", "best")
 """Folders of a run, which DVC may keep instead: they need not be there."""
 DIGESTS = {f"{name}_sha256" for name in ("files", *ARTIFACTS)}
 """Keys of a record under which lie the SHA-256 of files, by name."""
@@ -51,6 +51,7 @@ class _Schema(BaseModel):
     files_sha256: Digests
     checkpoint_sha256: Digests
     replay_sha256: Digests = {}
+    best_sha256: Digests = {}
     record_sha256: Sha256
 
 

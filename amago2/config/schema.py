@@ -185,6 +185,8 @@ class LearnerConfig(Section):
     learning_rate: float = Field(1e-4, gt=0)
     warmup_updates: Natural = 500
     """Updates over which the learning rate rises linearly to its value."""
+    learning_rate_decay: Switch = None
+    """Let the learning rate fall linearly from its value to 0 at the last update."""
     weight_decay: float = Field(1e-3, ge=0)
     gradient_clip: float = Field(1.0, gt=0)
     updates_per_epoch: Natural
@@ -278,6 +280,9 @@ class CheckpointConfig(Section):
     every: Positive = 10
     """Epochs between checkpoints."""
     keep: Positive = 2
+    best: bool = False
+    """Whether to keep, in the run's folder `best`, the policy of the best evaluation as well: that
+    of the highest mean return in the first evaluation set."""
     with_replay: bool = True
     """Whether the pipeline versions the replay of the finished run, too."""
 

@@ -117,9 +117,12 @@ class Learner:
 
     def _set_learning_rate(self) -> None:
         c = self.config.learner
-        warmup = min(1.0, (self.updates + 1) / max(1, c.warmup_updates))
+        share = min(1.0, (self.updates + 1) / max(1, c.warmup_updates))
+        if c.learning_rate_decay:
+            epochs = self.config.collector.epochs - self.config.collector.warmup_epochs
+            share *= max(0.0, 1 - self.updates / max(1, epochs * c.updates_per_epoch))
         for group in self.optimizer.param_groups:
-            group["lr"] = c.learning_rate * warmup
+            group["lr"] = c.learning_rate * share
 
     def state_dict(self) -> dict[str, Tensor]:
         """The optimiser's moments; see `optimizer_state_dict`."""

@@ -12,6 +12,7 @@ from amago2 import run_record
 from amago2.files import read_json, sync_tree, write_atomically
 from amago2.folders import RUN, claim, clear
 from amago2.training import checkpoint as ckpt
+from amago2.training.best import BEST
 from amago2.training.hardware import cpu_name, peak_rss_bytes
 from amago2.training.trainer import Trainer
 
@@ -39,6 +40,8 @@ def publish(trainer: Trainer, out: Path, provenance: Mapping[str, Any]) -> None:
     staged = out / PARTIAL
     staged.mkdir()
     trainer.write_checkpoint(staged / "checkpoint", finished=True)
+    if (best := trainer.scratch / BEST).exists():
+        shutil.copytree(best, staged / BEST)
     shutil.copytree(trainer.tensorboard.path.parent, staged / "tensorboard")
     for name in ("config.yaml", *(f"{table}.csv" for table in trainer.tables)):
         shutil.copyfile(trainer.scratch / name, staged / name)

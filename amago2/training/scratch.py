@@ -13,7 +13,7 @@ from amago2.folders import RUN, SCRATCH, check_free
 from amago2.run_record import FILES
 
 CONTENT = {*FILES, "lock", "progress.json", "continued_from.json"}
-CONTENT |= {"checkpoints", "checkpoint.partial", "replay", "tensorboard"}
+CONTENT |= {"checkpoints", "checkpoint.partial", "best", "replay", "tensorboard"}
 """Names of all that a run writes into its scratch folder."""
 
 

@@ -4,6 +4,7 @@ A trainer subclasses `Trainer` to say what an epoch is and what a checkpoint mus
 `amago2.training.run.run_trainer` takes it from its configuration to the published folder.
 """
 
+import math
 import shutil
 import time
 from abc import ABC, abstractmethod
@@ -30,8 +31,8 @@ from amago2.rollout.collector import FinishedRollout
 from amago2.rollout.evaluate import WHOLE_ROLLOUT, evaluate
 from amago2.rollout.probe import probe
 from amago2.rollout.replaying import Replayed
+from amago2.training import best, logs
 from amago2.training import checkpoint as ckpt
-from amago2.training import logs
 from amago2.training.hardware import GpuMonitor, rss_bytes
 from amago2.training.progress import Progress
 from amago2.training.state import UnfinishedState, check_state, check_tensors, check_values
@@ -85,6 +86,7 @@ class Trainer(ABC):
         if config.evaluation.probe is not None:
             self.tables["probe"] = logs.PROBE
         self.logs: dict[str, logs.CsvLog] = {}
+        self.best_return = -math.inf  # of an evaluation, if its policy is kept
 
     @cached_property
     def tensorboard(self) -> logs.TensorBoard:
@@ -196,13 +198,25 @@ class Trainer(ABC):
             yield name, self.eval_envs[name], evaluation * len(self.config.env.eval_sets) + i
 
     def _evaluate(self, rollouts: int) -> None:
-        for name, envs, counter in self._eval_sets(self.epoch):
+        for i, (name, envs, counter) in enumerate(self._eval_sets(self.epoch)):
             rows = evaluate(self.agent, envs, name, rollouts, self.config.seed, counter)
             self.logs["evaluations"].append(logs.evaluation_rows(rows, self.env_steps))
             returns = [row.value for row in rows if row.attempt == WHOLE_ROLLOUT]
             self.tensorboard.scalars(
                 self.env_steps, {f"evaluation/{name}": float(np.mean(returns))}
             )
+            if i == 0 and self.config.checkpoint.best:
+                self._keep_if_best(float(np.mean(returns)))
+
+    def _keep_if_best(self, value: float) -> None:
+        """Keep the policy as it is if no evaluation found a higher mean return than this."""
+        if value < self.best_return:
+            return
+        self.best_return = value
+        policy, _, _ = self.state_dict()
+        spaces = describe_spaces(self.envs.observations, self.envs.actions)
+        state = {"epoch": self.epoch, "updates": self.updates, "mean_return": value}
+        best.keep(self.scratch, ckpt.Checkpoint(self.config, spaces, policy, {}, state))
 
     def _probe(self, config: ProbeConfig) -> None:
         if not isinstance(self.agent, torch.nn.Module):
@@ -301,6 +315,10 @@ class Trainer(ABC):
             name: logs.CsvLog.resume(self.scratch / f"{name}.csv", saved)
             for name, saved in state["logs"].items()
         }
+        if self.config.checkpoint.best:
+            self.best_return = best.highest_return(
+                self.scratch / "evaluations.csv", next(iter(self.config.env.eval_sets))
+            )
 
     def _check(self, checkpoint: ckpt.Checkpoint, folder: Path) -> None:
         """Check that a checkpoint fits this run and its logs, before anything is changed.

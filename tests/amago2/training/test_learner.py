@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from amago2.agent.agent import Agent
+from amago2.agent.agent import Agent, make_agent
 from amago2.agent.batch import PreparedBatch
 from amago2.env.spaces import Array
 from amago2.errors import RunError
 from amago2.replay.batches import shuffle_rewards
 from amago2.rollout.collector import Collector
 from amago2.training.amago_trainer import AmagoTrainer
-from amago2.training.learner import NonFiniteError, load_optimizer_state_dict
+from amago2.training.learner import Learner, NonFiniteError, load_optimizer_state_dict
 from amago2.training.one_ahead import one_ahead
+from tests.amago2.agent.test_agent import BOXES, DISCRETE
 from tests.amago2.toy import small
 
 
@@ -148,3 +149,14 @@ def test_the_count_of_steps_returns_to_where_the_optimiser_keeps_it(
     load_optimizer_state_dict(optimizer, [parameter], stored)
     devices = {name: x.device.type for name, x in optimizer.state[parameter].items()}
     assert devices == {"step": count, "exp_avg": "meta", "exp_avg_sq": "meta"}
+
+
+@pytest.mark.parametrize(("decay", "shares"), [(True, [1.0, 0.5, 0.125]), (None, [1.0, 1.0, 1.0])])
+def test_the_learning_rate_falls_to_zero_if_asked(decay: bool | None, shares: list[float]) -> None:
+    learning = {"learning_rate_decay": decay, "updates_per_epoch": 4, "warmup_updates": 0}
+    config = small(learner=learning, collector={"epochs": 3, "warmup_epochs": 1})
+    learner = Learner(config, make_agent(config, BOXES, DISCRETE), None)
+    for updates, share in zip((0, 4, 7), shares, strict=True):
+        learner.updates = updates
+        learner._set_learning_rate()
+        assert learner.optimizer.param_groups[0]["lr"] == config.learner.learning_rate * share

@@ -1,0 +1,72 @@
+"""The policy of the best evaluation is kept beside the last checkpoint."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import amago2
+from amago2 import run_record
+from amago2.errors import RunError
+from amago2.rollout import evaluate as evaluation
+from amago2.training import trainer
+from amago2.training.amago_trainer import train
+from amago2.training.best import highest_return
+from tests.amago2.toy import small
+from tests.amago2.training.test_train import interrupted_at, table
+
+CONFIG = small(
+    collector={"epochs": 4},
+    evaluation={"every": 1, "final_rollouts": 2, "rollouts": 2},
+    checkpoint={"best": True, "every": 1},
+)
+
+
+@pytest.fixture(autouse=True)
+def returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluations find what they find, and the second finds 100 more."""
+    found = evaluation.evaluate
+
+    def better(*arguments: Any) -> list[evaluation.EvaluationRow]:
+        more = 100.0 if arguments[5] == 2 else 0.0
+        rows = found(*arguments)
+        return [evaluation.EvaluationRow(**vars(row) | {"value": row.value + more}) for row in rows]
+
+    monkeypatch.setattr(trainer, "evaluate", better)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_best_policy_is_kept_also_by_a_run_that_was_stopped(tmp_path: Path) -> None:
+    whole = train(CONFIG, tmp_path / "whole")
+    state = json.loads((whole / "best" / "state.json").read_text())
+    values = {
+        step: np.mean([float(r["value"]) for r in rows if r["step"] == str(step)])
+        for rows in [[r for r in table(whole / "evaluations.csv") if r["metric"] == "return"]]
+        for step in {int(r["step"]) for r in rows}
+    }
+    best = max(values, key=lambda step: float(values[step]))
+    assert state["epoch"] == 2
+    assert (state["mean_return"], best) == (values[best], sorted(values)[1])
+    for epoch in (2, 3):
+        interrupted_at(CONFIG, out := tmp_path / str(epoch), epoch)
+        assert files(train(CONFIG, out) / "best") == files(whole / "best")
+
+
+def test_it_is_a_part_of_the_run_that_acts(tmp_path: Path) -> None:
+    run = train(CONFIG, tmp_path / "run")
+    record = run_record.check(run, "best")
+    assert record["best_sha256"].keys() == files(run / "best").keys()
+    assert amago2.load(run / "best").act({"o": np.zeros(3, np.float32)}) in range(3)
+    (run / "best" / "policy.safetensors").write_bytes(b"")
+    with pytest.raises(RunError, match=r"best: policy.safetensors is damaged"):
+        run_record.check(run, "best")
+
+
+def test_without_evaluations_nothing_was_best(tmp_path: Path) -> None:
+    (tmp_path / "evaluations.csv").write_text("split,step,metric,value\n")
+    assert highest_return(tmp_path / "evaluations.csv", "train") == -np.inf
