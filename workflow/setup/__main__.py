@@ -1,4 +1,4 @@
-"""Set-up: `python -m workflow.setup install`, `lock`, `clean` or `doctor`.
+"""Set-up: `python -m workflow.setup install`, `tools`, `lock`, `clean` or `doctor`.
 
 The only command line of this repository that is not part of `python -m workflow`, because it runs
 before any package is installed.
@@ -18,6 +18,7 @@ from workflow.setup.clean import clean
 from workflow.setup.environment import BUILDS, ROOT
 from workflow.setup.install import install
 from workflow.setup.locks import lock
+from workflow.setup.tools import install_tools, lock_tools
 
 
 def check_python() -> None:
@@ -44,11 +45,12 @@ def one_at_a_time() -> Iterator[None]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The four commands and their options."""
+    """The five commands and their options."""
     parser = argparse.ArgumentParser(prog="python -m workflow.setup", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     installing = commands.add_parser("install", help="bring .venv to what the locks say")
     installing.add_argument("--torch", choices=list(BUILDS))
+    commands.add_parser("tools", help="bring .venv-tools to what its lock says")
     locking = commands.add_parser("lock", help="make the locks anew")
     locking.add_argument("--upgrade", action="store_true", help="take the newest versions")
     cleaning = commands.add_parser("clean", help="remove what can be made again; no results")
@@ -68,7 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_python()
     try:
         with one_at_a_time():
-            install(chosen.torch) if chosen.command == "install" else lock(chosen.upgrade)
+            if chosen.command == "install":
+                install(chosen.torch)
+            elif chosen.command == "tools":
+                install_tools()
+            else:
+                lock(chosen.upgrade)
+                lock_tools(chosen.upgrade)
     except KeyboardInterrupt:
         sys.exit("set-up: interrupted; the same command begins anew and keeps what it downloaded")
     return 0

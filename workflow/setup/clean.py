@@ -18,7 +18,7 @@ MARKER = ".made-by-workflow"
 """Name of the file that marks a folder whose whole content is this project's."""
 TEXT = "made by this project, whose `make clean` deletes this folder\n"
 OURS = ("results/*/.scratch", "results/*/.logs", ".snakemake")
-CACHES = (".mypy_cache", ".pytest_cache", ".ruff_cache")
+CACHES = (".mypy_cache", ".pytest_cache", ".ruff_cache", ".venv-tools", "build/site")
 CACHE_TAG = "Signature: 8a477f597d28d172789f06886806bc55"
 """How the file CACHEDIR.TAG of a cache begins (https://bford.info/cachedir)."""
 PACKAGES = ("amago2", "envs", "tests", "workflow")

@@ -1,7 +1,8 @@
 """The hash locks in `containers/`: how they are read, and how `make lock` makes them anew.
 
 There is one of everything but PyTorch, and one for each build of PyTorch. No single file can
-hold two builds, since installers would then take a CUDA one everywhere.
+hold two builds, since installers would then take a CUDA one everywhere. That of tools which have
+an environment of their own is in `tools.py`.
 """
 
 from __future__ import annotations
