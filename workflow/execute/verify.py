@@ -20,14 +20,17 @@ from workflow.dag.documents import Provenance
 from workflow.dag.fingerprints import file_digest
 from workflow.dag.provenance import record_path
 from workflow.dag.targets import beside
+from workflow.report import model_card
 
 DRAWN = ("tables", "figures", "report")
 """Kinds that are drawn anew, in the order in which they can be."""
 UNLISTED = ("manifest.json", "durations.csv", crate.NAME, "Snakefile")
 """Files of a budget's folder that are made beside the manifest."""
-OF_A_RUN = {run_record.NAME, *run_record.FILES, *run_record.ARTIFACTS, "tensorboard"} | {
-    f"{name}.dvc" for name in run_record.ARTIFACTS
-}
+OF_A_RUN = (
+    {run_record.NAME, *run_record.FILES, *run_record.ARTIFACTS, "tensorboard"}
+    | {f"{name}.dvc" for name in run_record.ARTIFACTS}
+    | {model_card.NAME}
+)
 Say = Callable[[str], None]
 
 
@@ -84,6 +87,8 @@ def _run(run: Path) -> Iterator[str]:
         run_record.check(run, *(name for name in run_record.ARTIFACTS if (run / name).is_dir()))
     except (ConfigError, RunError, OSError) as error:
         yield str(sentence(error))
+    if model_card.differs(run):
+        yield f"{run / model_card.NAME}: is not the card of this run"
     for path in sorted(run.iterdir()):
         if path.name not in OF_A_RUN and not path.name.startswith("."):
             yield f"{path}: is no part of a run"
