@@ -23,9 +23,9 @@ PYTEST := $(RUN) OMP_NUM_THREADS=1 python -m pytest
 SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce plan status pull crate figures tables doctor test test-browser test-gpu \
-	test-docker test-slurm chaos lint verify licences schemas architecture bench benchmark-table \
-	learn-check retro-roms lock clean distclean
+.PHONY: help setup reproduce plan status pull crate figures tables doctor docs test test-browser test- \
+	package test-gpu test-docker test-slurm chaos lint verify licences schemas architecture bench \
+	benchmark-table learn-check retro-roms lock clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -68,6 +68,7 @@ test: setup  ## linters, types, contracts, unit and end-to-end tests
 	$(PYTEST) -n 2 --dist loadgroup --durations 10 -rs || status=1; \
 	echo "not run here: make learn-check (minutes of training), make chaos (all of its trials)," \
 		"make test-browser (Chromium)," \
+		"make docs and make test-package (an environment of their own)," \
 		"make test-gpu (an NVIDIA GPU), make test-docker and make test-slurm (as root, with a" \
 		"container engine and Slurm)"; \
 	[ $$status = 0 ] || echo "make test: FAILED" >&2; \
@@ -92,6 +93,10 @@ test-browser: setup  ## the report in a real browser; installs Debian's Chromium
 		|| apt-get install -y --no-install-recommends chromium chromium-driver
 	@$(PYTEST) -m browser
 
+test-package: setup  ## wheel and sdist: built, checked, installed in empty environments; some minutes
+	@$(PYTHON) -m workflow.setup tools
+	@$(PYTEST) -m package tests/package
+
 test-gpu: setup  ## losses, acting and resumed runs on an NVIDIA GPU, as on the CPU
 	@CUBLAS_WORKSPACE_CONFIG=:4096:8 $(PYTEST) -m gpu tests/gpu
 
@@ -113,6 +118,10 @@ benchmark-table: setup  ## measure how fast every benchmark steps into docs/benc
 
 learn-check: setup  ## train small agents for minutes and see them learn what they should
 	@$(PYTEST) -m learn -n 2 -rP
+
+docs: setup  ## the documentation site in build/site/html, every warning an error (LINKS=1: ask for addresses)
+	@$(PYTHON) -m workflow.setup tools
+	@$(RUN) python -m workflow docs site $(if $(LINKS),--links)
 
 licences: setup  ## docs/licences.md anew, from the locked packages
 	@$(RUN) python -m workflow docs licences

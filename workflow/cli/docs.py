@@ -44,3 +44,26 @@ def architecture() -> None:
     from workflow.docs.architecture import write
 
     write()
+
+
+@app.command()
+def site(
+    links: Annotated[
+        bool, typer.Option("--links", help="Ask for every address elsewhere, too.")
+    ] = False,
+) -> None:
+    """Build the documentation site in build/site/html; `make docs` first installs Sphinx."""
+    from workflow.docs.site import build
+
+    print(f"site: {build(links)}")
+
+
+@app.command()
+def card(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
+) -> None:
+    """Write the model card of trained policies: README.md in each run's folder."""
+    from workflow.report.model_card import write
+
+    for run in runs:
+        print(write(run))
