@@ -190,9 +190,10 @@ class LearnerConfig(Section):
     weight_decay: float = Field(1e-3, ge=0)
     gradient_clip: float = Field(1.0, gt=0)
     updates_per_epoch: Natural
-    precision: Literal["bfloat16", "tfloat32"] | None = None
-    """Of matrix products; if null, float32, in which losses, targets and statistics always are.
-    tfloat32, which rounds their inputs to 10 bits of mantissa, exists on NVIDIA GPUs only."""
+    precision: Literal["float32", "tfloat32", "bfloat16"] | None = None
+    """Of matrix products; losses, targets and statistics are always float32. tfloat32, which rounds
+    the inputs of products to 10 bits of mantissa, exists on NVIDIA GPUs only. If null, tfloat32 on
+    a GPU that has it (compute capability 8.0), else float32; a run's record says which."""
     shuffle_rewards: Switch = None
     """A negative control: each sampled batch's rewards are permuted, so nothing can be learned."""
     processes: int | None = Field(None, ge=2)

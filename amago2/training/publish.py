@@ -14,6 +14,7 @@ from amago2.folders import RUN, claim, clear
 from amago2.training import checkpoint as ckpt
 from amago2.training.best import BEST
 from amago2.training.hardware import cpu_name, peak_rss_bytes
+from amago2.training.torch_settings import product_precision
 from amago2.training.trainer import Trainer
 
 PARTIAL = ".publish"
@@ -69,6 +70,7 @@ def make_record(trainer: Trainer, provenance: Mapping[str, Any]) -> dict[str, An
         "training_version": config.training_version,
         **{key: provenance.get(key) for key in PROVENANCE},
         "device": config.device,
+        "precision": product_precision(config),
         "cpu": cpu_name(),
         "threads": config.threads,
         "versions": {

@@ -40,12 +40,19 @@ def torch_settings(config: RunConfig) -> Iterator[None]:
     # Nothing reads memory before it is written, so it need not be filled first.
     settings.fill_uninitialized_memory = False
     try:
-        with tf32((learner and learner.precision) == "tfloat32"), _without_cudnn_attention():
+        with tf32(product_precision(config) == "tfloat32"), _without_cudnn_attention():
             yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
         settings.fill_uninitialized_memory = fill
+
+
+def product_precision(config: RunConfig) -> str:
+    """The precision of matrix products: the configured one, or else the machine's default."""
+    configured = config.learner.precision if isinstance(config, AmagoConfig) else None
+    tensor_cores = config.device == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
+    return configured or ("tfloat32" if tensor_cores else "float32")
 
 
 @contextmanager

@@ -34,8 +34,7 @@ def agent_and_config(
     size: str, mode: Precision, how: str, device: str
 ) -> tuple[Agent, AmagoConfig]:
     """An agent of Ind./Ind. at one of the paper's sizes, its loss perhaps compiled."""
-    precision = None if mode == "float32" else mode
-    over: dict[str, Any] = {"device": device, "learner": {"precision": precision}}
+    over: dict[str, Any] = {"device": device, "learner": {"precision": mode}}
     config = workloads.config(size, "ind_actor_ind_critic", over)
     agent = workloads.agent(size, config)
     if how == "compiled":

@@ -9,7 +9,7 @@ import torch
 
 from amago2.errors import ConfigError
 from amago2.training.hardware import GpuMonitor
-from amago2.training.torch_settings import torch_settings
+from amago2.training.torch_settings import product_precision, torch_settings
 from tests.amago2.toy import small
 
 
@@ -48,8 +48,36 @@ def test_a_card_tells_what_it_can_and_the_rest_is_left_out(driver: dict[str, flo
     assert GpuMonitor(wanted=False).sample() == {}
 
 
+@pytest.mark.parametrize(
+    ("device", "capability", "configured", "expected"),
+    [
+        ("cpu", (8, 0), None, "float32"),
+        ("cuda", (7, 5), None, "float32"),
+        ("cuda", (8, 0), None, "tfloat32"),
+        ("cuda", (9, 0), "float32", "float32"),
+        ("cuda", (9, 0), "bfloat16", "bfloat16"),
+    ],
+)
+def test_tensor_cores_are_used_unless_float32_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    capability: tuple[int, int],
+    configured: str | None,
+    expected: str,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    config = small(device=device, learner={"precision": configured})
+    assert product_precision(config) == expected
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    with torch_settings(config):
+        assert products.allow_tf32 is convolutions.allow_tf32 is (expected == "tfloat32")
+
+
 def test_more_ranks_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     config = small(device="cuda", learner={"processes": 2})
     said = r"learner\.processes needs 2 GPUs here, and PyTorch finds 1"

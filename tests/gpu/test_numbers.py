@@ -1,6 +1,9 @@
-"""What a real CUDA device must do as the CPU does: `make test-gpu`, on a machine that has one."""
+"""Numbers that a CUDA device must compute as the CPU does: `make test-gpu`.
 
-from collections.abc import Iterator
+All that asserts numbers is here. Under a driver that computes nothing these tests run to their last
+line and fail there, and those of `test_runs.py` pass.
+"""
+
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +19,9 @@ from amago2.training.torch_settings import tf32
 from tests.amago2.agent.test_agent import BOXES, CONTINUOUS, DISCRETE, batch, gradients
 from tests.amago2.toy import small
 from tests.amago2.training.test_train import content, interrupted_at
-from workflow.bench import gpu
 
 pytestmark = pytest.mark.gpu
 DEVICE = "cuda"
-
-
-@pytest.fixture(autouse=True)
-def _device() -> Iterator[None]:
-    """Float32 means float32, in convolutions too, unless a test says otherwise."""
-    assert torch.cuda.is_available(), f"make test-gpu needs an NVIDIA GPU: {gpu.missing()}"
-    with tf32(False):
-        yield
 
 
 def agent(device: str, spec: ActionSpec, learner: dict[str, Any], **settings: Any) -> Agent:
