@@ -20,7 +20,7 @@ import pytest
 from amago2.files import read_json
 from tests.workflow import project
 from workflow.container.image import Image
-from workflow.container.job import Job, run_command
+from workflow.container.job import Job, end_orphans, run_command
 from workflow.execute.progress import locked_files
 
 pytestmark = pytest.mark.docker
@@ -141,8 +141,8 @@ def test_files_belong_to_the_caller(trained: Path) -> None:
     assert owners == {os.getuid()}
 
 
-def containers() -> list[str]:
-    command = ["docker", "ps", "--all", "--quiet", "--filter", "name=^amago2-"]
+def containers(name: str = "amago2-") -> list[str]:
+    command = ["docker", "ps", "--all", "--quiet", "--filter", f"name=^{name}"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
 
 
@@ -232,6 +232,39 @@ def test_the_same_inputs_give_the_same_content(trained: Path, build_options: str
             if (tag := read_json(path)["tag"]) != first["tag"]:
                 subprocess.run(["docker", "rmi", tag], check=True, capture_output=True)
                 path.unlink()
+
+
+def test_only_what_nobody_waits_for_is_ended(trained: Path) -> None:
+    """Runs that share a GPU, or a machine, leave each other alone."""
+    image, names = record_of_image(trained), ("killed", "at-work", "starting")
+    locks = {name: trained / "results" / f"{name}.lock" for name in names}
+    waiting = {}
+    for name in names[:2]:
+        job = Job(f"amago2-test-{name}", locks[name], ("-c", "import time; time.sleep(300)"))
+        command = ["flock", str(locks[name]), *run_command(image, job)]
+        waiting[name] = subprocess.Popen(command, start_new_session=True)
+    try:
+        wait_until(lambda: len(containers()) == 2)
+        os.killpg(waiting["killed"].pid, signal.SIGKILL)
+        waiting["killed"].wait(30)
+        assert len(containers()) == 2
+        end_orphans(image, locks["starting"])
+        assert containers("amago2-test-killed") == []
+        assert len(containers("amago2-test-at-work")) == 1
+        assert waiting["at-work"].poll() is None
+        end_orphans(image, locks["at-work"])  # which says that this process has the lock
+        assert containers() == []
+    finally:
+        for each in containers():
+            subprocess.run(["docker", "rm", "--force", each], check=True, capture_output=True)
+
+
+def test_shared_memory_suffices_for_ranks_on_gpus(trained: Path) -> None:
+    code = "import os; found = os.statvfs('/dev/shm'); print(found.f_frsize * found.f_blocks)"
+    job = Job("amago2-test-memory", trained / "memory.lock", ("-c", code))
+    command = run_command(record_of_image(trained), job)
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert int(said) == 8 * 2**30
 
 
 ORPHAN = """
