@@ -23,7 +23,7 @@ from tests.workflow import project
 pytestmark = pytest.mark.slurm
 
 CLUSTER = Path(__file__).with_name("cluster.sh")
-FAKE_TRAINER = project.ROOT / "tests" / "workflow" / "fake_cli.py"
+FAKE_TRAINER = project.ROOT / "tests" / "workflow" / "execute" / "fake_cli.py"
 ONE_RUN = "budgets: {micro: {seeds: 1, variants: [ind_actor_ind_critic]}}"
 LONGER = {"epochs: 2": "epochs: 60", "updates_per_epoch: 2": "updates_per_epoch: 8"}
 CHECKPOINTS = "all:\n  checkpoint: {every: 1000, keep: 1}\n"
