@@ -30,7 +30,7 @@ SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
 	@echo
-	@echo "  Options: BUDGET=smoke|mini|paper BENCHMARK=name SEEDS=n EXPERIMENT=name TORCH=cpu|cuda|cuda12"
+	@echo "  Options: BUDGET=smoke|mini|day|paper BENCHMARK=name SEEDS=n EXPERIMENT=name TORCH=cpu|cuda|cuda12"
 	@echo "           RUNTIME=host|docker|podman|apptainer PROFILE=gpu|slurm"
 
 setup:  ## put up .venv from the locks; does nothing when it is there

@@ -10,7 +10,10 @@ The rules, fixed before the runs:
 3. *Reproduced*: the whole interval lies where the claim holds. *Not reproduced*: the whole interval
    lies where it does not. Otherwise *not decidable at this budget*: more seeds would be needed.
 4. A budget that the claim does not name in `decided_at` shrinks what the claim is about too much:
-   not decidable at this budget, whatever came out.
+   not decidable at this budget, whatever came out. One that it names, but that trains for fewer
+   steps than the paper, is held against the paper's curves at equal steps: what is claimed is then
+   the same share of the published effect, and where the published curves are not apart yet, nothing
+   is decided.
 5. Fewer than three seeds of any agent give a point, and no verdict. Without runs of every agent
    there is neither.
 6. A control is made to come out as not reproduced. One that comes out as reproduced has failed and
@@ -25,9 +28,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from workflow.analysis import scores, statistics
+from workflow.analysis import equal_steps, scores, statistics
 from workflow.analysis.frames import Tables
 from workflow.analysis.normalisation import SOLVED
+from workflow.config.budgets import PUBLISHED
 
 REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
@@ -48,10 +52,10 @@ class Judgement(NamedTuple):
 
 
 def judge(groups: Sequence[Sequence[float]] | None, above: float | None, below: float | None,
-          decides: bool) -> Judgement:  # fmt: skip
+          undecided: str = "") -> Judgement:  # fmt: skip
     """The finding on values over seeds, (S,) per independent group, whose means are added.
 
-    `groups` is None without runs of every agent; `decides` says whether the budget is large enough.
+    `groups` is None without runs of every agent; `undecided` says why the budget decides nothing.
     """
     if groups is None:
         return Judgement(0, None, None, None, NO_VERDICT, "not run")
@@ -62,8 +66,8 @@ def judge(groups: Sequence[Sequence[float]] | None, above: float | None, below: 
         return Judgement(seeds, value, None, None, NO_VERDICT, why)
     _, low, high = map(float, statistics.t_interval(groups))
     verdict, why = _verdict(low, high, above, below)
-    if not decides:
-        verdict, why = NOT_DECIDABLE, "needs a larger budget"
+    if undecided:
+        verdict, why = NOT_DECIDABLE, undecided
     return Judgement(seeds, value, low, high, verdict, why)
 
 
@@ -77,20 +81,90 @@ def _verdict(low: float, high: float, above: float | None, below: float | None) 
     return NOT_DECIDABLE, "interval on both sides of a bound"
 
 
+class Target(NamedTuple):
+    """What a claim's number is held against."""
+
+    above: float | None
+    below: float | None
+    published: float | None
+    published_at: float | None
+    """Steps at which it was read off the paper's curves; None: the paper's final one."""
+    undecided: str
+    """Why the budget decides nothing; empty if it does."""
+
+
+class AtEqualSteps(NamedTuple):
+    """A claim's number by the paper's curves."""
+
+    value: float
+    steps: float
+    """Of ours, on all training tasks together."""
+
+
 def judge_all(claims: pd.DataFrame, tables: Tables, budget: str) -> pd.DataFrame:
-    """The claims' rows with seeds, value, low, high, verdict and why."""
-    found = []
+    """The claims' rows with seeds, value, low, high, verdict and why.
+
+    `above`, `below` and `published` are those at equal steps, where the budget has fewer steps.
+    """
+    targets, found = [], []
     for claim in claims.to_dict("records"):
-        above, below = (None if pd.isna(claim[key]) else claim[key] for key in ("above", "below"))
-        decides = budget in str(claim["decided_at"]).split()
-        found.append(judge(_groups(claim, tables), above, below, decides))
-    together = claims.reset_index(drop=True).join(pd.DataFrame(found, columns=Judgement._fields))
-    numbers = ["value", "low", "high"]
+        target = _target(claim, tables, budget)
+        targets.append(target)
+        groups = _groups(claim, tables)
+        found.append(judge(groups, target.above, target.below, target.undecided))
+    together = claims.reset_index(drop=True)
+    for name in ("above", "below", "published", "published_at"):
+        together[name] = [getattr(target, name) for target in targets]
+    together = together.join(pd.DataFrame(found, columns=Judgement._fields))
+    numbers = ["above", "below", "published", "published_at", "value", "low", "high"]
     together = together.assign(**{name: together[name].astype(float) for name in numbers})
     if (outcomes_of_controls(together) == REPRODUCED).any():
         void = (together.control == 0) & together.low.notna()
         together.loc[void, ["verdict", "why"]] = [NO_VERDICT, "a control failed"]
     return together
+
+
+def _target(claim: Mapping[Any, Any], tables: Tables, budget: str) -> Target:
+    above, below, published = (
+        None if pd.isna(claim[key]) else float(claim[key])
+        for key in ("above", "below", "published")
+    )
+    if budget not in str(claim["decided_at"]).split():
+        return Target(above, below, published, None, "needs a larger budget")
+    if published is None or budget == PUBLISHED:
+        return Target(above, below, published, None, "")
+    if (read := _published_at_equal_steps(claim, tables)) is None:
+        return Target(above, below, published, None, "")
+    value, steps = read
+    if above is not None and below is not None:  # within so much of the published number
+        shift = value - published
+        return Target(above + shift, below + shift, value, steps, "")
+    share = value / published
+    why = "" if share > 0 else "the published curves are not apart at these steps"
+    above, below = (None if bound is None else bound * share for bound in (above, below))
+    return Target(above, below, value, steps, why)
+
+
+def _published_at_equal_steps(claim: Mapping[Any, Any], tables: Tables) -> AtEqualSteps | None:
+    """None if an agent has no runs, or no published curve."""
+    total, least = 0.0, np.inf
+    for side, sign in (("plus", 1.0), ("minus", -1.0)):
+        for agent in json.loads(str(claim[side])):
+            if f"{agent['experiment']}.evaluations" not in tables:
+                return None
+            rows = scores.of_experiment(agent["experiment"], tables)
+            of_all_splits = _of({key: agent[key] for key in agent if key != "split"}, rows)
+            if of_all_splits.empty:
+                return None
+            steps = float(of_all_splits.groupby("seed").step.max().min())
+            trained = scores.on_training_tasks(of_all_splits).task.nunique()
+            tasks, statistic = set(_of(agent, rows).task), str(claim["statistic"])
+            read = equal_steps.read(agent, tasks, statistic, tables, trained, steps)
+            if read is None:
+                return None
+            total += sign * read
+            least = min(least, steps)
+    return AtEqualSteps(total, least)
 
 
 def outcomes_of_controls(found: pd.DataFrame) -> "pd.Series[str]":
@@ -116,14 +190,19 @@ def _values(agent: Mapping[str, Any], statistic: str, tables: Tables) -> "pd.Ser
     """One number per seed."""
     if f"{agent['experiment']}.evaluations" not in tables:
         return pd.Series(dtype=float)
-    rows = scores.final(agent["experiment"], tables, agent.get("attempt"))
+    rows = _of(agent, scores.final(agent["experiment"], tables, agent.get("attempt")))
+    seeds = rows.groupby("seed").value
+    if statistic == "solved":
+        return seeds.apply(lambda subset: float((subset > 100 * SOLVED - 1e-6).sum()))
+    return seeds.median() if statistic == "median" else seeds.mean()
+
+
+def _of(agent: Mapping[str, Any], rows: pd.DataFrame) -> pd.DataFrame:
+    """An agent's rows, on the tasks that its claim is about."""
     chosen = (rows.benchmark == agent["benchmark"]) & (rows.variant == agent["variant"])
     chosen &= rows.cell == agent.get("cell", "default")
     if "split" in agent:
         chosen &= rows.split == agent["split"]
     if "tasks" in agent:
         chosen &= rows.task.isin(agent["tasks"])
-    seeds = rows[chosen].groupby("seed").value
-    if statistic == "solved":
-        return seeds.apply(lambda subset: float((subset > 100 * SOLVED - 1e-6).sum()))
-    return seeds.median() if statistic == "median" else seeds.mean()
+    return rows[chosen]

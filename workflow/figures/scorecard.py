@@ -32,7 +32,7 @@ UNDECIDED = "A control is undecided: it needs more seeds."
 def render(tables: frames.Tables, params: Params) -> Figure:
     """A row per claim: where it holds, the published value, ours, and what follows."""
     found = verdicts.judge_all(tables["claims"], tables, params.budget)
-    notes = panels.run_notes(tables, *notes_on_controls(found), bars=BARS)
+    notes = panels.run_notes(tables, *notes_on_steps(found), *notes_on_controls(found), bars=BARS)
     height = ROW * (len(found) + 1) + 0.35
     figure, body = panels.new_figure(params, height, notes, _entries())
     axes = body.subplots()
@@ -46,6 +46,13 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     axes.set_xlabel("difference or level (%), or tasks solved", fontsize=7)
     axes.grid(visible=False, axis="y")
     return figure
+
+
+def notes_on_steps(found: pd.DataFrame) -> list[str]:
+    """At how many steps the paper's curves were read, if they were."""
+    at = sorted(set(found.published_at.dropna()))
+    steps = ", ".join(style.short_number(each) for each in at)
+    return [f"published values and bounds are those at our runs' steps ({steps})"] if at else []
 
 
 def notes_on_controls(found: pd.DataFrame) -> list[str]:

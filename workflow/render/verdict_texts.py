@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from workflow.analysis import verdicts
+from workflow.render import style
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
@@ -14,7 +15,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
         {
             "claim": frame.title,
             "must be": [must_be(row) for row in frame.to_dict("records")],
-            "paper": [_number(value) for value in frame.published],
+            "paper": [_published(row) for row in frame.to_dict("records")],
             "ours": [_estimate(row) for row in frame.to_dict("records")],
             "seeds": frame.seeds,
             "verdict": [verdict_text(row) for row in frame.to_dict("records")],
@@ -37,12 +38,18 @@ def verdict_text(row: Mapping[Any, Any]) -> str:
 def must_be(row: Mapping[Any, Any]) -> str:
     """Where the claim holds."""
     if pd.isna(row["below"]):
-        return f"> {row['above']:g}"
-    return f"< {row['below']:g}" if pd.isna(row["above"]) else f"{row['above']:g}–{row['below']:g}"
+        return f"> {row['above']:.4g}"
+    above, below = row["above"], row["below"]
+    return f"< {below:.4g}" if pd.isna(above) else f"{above:.4g}–{below:.4g}"
 
 
-def _number(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:g}"
+def _published(row: Mapping[Any, Any]) -> str:
+    """The paper's number, and at how many of our steps if that is not its last one."""
+    if pd.isna(row["published"]):
+        return "–"
+    if pd.isna(row["published_at"]):
+        return f"{row['published']:g}"
+    return f"{row['published']:.1f} at {style.short_number(row['published_at'])} steps"
 
 
 def _estimate(row: Mapping[Any, Any]) -> str:

@@ -7,7 +7,8 @@ from workflow.render import verdict_texts
 from workflow.render.draw import Params
 
 _COLUMNS = [
-    "claim", "title", "above", "below", "published", "published_from", "seeds", "value", "low",
+    "claim", "title", "above", "below", "published", "published_at", "published_from",
+    "seeds", "value", "low",
     "high", "verdict", "why", "control",
 ]  # fmt: skip
 

@@ -36,7 +36,8 @@ def final_scores(monkeypatch: pytest.MonkeyPatch) -> dict[int | None, list[dict[
 def claim(statistic: str = "mean", **other: Any) -> dict[str, Any]:
     own = {"plus": [AGENT], "minus": [], "above": 0.0, "below": None} | other
     sides = {side: json.dumps(own[side]) for side in ("plus", "minus")}
-    return {"statistic": statistic, "decided_at": "mini paper", "control": 0} | own | sides
+    common = {"statistic": statistic, "decided_at": "mini paper", "published": None, "control": 0}
+    return common | own | sides
 
 
 def judged(*claims: dict[str, Any], budget: str = "mini") -> pd.DataFrame:
@@ -184,7 +185,7 @@ def test_too_few_seeds_are_counted_in_the_reason(
     ],
 )
 def test_a_bound_itself_is_outside(above: float | None, below: float | None, verdict: str) -> None:
-    found = verdicts.judge([[10.0] * 3], above, below, decides=True)
+    found = verdicts.judge([[10.0] * 3], above, below)
     assert (found.low, found.high, found.verdict) == (10.0, 10.0, verdict)
 
 

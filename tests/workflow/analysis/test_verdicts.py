@@ -44,10 +44,10 @@ CLAIMS = claims.read(ROOT / "params")
 def test_rules(
     groups: list[list[float]] | None, above: float | None, below: float | None, verdict: str
 ) -> None:
-    found = verdicts.judge(groups, above, below, decides=True)
+    found = verdicts.judge(groups, above, below)
     assert found.verdict == verdict
     assert (found.low is None) == (verdict == verdicts.NO_VERDICT)
-    too_small = verdicts.judge(groups, above, below, decides=False)
+    too_small = verdicts.judge(groups, above, below, "needs a larger budget")
     if verdict != verdicts.NO_VERDICT:
         assert too_small == found._replace(
             verdict=verdicts.NOT_DECIDABLE, why="needs a larger budget"

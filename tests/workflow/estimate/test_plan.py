@@ -84,7 +84,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("budget", ["smoke", "mini", "paper"])
+@pytest.mark.parametrize("budget", ["smoke", "mini", "day", "paper"])
 def test_the_plan_of_every_budget(untrained: Path, budget: str) -> None:
     began = time.monotonic()
     done = project.run(untrained, "workflow", "plan", "--budget", budget)
@@ -95,9 +95,21 @@ def test_the_plan_of_every_budget(untrained: Path, budget: str) -> None:
     assert experiments == {path.stem for path in paths if budget in read_yaml(path)["budgets"]}
     assert re.search(r"all different runs +\d+ +\d+ +\d+ +[\d.]+[kMG] ", done.stdout)
     assert "Disk is what DVC versions" in done.stdout
-    on_gpus = budget == "paper"
+    on_gpus = budget in ("day", "paper")
     assert ("On these" in done.stdout) != on_gpus
     assert ("wall time on 64 GPUs" in done.stdout) == on_gpus
+
+
+def test_the_whole_dag_of_day(untrained: Path) -> None:
+    """As Snakemake sees it: every run, table and figure, on a processor in place of a GPU."""
+    path = untrained / "params" / "budgets" / "day.yaml"
+    path.write_text(path.read_text().replace("  device: cuda\n", "  device: cpu\n"))
+    done = project.run(untrained, "snakemake", "-n", "--quiet", "rules", "--config", "budget=day")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE))
+    assert jobs["train"] == "51"
+    assert {"scorecard", "fig04", "fig05", "fig09", "fig10", "report", "manifest"} <= jobs.keys()
 
 
 def test_gpu_hours_time_energy_and_cost(
