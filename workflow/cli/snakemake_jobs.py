@@ -38,11 +38,12 @@ def train(
         Path | None,
         typer.Option(metavar="FILE", help="Record of the image whose container trains the run."),
     ] = None,
+    cores: Annotated[int, typer.Option(min=1, help="CPU cores that the run may use.")] = 1,
 ) -> None:
     """Train a run or continue it: record its origin, take its GPUs, become its trainer."""
     from workflow.execute.launch import start
 
-    start(settings, out, scratch, image)
+    start(settings, out, scratch, image, cores)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from amago2.footprint import memory_bytes, update_bytes
 from workflow.estimate import network
 from workflow.estimate.resources import gpus, ranks
 from workflow.estimate.shapes import shapes
+from workflow.estimate.training_time import workers
 
 BASELINE_UPDATE_BYTES = 1e9
 """An update of a baseline, at most."""
@@ -20,8 +21,12 @@ CUDA_BYTES = 0.75e9
 """CUDA's context with the libraries' kernels and workspaces, in each process: assumed."""
 RESERVE = 1.5
 """On the host, on top of an update's activations."""
-PROCESS_BYTES = 4e9
-"""PyTorch and the simulators."""
+PROCESS_BYTES = 2e9
+"""PyTorch and the simulators, in one process: 0.5 to 0.9 GB, and what the system caches."""
+TRAINER_BYTES = 2e9
+"""PyTorch with CUDA (0.9 GB), batches and the open shard; environments have their own processes."""
+WORKER_BYTES, ENVIRONMENT_BYTES = 0.3e9, 0.05e9
+"""Of a process with environments, and of each of these: 0.04 to 0.4 GB, and 0.04 in Meta-World."""
 
 
 def gpu_bytes(config: RunConfig) -> int:
@@ -44,8 +49,13 @@ def allocated_bytes(config: RunConfig) -> float:
 
 def host_bytes(config: RunConfig) -> int:
     """Memory of the host, of all processes together; updates count if they run there."""
-    update = RESERVE * _update_on_host(config) * (config.device == "cpu")
-    return int((PROCESS_BYTES + update) * ranks(config))
+    if config.device == "cpu":
+        return int((PROCESS_BYTES + RESERVE * _update_on_host(config)) * ranks(config))
+    sets = len(config.env.eval_sets)
+    environments = config.collector.actors + sets * config.evaluation.actors
+    processes = workers(config) * (1 + sets)
+    simulating = WORKER_BYTES * processes + ENVIRONMENT_BYTES * environments
+    return int(TRAINER_BYTES * ranks(config) + simulating)
 
 
 def _update_on_host(config: RunConfig) -> float:

@@ -9,6 +9,7 @@ from workflow.dag.runs import Run
 from workflow.estimate.calibration import Kernel, calibrate, corrections
 from workflow.estimate.disk import Disk, disk_of_runs
 from workflow.estimate.hardware import cores, hardware
+from workflow.estimate.needs import Needs, needs
 from workflow.estimate.plan_accuracy import Forecast
 from workflow.estimate.resources import gpus, threads
 from workflow.estimate.training_time import env_steps, estimated_seconds, updates
@@ -29,6 +30,8 @@ class Totals(NamedTuple):
     gpu_s: dict[str, list[float]]
     """By kind of GPU: of each run that needs one, once for each that it needs."""
     disk: Disk
+    needs: list[Needs]
+    """Of each run that is left."""
 
 
 def totals(runs: Iterable[Run], corrections: Mapping[str, float]) -> Totals:
@@ -50,6 +53,7 @@ def totals(runs: Iterable[Run], corrections: Mapping[str, float]) -> Totals:
             for name, gpu in hardware().gpus.items()
         },
         disk=disk_of_runs(runs),
+        needs=[needs(config) for config in left],
     )
 
 

@@ -21,7 +21,8 @@ from workflow.estimate.plan import (
     wall_time,
 )
 
-GPU_COUNTS = (1, 4, 16, 64)
+GPU_COUNTS = (1, 8, 64)
+"""One GPU, a machine of eight, a cluster."""
 
 
 def show(dag: Dag, console: Console) -> None:
@@ -79,7 +80,7 @@ def _disk(disk: Disk) -> str:
 
 
 def _show_gpus(by_experiment: Mapping[str, Totals], all_runs: Totals, console: Console) -> None:
-    """GPU-hours by kind of GPU; wall time, energy and cost of all; and what they rest on."""
+    """GPU-hours by kind of GPU; then time, energy, cost and disk of all; and what they rest on."""
     gpus = hardware().gpus
     table = _table("GPU-hours left", tuple(gpus))
     for experiment, part in by_experiment.items():
@@ -96,14 +97,40 @@ def _show_gpus(by_experiment: Mapping[str, Totals], all_runs: Totals, console: C
     table.add_row("energy, kWh", *energy)
     table.add_row("cost, USD", *cost)
     console.print(table)
-    for name, gpu in gpus.items():
-        price = f"{gpu.watts:.0f} W, {gpu.usd_per_hour:g} USD an hour (assumed)"
-        console.print(f"{name}: {price}; {gpu.source}.")
-    console.print(
-        "One run per GPU; energy is the board's at full power, without its host. Prices, powers "
-        "and rates are in params/hardware.yaml. All are rough estimates, corrected by the runs "
-        "that have finished."
+    for sentence in (*_needs(all_runs), *_basis()):
+        console.print(sentence)
+
+
+def _needs(all_runs: Totals) -> list[str]:
+    """What else a machine must have: disk, memory and cores."""
+    largest = sorted((each.scratch_bytes for each in all_runs.needs), reverse=True)
+    disk = {count: all_runs.disk.total + sum(largest[:count]) for count in GPU_COUNTS}
+    amounts = ", ".join(
+        f"{short_number(size)}B on {count}" if count > 1 else f"{short_number(size)}B on one GPU"
+        for count, size in disk.items()
     )
+    memory = max(each.gpu_bytes / each.gpus for each in all_runs.needs if each.gpus)
+    host = max(each.host_bytes for each in all_runs.needs)
+    cores = max(each.cores for each in all_runs.needs)
+    return [
+        f"Disk, with the replay of as many of the largest runs as are trained at once: {amounts} "
+        "(beside DVC's cache).",
+        f"A run needs at most {memory / 1e9:.0f} GB of a GPU, {host / 1e9:.0f} GB of memory and "
+        f"{cores} cores; small runs share a GPU as far as they fit, which the times leave out.",
+    ]
+
+
+def _basis() -> list[str]:
+    prices = [
+        f"{name}: {gpu.watts:.0f} W, {gpu.usd_per_hour:g} USD an hour (assumed); {gpu.source}."
+        for name, gpu in hardware().gpus.items()
+    ]
+    return [
+        *prices,
+        "One run per GPU, in TF32 unless another precision is set; energy is the board's at full "
+        "power, without its host. Prices, powers and rates are in params/hardware.yaml. All are "
+        "rough estimates, corrected by the runs that have finished.",
+    ]
 
 
 def _hours(part: Totals, gpu: str) -> float:

@@ -67,7 +67,9 @@ def _git(*arguments: str) -> str | None:
     return answer if known else None
 
 
-def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -> None:
+def start(
+    settings: Path, out: Path, scratch: Path, image_record: Path | None, cores: int = 1
+) -> None:
     """Become the trainer, which holds the locks of the run and its GPUs until it ends.
 
     In a Slurm job, watch over it instead. Raises `ConfigError` or `RunError`.
@@ -81,6 +83,7 @@ def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -
     write_atomically(notes, json.dumps(provenance(settings, image), indent=1) + "\n")
     arguments = ["-m", *trainer(config), str(settings), "--out", str(out)]
     arguments += ["--scratch", str(scratch), "--provenance", str(notes)]
+    arguments += environment_processes(config, cores)
     folders = [path for path in (Path("results"), out.parent, scratch.parent) if path.exists()]
     if isinstance(config, AmagoConfig) and (disk := local_disk()):
         arguments += ["--local-disk", str(disk)]
@@ -100,6 +103,19 @@ def start(settings: Path, out: Path, scratch: Path, image_record: Path | None) -
     for descriptor in locks:
         os.set_inheritable(descriptor, True)
     os.execvp(command[0], command)
+
+
+def environment_processes(config: RunConfig, cores: int) -> list[str]:
+    """Step the environments of a run on a GPU on the cores that the learner leaves.
+
+    This changes no result, and is no part of a run's hash.
+    """
+    learning = resources.ranks(config) + resources.is_asynchronous(config)
+    processes = min(cores - learning, config.collector.actors)
+    unset = isinstance(config, AmagoConfig) and config.env.processes is None
+    if config.device == "cpu" or not unset or processes < 1:
+        return []
+    return ["--set", f"env.processes={processes}"]
 
 
 def _claim_gpus(config: RunConfig) -> devices.Claim:

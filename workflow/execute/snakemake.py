@@ -13,9 +13,8 @@ from pathlib import Path
 from amago2.config.documents import read_yaml
 from workflow.config.experiments import Selection
 from workflow.dag.plan import Dag
-from workflow.estimate.memory import gpu_bytes
 from workflow.estimate.training_time import estimated_seconds
-from workflow.execute import gpus as devices
+from workflow.execute import room
 from workflow.execute.exclusive import MARK, ROOT
 
 STOP_TIMEOUT_S = {signal.SIGINT: 30.0, signal.SIGTERM: 240.0}
@@ -38,13 +37,8 @@ def command(selection: Selection, *options: str) -> list[str]:
 
 
 def placement(dag: Dag, profile: str) -> list[str]:
-    """Options that say where jobs run: a profile, or the memory of this machine's GPUs."""
-    if profile:
-        return _profile_options(dag, Path("profiles") / profile)
-    needs = [gpu_bytes(run.config) for run in dag.pending]
-    memory = sum(gpu.memory for gpu in devices.gpus()) if any(needs) else 0
-    # At least what the largest run needs: it shall be tried even on too small a device.
-    return ["--resources", f"gpu_mb={int(max(memory, *needs)) // 10**6}"] if memory else []
+    """Options that say where jobs run: a profile, or the room on this machine."""
+    return _profile_options(dag, Path("profiles") / profile) if profile else room.limits(dag)
 
 
 def _profile_options(dag: Dag, folder: Path) -> list[str]:

@@ -28,7 +28,7 @@ rule train:
         "trap : TERM; "
         + logged(
             "python -m workflow job train {params.settings} --out {params.folder}"
-            " --scratch {params.scratch} {params.image}"
+            " --scratch {params.scratch} --cores {threads} {params.image}"
         )
 
 

@@ -126,7 +126,7 @@ def test_gpu_hours_time_energy_and_cost(
     assert main(["plan", "--budget", "micro"]) == 0
     printed = capsys.readouterr().out
     assert re.search("all different runs +40 +80 +8 +8", printed)
-    assert re.search("wall time on 4 GPUs +10 h +20 h", printed)
+    assert re.search("wall time on 8 GPUs +5 h +10 h", printed)
     assert re.search("energy, kWh +16 +18", printed)  # 80 h at 230 W, 40 h at 400 W
     assert re.search("cost, USD +60 +40", printed)
     assert "published: 22 and 14.5 updates/s" in printed
