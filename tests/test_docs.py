@@ -168,6 +168,7 @@ def test_the_reference_names_every_module_and_its_functions() -> None:
     )
     assert "### _" not in text
     assert "class ValueBins(nn.Module)" in text
+    assert "\n    discounts: Tensor,\n    n: int,\n) -> Transitions\n" in text
 
 
 def test_the_pages_of_keys_list_every_key() -> None:
@@ -176,6 +177,8 @@ def test_the_pages_of_keys_list_every_key() -> None:
     assert row in pages["benchmark"]
     assert '| `actor` | `"filtered_imitation"` or `"policy_gradient"` |' in pages["benchmark"]
     assert "## AgentConfig" not in pages["budget"]
+    assert "[`AgentConfig`](#agentconfig)" in pages["benchmark"]
+    assert "[`Configuration`](benchmark.md#configuration)" in pages["budget"]
     for name in parameter_pages.WHERE:
         schema = parameter_pages._read(name)["$defs"]
         own = {key for key in schema if f"## {key}\n" in pages[name]}

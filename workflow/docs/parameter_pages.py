@@ -9,14 +9,16 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "params" / "schemas"
 CONFIGURATION = "benchmark"
 """The schema of which most others hold a part: a run's configuration."""
+WHOLE = "Configuration"
+"""The part of it that has all sections, which comes first."""
 WHERE = {
-    "benchmark": "params/benchmarks/, params/variants/",
-    "budget": "params/budgets/",
-    "experiment": "params/experiments/",
-    "figure": "params/figures/",
-    "table": "params/tables/",
-    "claims": "params/claims.yaml",
-    "hardware": "params/hardware.yaml",
+    "benchmark": ("params/benchmarks/", "params/variants/"),
+    "budget": ("params/budgets/",),
+    "experiment": ("params/experiments/",),
+    "figure": ("params/figures/",),
+    "table": ("params/tables/",),
+    "claims": ("params/claims.yaml",),
+    "hardware": ("params/hardware.yaml",),
 }
 """The files of each schema. That of a variant is that of a benchmark."""
 Schema = Mapping[str, Any]
@@ -26,26 +28,24 @@ def pages() -> dict[str, str]:
     """Every page by name, `index` included."""
     shared = _read(CONFIGURATION)["$defs"]
     found = {"index": _index()}
-    for name in WHERE:
+    for name, files in WHERE.items():
         schema = _read(name)
-        own = {
-            key: each
-            for key, each in schema["$defs"].items()
-            if name == CONFIGURATION or key not in shared
-        }
-        parts = [
-            f"# {schema['title']}",
-            f"Files: `{WHERE[name]}`.",
-            *map(_section, own, own.values()),
-        ]
-        if name != CONFIGURATION and set(schema["$defs"]) & set(shared):
-            parts.append("Sections of a configuration are [those of a benchmark](benchmark.md).")
-        found[name] = "\n\n".join(parts) + "\n"
+        parts = [f"# {schema['title']}", f"Files: `{'`, `'.join(files)}`."]
+        names = sorted(schema["$defs"], key=lambda each: (each != WHOLE, each))
+        own = [key for key in names if name == CONFIGURATION or key not in shared]
+        parts += [_section(key, schema["$defs"][key]) for key in own]
+        text = "\n\n".join(parts) + "\n"
+        for key in shared if name != CONFIGURATION else ():
+            text = text.replace(f"](#{key.lower()})", f"]({CONFIGURATION}.md#{key.lower()})")
+        found[name] = text
     return found
 
 
 def _index() -> str:
-    rows = [f"| [{_read(name)['title']}]({name}.md) | `{WHERE[name]}` |" for name in WHERE]
+    rows = [
+        f"| [{_read(name)['title']}]({name}.md) | `{'`, `'.join(files)}` |"
+        for name, files in WHERE.items()
+    ]
     return "\n".join(
         [
             "# All keys",
@@ -101,7 +101,7 @@ def _kind(schema: Schema) -> str:
     """What a value may be, in words."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
-        return f"`{name}`"
+        return f"[`{name}`](#{name.lower()})"
     for key in ("anyOf", "oneOf"):
         if key in schema:
             return " or ".join(dict.fromkeys(map(_kind, schema[key])))

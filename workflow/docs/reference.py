@@ -76,10 +76,22 @@ def _signature(node: Definition) -> str:
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     line = f"{node.name}({ast.unparse(node.args)}){returns}"
     word = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
-    if len(line) > 90:
-        arguments = ast.unparse(node.args).replace(", *", ",\n    *")
-        line = f"{node.name}(\n    {arguments}\n){returns}"
+    if len(line) > 80:
+        arguments = "".join(f"\n    {each}," for each in _split(ast.unparse(node.args)))
+        line = f"{node.name}({arguments}\n){returns}"
     return "".join([*decorators, f"{word} {line}"])
+
+
+def _split(arguments: str) -> list[str]:
+    """Parameters one by one: commas within brackets belong to a type or a default."""
+    found, depth = [""], 0
+    for each in arguments:
+        depth += (each in "([{") - (each in ")]}")
+        if each == "," and not depth:
+            found.append("")
+        else:
+            found[-1] += each
+    return [each.strip() for each in found]
 
 
 def _constants(body: list[ast.stmt]) -> str:

@@ -21,6 +21,7 @@ from workflow.dag.runs import ARTIFACTS, Run
 from workflow.dvc import listing
 from workflow.dvc.add import dvc, require_repository
 from workflow.execute.exclusive import exclusive
+from workflow.report import model_card
 
 LIMIT_BYTES = 40 * 10**6
 """Of all checkpoints in the repository, of every budget."""
@@ -47,6 +48,10 @@ def publish(selection: Selection, policies: Sequence[str]) -> list[str]:
         _check(dag.results, list(best.values()))
         _point(dag, runs, best)
         _forget_unnamed(dag.results.parent)
+        for run in runs.values():
+            (run.folder / model_card.NAME).unlink(missing_ok=True)
+        for run in best.values():
+            model_card.write(run.folder)
         published.Published(
             experiments=sorted(shown),
             runs={name: sha256(run.record) for name, run in runs.items()},

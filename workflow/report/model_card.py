@@ -87,36 +87,33 @@ def _scores(run: Path) -> str:
 
 
 def _training(config: Mapping[str, Any], record: Mapping[str, Any]) -> str:
-    versions = ", ".join(f"{name} {found}" for name, found in record["versions"].items())
-    machine = record["gpu"]["name"] if record.get("gpu") else record["cpu"]
+    known = {key: value or "not recorded" for key, value in record.items()}
+    code, locks = (known.get(key, "not recorded") for key in ("git_commit", "lock_sha256"))
+    changed = ", with changes that were not committed" if record.get("git_dirty") else ""
+    machine = (record.get("gpu") or {}).get("name") or record.get("cpu", "a machine not recorded")
+    found = record.get("versions", {})
     rows = {
         "timesteps, updates": f"{record['env_steps']:,}, {record['updates']:,}",
         "time": f"{record['wall_s'] / 60:,.0f} minutes on {machine}",
         "CPU time": f"{record['cpu_s'] / 60:,.0f} minutes",
         "seed, hash of the configuration": f"{config['seed']}, `{record['hash']}`",
-        "code": f"commit `{record['git_commit'] or 'not recorded'}`"
-        + (", with changes that were not committed" if record["git_dirty"] else ""),
-        "versions": versions,
-        "SHA-256 of the locks": f"`{record['lock_sha256'] or 'not recorded'}`",
+        "code": f"commit `{code}`{changed}",
+        "versions": ", ".join(f"{name} {each}" for name, each in found.items()),
+        "SHA-256 of the locks": f"`{locks}`",
         "interrupted": f"{record['resumptions']} times; resumed: {record['resumed']}",
-        "begun from": "another run, see `record.json`"
-        if record.get("continued_from")
-        else "nothing",
+        "begun from": "another run" if record.get("continued_from") else "nothing",
         "SHA-256 of the policy": f"`{record['checkpoint_sha256'].get('policy.safetensors', '')}`",
     }
-    return "\n".join(
-        ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]
-    )
+    cells = (f"| {key} | {value} |" for key, value in rows.items())
+    return "\n".join(["| | |", "|---|---|", *cells])
 
 
 def _limits(config: Mapping[str, Any]) -> str:
     found = benchmarks().get(config["benchmark"])
     simulator = found.simulator.package if found and found.simulator else None
-    source = (
-        f"in the simulator `{simulator}`, which has a licence of its own"
-        if simulator
-        else ("in an environment of this project")
-    )
+    source = "in an environment of this project"
+    if simulator:
+        source = f"in the simulator `{simulator}`, which has a licence of its own"
     return (
         "For research on learning many tasks with one policy. It acts in this benchmark and was "
         "trained for no other use; other sizes, seeds and settings score differently, so one run "

@@ -18,6 +18,7 @@ from workflow.dag.runs import ARTIFACTS, Run
 from workflow.dvc import add, pull
 from workflow.execute import part, publish, verify
 from workflow.execute import reproduce as reproduction
+from workflow.report import model_card
 
 RESULTS = Path("results/micro")
 SELECTION = Selection.parse({"budget": "micro", "experiment": "ext_return_scale"})
@@ -106,6 +107,7 @@ def test_a_clone_has_all_that_its_pointers_name(
     clone: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert names(list(RESULTS.glob("runs/*/*/*/*.dvc"))) == BEST
+    assert names(list(RESULTS.glob(f"runs/*/*/*/{model_card.NAME}"))) == BEST
     assert wanted(experiment="ext_return_scale") == (set(), set())
     project.dvc("pull")
     folders = sorted(RESULTS.glob("runs/*/*/*/checkpoint"))
