@@ -15,6 +15,7 @@ from workflow.dag import manifest, provenance, published
 from workflow.dag.fingerprints import Fingerprint
 from workflow.dag.plan import Dag, plan
 from workflow.dag.runs import ARTIFACTS, Run
+from workflow.docs import results
 from workflow.dvc import add, pull
 from workflow.execute import part, publish, verify
 from workflow.execute import reproduce as reproduction
@@ -217,8 +218,10 @@ def test_only_what_is_there_is_published(
         return 0
 
     monkeypatch.setattr(reproduction, "run", note)
+    written: list[str] = []
+    monkeypatch.setattr(results, "write", lambda: written.append("pages"))
     assert main([*command, "ext_return_scale", "--policies", "ext_return_scale"]) == 0
-    assert made_anew == [SELECTION]
+    assert (made_anew, written) == ([SELECTION], ["pages"])
     assert capsys.readouterr().out.count("its checkpoint is in the repository") == 2
 
 
