@@ -11,6 +11,7 @@ from amago2.config.schema import RunConfigT
 from amago2.errors import ConfigError, RunError
 from amago2.files import write_atomically
 from amago2.folders import RUN, SCRATCH, claim, clear, is_ours, release
+from amago2.training.product_speed import warn_of_slow_precision
 from amago2.training.publish import publish, unmark
 from amago2.training.scratch import (
     CONTENT,
@@ -66,6 +67,7 @@ def run_trainer(
                 StopRequest() as stop,
                 closing(make_trainer(config, scratch)) as trainer,
             ):
+                warn_of_slow_precision(config)
                 write_atomically(scratch / "config.yaml", config.to_yaml())
                 started = True
                 trainer.resume_or_start()

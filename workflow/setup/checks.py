@@ -28,6 +28,11 @@ import json, torch
 gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "gpus": gpus}))
 """
+ASK_PRODUCTS = """
+import json
+from amago2.training.product_speed import faster_than, product_speed
+print(json.dumps({"speed": product_speed(), "faster": faster_than("float32")}))
+"""
 ASK_ROMS = """
 import json
 from envs.retro_roms import MARIO_GAMES, Rom
@@ -91,6 +96,21 @@ def torch_build(build: str, found: Driver | None) -> list[Finding]:
         return [*findings, Finding("GPU", f"{', '.join(torch['gpus'])} (CUDA {torch['cuda']})")]
     remedy = "`nvidia-smi` may say why; CUDA_VISIBLE_DEVICES hides those that it does not name"
     return [*findings, Finding("GPU", "none that PyTorch can use", remedy)]
+
+
+def products() -> Finding:
+    """How fast matrices are multiplied in each precision, and whether the default is the slower."""
+    ok, answer = ask_python(ASK_PRODUCTS)
+    if not ok:
+        return Finding("matrix products", answer, set_up())
+    told = json.loads(answer)
+    speeds = [f"{name} {speed / 1e9:.0f}" for name, speed in told["speed"].items()]
+    found = f"{', '.join(speeds)} GFLOP/s (one thread)"
+    if not told["faster"]:
+        return Finding("matrix products", found)
+    name, times = told["faster"]
+    remedy = f"{name} is {times:.1f} times as fast as the default: `learner.precision: {name}`"
+    return Finding("matrix products", found, remedy)
 
 
 def no_gpu(build: str, found: Driver | None) -> tuple[str, str] | None:

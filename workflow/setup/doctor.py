@@ -30,6 +30,7 @@ def examine() -> list[Finding]:
         checks.python_version(),
         locked,
         *(checks.torch_build(build, driver.find()) if there else []),
+        *(question() for question in ((checks.products,) if there else ())),
         *(question() for question in (checks.cores, checks.memory, checks.disk)),
         *(question() for question in (checkout.git, checkout.pointers, checkout.cache)),
         checkout.folders(),

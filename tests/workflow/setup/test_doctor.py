@@ -107,6 +107,23 @@ def test_a_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert checks.torch_build("cuda", Driver("580.65.06"))[1].found == "NVIDIA X (CUDA 13.0)"
 
 
+@pytest.mark.parametrize(
+    ("faster", "mark", "remedy"),
+    [
+        (None, "ok", ""),
+        (["bfloat16", 2.04], "absent", "bfloat16 is 2.0 times as fast as the default: "),
+    ],
+)
+def test_the_doctor_says_which_precision_is_fast_here(
+    monkeypatch: pytest.MonkeyPatch, faster: object, mark: str, remedy: str
+) -> None:
+    told = {"speed": {"float32": 1.34e11, "bfloat16": 7.9e10}, "faster": faster}
+    python_says(monkeypatch, True, json.dumps(told))
+    found = checks.products()
+    assert (found.mark, found.found) == (mark, "float32 134, bfloat16 79 GFLOP/s (one thread)")
+    assert found.remedy.startswith(remedy)
+
+
 def test_a_simulator_that_does_not_import_comes_with_its_wheel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
