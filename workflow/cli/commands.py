@@ -169,6 +169,7 @@ def publish(
     too large for it. Then all lists of the budget are made anew, and the pages that show them.
     """
     chosen = selection(budget, experiment, "", "", "")
+    from workflow.dag.crate import write as write_crate
     from workflow.docs.results import write as pages
     from workflow.execute.publish import publish as put
     from workflow.execute.reproduce import run
@@ -177,6 +178,7 @@ def publish(
         print(f"{folder}: its checkpoint is in the repository")
     if status := run(chosen):
         raise typer.Exit(status)
+    write_crate(RESULTS / budget)
     pages()
 
 

@@ -4,6 +4,7 @@ The claims that the published runs decide, with effect, interval, verdict and co
 and the tidy tables have them: nothing is written by hand.
 """
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -56,13 +57,21 @@ def _decided(folder: Path) -> str:
     others = len(scorecard) - len(found)
     return (
         "\n".join(rows)
-        + "\n\nIn percent of a perfect score; 95 % intervals over seeds (Welch's t). The other "
-        f"{others} claims of the scorecard are not decided here."
+        + "\n\n"
+        + _wrapped(
+            "In percent of a perfect score; 95 % intervals over seeds (Welch's t). The other "
+            f"{others} claims of the scorecard are not decided here."
+        )
     )
 
 
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
+
+
 def _row(row: Mapping[Any, Any]) -> str:
-    cells = (row["claim"], row["must be"], row["ours"], str(row["seeds"]), row["verdict"])
+    verdict = row["verdict"].partition(" (")[0]
+    cells = (row["claim"], row["must be"], row["ours"], str(row["seeds"]), verdict)
     return f"| {' | '.join(cells)} |"
 
 
@@ -76,7 +85,7 @@ def _cost(folder: Path, listed: published.Published) -> str:
     every = pd.concat([_taken(folder, name) for name in listed.experiments])
     taken = every.drop_duplicates(["benchmark", "variant", "seed", "run"])
     processors = ", ".join(sorted(set(taken.cpu.dropna())))
-    return (
+    return _wrapped(
         f"{len(taken)} runs took {taken.cpu_s.sum() / 3600:.2g} CPU hours together ({processors}). "
         f"All of it is in [results/{folder.name}](results/{folder.name}); `dvc pull` fetches the "
         "best policies, with no account and no network. To repeat it:"

@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_face_says_what_is_decided_and_what_it_took(folder: Path) -> None:
     text = results.face(folder)
     assert "figures/ext_return_scale.png)" in text.splitlines()[0]
-    row = "| A above B | > 20 | 79.6 [67.2, 91.9] | 5 | reproduced (whole interval) |"
+    row = "| A above B | > 20 | 79.6 [67.2, 91.9] | 5 | reproduced |"
     assert row in text.splitlines()
     assert "C above D" not in text
     assert "The other 1 claims" in text
