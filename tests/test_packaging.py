@@ -128,6 +128,20 @@ def test_the_citation_agrees_with_the_package() -> None:
     assert "2411.11188" in str(citation["references"])
 
 
+def test_the_workflow_catalog_is_told_what_the_snakefile_has() -> None:
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert set(usage) == {"mandatory-flags", "software-stack-deployment", "report"}
+    snakefiles = [ROOT / "Snakefile", *(ROOT / "workflow" / "rules").glob("*.smk")]
+    text = "\n".join(path.read_text() for path in snakefiles)
+    has = {
+        name: f"\n{word}:" in text
+        for name, word in (("conda", "conda"), ("apptainer", "container"))
+    }
+    deployment = usage["software-stack-deployment"]
+    assert {name: deployment[name] for name in has} == has
+    assert usage["report"] == ("report(" in text)
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built wheel, unpacked."""

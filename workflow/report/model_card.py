@@ -16,6 +16,8 @@ from workflow.render.style import AGENTS
 
 NAME = "README.md"
 """Which GitHub and model hubs show beside the checkpoint."""
+MAX_BYTES = 2**20
+"""A card has some kilobytes."""
 PAPER = "https://arxiv.org/abs/2411.11188"
 HEAD = """---
 license: mit
@@ -58,7 +60,9 @@ def differs(run: Path) -> bool:
     """Whether the run has a card, and it is not what the run's files give."""
     path = run / NAME
     try:
-        return path.is_file() and path.read_text(encoding="utf-8") != card(run)
+        if not path.is_file():
+            return False
+        return path.stat().st_size > MAX_BYTES or path.read_text(encoding="utf-8") != card(run)
     except Exception:  # of whatever a damaged run leads to, which is told of by its record
         return True
 
