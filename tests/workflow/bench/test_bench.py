@@ -220,6 +220,16 @@ def test_a_learning_run_ends_with_the_scores_it_is_for(monkeypatch: pytest.Monke
     assert found[1e9]["cpu_s"] is None
 
 
+@pytest.mark.parametrize(
+    ("float32", "bfloat16", "reached"),
+    [(2.0, None, "yes"), (1.9, 4.5, "in bfloat16"), (None, 1.0, "**no**"), (1.9, None, "**no**")],
+)
+def test_a_goal_is_judged_by_the_default_precision_first(
+    float32: float | None, bfloat16: float | None, reached: str
+) -> None:
+    assert goals.Goal("speed", 2, float32, bfloat16).reached == reached
+
+
 def test_a_learning_row_counts_by_its_middle_seed() -> None:
     """A seed that never got there is slower than all others."""
     name, (seconds, _) = next(iter(published.LEARNING.items()))
@@ -230,8 +240,9 @@ def test_a_learning_row_counts_by_its_middle_seed() -> None:
             | {"scores": {"task": 0.25}}
             for seed, cpu_s in enumerate(found)
         ]
-        ((_, _, ratio),) = goals.evaluate({"learning": {"rows": rows}})
-        return ratio, page.learning(rows)[-1]
+        (found_goal,) = goals.evaluate({"learning": {"rows": rows}})
+        assert found_goal.bfloat16 is not None
+        return found_goal.bfloat16, page.learning(rows)[-1]
 
     ratio, line = goal(None, 10.0, 5.0)
     assert ratio == seconds / 10
