@@ -4,9 +4,9 @@ The agent, its objectives, replay and training loop. It knows Gymnasium spaces a
 benchmark. From Python:
 
     amago2.check_env("my_package.my_module:MyEnv").problems
-    config = amago2.load_config("my_config.yaml")
-    amago2.train(config, "runs/first")
-    player = amago2.load("runs/first")
+    amago2.train("my_config.yaml", "runs/first")
+    amago2.evaluate("runs/first", allow_env=["my_package.my_module"])
+    policy = amago2.load("runs/first")
 
 Importing the package loads no heavy library; `train` and `load` do when they are first used.
 """
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from amago2.config.schema import load as load_config
     from amago2.environment_check import check_env
+    from amago2.inference.evaluating import evaluate
     from amago2.inference.player import load
     from amago2.training.amago_trainer import train
 
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
 os.environ.setdefault("TORCH_DISABLE_NATIVE_JIT", "1")
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "check_env", "load", "load_config", "train"]
+__all__ = ["__version__", "check_env", "evaluate", "load", "load_config", "train"]
 
 _EXPORTS = {
     "check_env": ("amago2.environment_check", "check_env"),
+    "evaluate": ("amago2.inference.evaluating", "evaluate"),
     "load": ("amago2.inference.player", "load"),
     "load_config": ("amago2.config.schema", "load"),
     "train": ("amago2.training.amago_trainer", "train"),

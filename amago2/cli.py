@@ -1,4 +1,4 @@
-"""Command line: `amago2 train | evaluate | play | info | check-env`."""
+"""Command line: `amago2 train | evaluate | play | export | watch | info | check-env`."""
 
 import json
 import os
@@ -9,21 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from amago2 import __version__, run_record
-from amago2.config.documents import MAX_BYTES, read_yaml
-from amago2.config.layers import Layer, parse_override
-from amago2.config.schema import TRAINING_VERSION, AmagoConfig, build, load
+from amago2 import __version__
 from amago2.env import present_folder
 from amago2.errors import ConfigError, sentence
 from amago2.files import open_regular, refuse_other_file, write_atomically
 from amago2.printing import escape_what_the_terminal_lacks, say, show, warn
 from amago2.processes import supervise
 
-if TYPE_CHECKING:
-    from amago2.rollout.evaluate import EvaluationRow
-
-TRUSTED = "envs"
-"""The package whose environments a stored configuration may name without being asked."""
+if TYPE_CHECKING:  # what commands need, they import: --help is quick without
+    from amago2.config.layers import Layer
+    from amago2.inference.summary import Summary
 
 app = typer.Typer(
     help="Train and use AMAGO-2 agents on Gymnasium environments.",
@@ -31,6 +26,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+AllowEnv = Annotated[
+    list[str] | None,
+    typer.Option(metavar="MODULE", help="Module that the run may use; once for each."),
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a key: --set env.kwargs.size=5.")
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's or checkpoint's folder.")]
 
 
@@ -59,6 +61,8 @@ def _main() -> None:
 
 def _show_version(asked: bool) -> None:
     if asked:
+        from amago2.config.schema import TRAINING_VERSION
+
         say(f"amago2 {__version__}, training version {TRAINING_VERSION}")
         raise typer.Exit
 
@@ -81,9 +85,7 @@ def train(
     ],
     out: Annotated[Path, typer.Option(help="Folder of the finished run.")],
     scratch: Annotated[Path | None, typer.Option(help="Folder of the unfinished run.")] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a key: --set learner.batch_size=32.")
-    ] = None,
+    overrides: Overrides = None,
     provenance: Annotated[
         Path | None, typer.Option(help="JSON file to add to the run's record.")
     ] = None,
@@ -95,6 +97,10 @@ def train(
         Path | None,
         typer.Option(metavar="FOLDER", help="On this machine's disk, for copies of replay."),
     ] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(help="Also show metrics in: wandb, mlflow (tensorboard always does)."),
+    ] = None,
 ) -> None:
     """Train a run, or resume it if it is unfinished.
 
@@ -105,8 +111,14 @@ def train(
         from amago2.training.rank_worker import work
 
         return work(ProcessGroup())
+    from amago2 import run_record
+    from amago2.config.documents import read_yaml
+    from amago2.config.layers import Layer
+    from amago2.config.schema import build
+    from amago2.inference.stored_run import allow_modules
+
     layers = [Layer(str(path), read_yaml(path)) for path in configs]
-    layers += [parse_override(text) for text in overrides or []]
+    layers += _parsed(overrides)
     config = build(layers)
     if (ranks := _ranks()) > 1 and config.learner.processes is None:
         config = build([*layers, Layer("torchrun", {"learner": {"processes": ranks}})])
@@ -116,9 +128,9 @@ def train(
     )
 
     finished = (out / run_record.NAME).exists()
-    present_folder.allow(_module(config))
+    allow_modules(config)
     try:
-        where = run(config, out, scratch, extra, continue_from, local_disk)
+        where = run(config, out, scratch, extra, continue_from, local_disk, track or ())
     except KeyboardInterrupt:
         warn("\namago2: stopped; run the same command again to continue from the last checkpoint")
         raise typer.Exit(130) from None
@@ -131,6 +143,12 @@ def train(
     )
 
 
+def _parsed(overrides: Sequence[str] | None) -> "list[Layer]":
+    from amago2.config.layers import parse_override
+
+    return [parse_override(text) for text in overrides or []]
+
+
 def _ranks() -> int:
     """Processes of the run, if torchrun started it."""
     given = os.environ.get("WORLD_SIZE", "1")
@@ -140,6 +158,8 @@ def _ranks() -> int:
 
 
 def _json_mapping(path: Path) -> dict[str, Any]:
+    from amago2.config.documents import MAX_BYTES
+
     try:
         with open_regular(path, MAX_BYTES) as file:
             content = json.load(file)
@@ -155,84 +175,119 @@ def _json_mapping(path: Path) -> dict[str, Any]:
 @app.command()
 def evaluate(
     run: RunArgument,
-    rollouts: Annotated[int | None, typer.Option(min=1, help="Rollouts per task.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the evaluation.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Also write the rows to this CSV.")] = None,
-    allow_env: Annotated[
-        str | None, typer.Option(help="Module whose environment the run may use.")
+    rollouts: Annotated[
+        int | None, typer.Option("--rollouts", "--episodes", min=1, help="Rollouts per task.")
     ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the evaluation.")] = None,
+    greedy: Annotated[
+        bool, typer.Option(help="Take the likeliest action instead of drawing one.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Also write the rows to this CSV.")] = None,
+    overrides: Overrides = None,
+    allow_env: AllowEnv = None,
 ) -> None:
-    """Evaluate a run's policy on its own evaluation sets.
+    """Evaluate a run's policy on its own evaluation sets: means and 95 % intervals by task.
 
     Without a seed, the run's last evaluation is made again: on the same kind of processor, and with
     as many rollouts, the numbers are those in its evaluations.csv.
     """
+    from amago2.inference.stored_run import stored_config
     from amago2.training.logs import EVALUATIONS, csv_text, evaluation_rows
 
     if out:
         header = csv_text([EVALUATIONS])
         refuse_other_file(out, "table of evaluations", lambda start: start.startswith(header))
-    config = _stored_config(run, allow_env)
-    import torch
+    config = stored_config(run, allow_env or (), _parsed(overrides))
+    from amago2.inference import evaluating
+    from amago2.inference.summary import summarise
 
-    from amago2.env.make import make_vector_env
-    from amago2.env.stored_spaces import check_same_spaces, describe_spaces
-    from amago2.rollout.evaluate import evaluate as evaluate_policy
-    from amago2.training.checkpoint import load_policy
-
-    agent = load_policy(run)
-    present_folder.allow(_module(config))
-    made_for = describe_spaces(agent.observations, agent.actions)
-    torch.set_num_threads(config.threads)
-    rows: list[EvaluationRow] = []
-    for i, name in enumerate(config.env.eval_sets):
-        envs = make_vector_env(config.env, config.evaluation.actors, name)
-        try:
-            check_same_spaces(run, made_for, envs.observations, envs.actions)
-            count = rollouts or config.evaluation.final_rollouts
-            rows += evaluate_policy(agent, envs, name, count, *_stream(config, seed, i))
-        finally:
-            envs.close()
+    rows = evaluating.evaluation_rows(run, config, rollouts, seed, greedy, allow_env or ())
     if out:
         write_atomically(out, csv_text([EVALUATIONS, *evaluation_rows(rows, step=0)]))
-    _print_evaluation(rows)
+    found = summarise(rows)
+    if as_json:
+        asked = {"run": str(run), "seed": seed, "greedy": greedy}
+        say(json.dumps(asked | {"results": [vars(each) for each in found]}, indent=1))
+        return
+    columns = ("set", "task", "attempt", "metric", "mean", "95 % interval", "rollouts")
+    show([_evaluation_row(each) for each in found], columns)
 
 
-def _stream(config: AmagoConfig, seed: int | None, place: int) -> tuple[int, int]:
-    """Seed and counter of an evaluation set's random numbers; by default those of a run's end."""
-    if seed is not None:
-        return seed, place
-    return config.seed, config.collector.epochs * len(config.env.eval_sets) + place
+def _evaluation_row(found: "Summary") -> tuple[Any, ...]:
+    interval = "" if found.low is None else f"{found.low:.4g} to {found.high:.4g}"
+    attempt = "all" if found.attempt is None else found.attempt
+    mean = f"{found.mean:.4g}"
+    return found.set, found.task, attempt, found.metric, mean, interval, found.rollouts
 
 
 @app.command()
 def play(
     run: RunArgument,
-    video: Annotated[Path, typer.Option(help="File to write, .gif or .mp4.")],
+    video: Annotated[
+        Path | None, typer.Option(help="File to write, .gif or .mp4; needed unless it is shown.")
+    ] = None,
     task: Annotated[str | None, typer.Option(help="Task to play; random by default.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the rollout.")] = 0,
     steps: Annotated[int, typer.Option(min=1, help="Maximum number of steps.")] = 1000,
-    allow_env: Annotated[
-        str | None, typer.Option(help="Module whose environment the run may use.")
+    greedy: Annotated[
+        bool, typer.Option(help="Take the likeliest action instead of drawing one.")
+    ] = False,
+    render: Annotated[
+        str | None,
+        typer.Option(help="Make the environment with this render_mode: human shows a window."),
     ] = None,
+    overrides: Overrides = None,
+    allow_env: AllowEnv = None,
 ) -> None:
-    """Write a video of one rollout of a run's policy."""
-    config = _stored_config(run, allow_env)
+    """Play one rollout of a run's policy, into a video or for one to watch."""
+    if video is None and render != "human":
+        raise ConfigError("play: name a file with --video, or show a window with --render human")
+    from amago2.inference.stored_run import allow_modules, stored_config
+
+    config = stored_config(run, allow_env or (), _parsed(overrides))
     from amago2.env.make import make_vector_env
+    from amago2.env.rendering import rendered
     from amago2.env.stored_spaces import check_same_spaces, describe_spaces
     from amago2.inference.player import load as load_player
     from amago2.inference.video import film
 
-    player = load_player(run, seed=seed)
-    present_folder.allow(_module(config))
+    player = load_player(run, seed=seed, greedy=greedy, allow_env=allow_env or ())
+    allow_modules(config)
     made_for = describe_spaces(player.agent.observations, player.agent.actions)
-    envs = make_vector_env(config.env.model_copy(update={"processes": None}), 1)
+    envs = make_vector_env(rendered(config.env, render), 1)
     try:
         check_same_spaces(run, made_for, envs.observations, envs.actions)
         value, length = film(player, envs, video, task, seed, steps)
     finally:
         envs.close()
-    say(f"{video}: {length} steps, return {value:.4g}")
+    say(f"{f'{video}: ' if video else ''}{length} steps, return {value:.4g}")
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    out: Annotated[
+        Path, typer.Option(help="File to write: .pt2 (torch.export) or .pt (TorchScript).")
+    ],
+    allow_env: AllowEnv = None,
+) -> None:
+    """Write a run's policy as a program that needs PyTorch alone, checked to give the same."""
+    from amago2.inference.export import export as export_policy
+
+    facts = export_policy(run, out, allow_env or ())
+    show(facts.items())
+
+
+@app.command()
+def watch(
+    run: RunArgument,
+    once: Annotated[bool, typer.Option(help="Show it once, and end.")] = False,
+) -> None:
+    """Show how a run is doing while it trains, by task; Ctrl-C ends the view, not the run."""
+    from amago2.training.watch import watch as watch_run
+
+    watch_run(run, once)
 
 
 @app.command()
@@ -240,12 +295,11 @@ def check_env(
     environment: Annotated[
         list[str],
         typer.Argument(
-            metavar="ENTRY|CONFIG...", help="`module:Class`, or YAML files as of train."
+            metavar="NAME|CONFIG...",
+            help="`CartPole-v1`, `module:Class` and the like, or YAML files as of train.",
         ),
     ],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a key: --set env.kwargs.size=5.")
-    ] = None,
+    overrides: Overrides = None,
     steps: Annotated[int, typer.Option(min=1, help="Most steps of random actions.")] = 5000,
 ) -> None:
     """Check an environment in seconds, before any training.
@@ -255,17 +309,22 @@ def check_env(
     back, time limits, whether reset(seed) repeats, and pictures for videos. The exit code is 1 if
     there is a problem.
     """
+    from amago2.config.documents import read_yaml
+    from amago2.config.layers import Layer
+    from amago2.config.schema import build
     from amago2.environment_check import check, sizes_for
+    from amago2.inference.stored_run import allow_modules
 
-    entry = environment[0] if len(environment) == 1 and ":" in environment[0] else None
-    given = [parse_override(text) for text in overrides or []]
-    if entry is not None and not Path(entry).exists():
-        config = build([sizes_for(entry), *given])
+    name = environment[0]
+    alone = len(environment) == 1 and not name.endswith((".yaml", ".yml"))
+    given = _parsed(overrides)
+    if alone and not Path(name).exists():
+        config = build([sizes_for(name), *given])
         choose_encoder = not any("timestep_encoder" in layer.data for layer in given)
     else:
         config = build([*(Layer(path, read_yaml(path)) for path in environment), *given])
         choose_encoder = False
-    present_folder.allow(_module(config))
+    allow_modules(config)
     report = check(config, choose_encoder, steps)
     if report.facts:
         show(report.facts.items())
@@ -280,107 +339,11 @@ def check_env(
 
 
 @app.command()
-def info(run: RunArgument) -> None:
+def info(run: RunArgument, overrides: Overrides = None) -> None:
     """Show a run's configuration, provenance and results."""
-    config = load(_config_file(run))
-    facts: dict[str, Any] = {
-        "run": config.run_name,
-        "budget": config.budget,
-        "variant": f"{config.agent.actor} actor, {config.agent.critic} critic",
-        "environment": config.env.entry_point,
-    }
-    facts["training_version"] = config.training_version
-    finished = (run / run_record.NAME).exists()
-    if finished:
-        record = run_record.check(run)
-        facts |= record
-        for key in run_record.DIGESTS & record.keys():
-            facts[key] = f"{len(record[key])} files"
-    facts |= _marks(facts)
-    show((key, "not recorded" if value is None else value) for key, value in facts.items())
-    if finished:
-        say(f"{run}: intact (every SHA-256 is as recorded)")
-        _check_artifacts(run, config.checkpoint.with_replay)
-    else:
-        from amago2.training.checkpoint import checkpoint_folder, verify
+    from amago2.inference.run_info import show_info
 
-        verify(folder := checkpoint_folder(run))
-        say(f"{folder}: intact (every SHA-256 is as recorded)")
-        if folder != run:
-            say(
-                f"{run}: has no {run_record.NAME}: the run is not finished, or its record is lost; "
-                "only its checkpoint could be checked"
-            )
-
-
-def _check_artifacts(run: Path, with_replay: bool) -> None:
-    """Check a finished run's folders. One that DVC keeps, or that is not kept, may be missing."""
-    record = run_record.read(run)
-    for name in run_record.ARTIFACTS:
-        folder = run / name
-        if name == "best" and f"{name}_sha256" not in record:
-            continue
-        unkept = name == "replay" and not with_replay
-        if folder.exists() or not (unkept or folder.with_name(f"{name}.dvc").exists()):
-            run_record.check_artifact(run, name, record)
-            say(f"{folder}: intact (every SHA-256 is as recorded)")
-        else:
-            fetch = "it was not kept" if unkept else run_record.fetching(run, name)
-            say(f"{folder}: is not here; {fetch}")
-
-
-def _marks(facts: dict[str, Any]) -> dict[str, str]:
-    """Warnings about a run whose numbers cannot simply be compared with others."""
-    marks = {}
-    if facts["training_version"] != TRAINING_VERSION:
-        marks["training_version"] = (
-            f"{facts['training_version']} (OTHER TRAINING CODE: this is version "
-            f"{TRAINING_VERSION}, results are not comparable)"
-        )
-    if facts.get("git_dirty"):
-        marks["git_dirty"] = "True (TRAINED WITH UNCOMMITTED CHANGES)"
-    if facts.get("resumed") == "not bit-exact":
-        marks["resumed"] = "not bit-exact (ITS ENVIRONMENT DID NOT REPEAT WHEN IT WAS RESUMED)"
-    return marks
-
-
-def _config_file(run: Path) -> Path:
-    for path in (run / "config.yaml", run / "checkpoint" / "config.yaml"):
-        if path.exists():
-            return path
-    raise ConfigError(f"{run}: no run or checkpoint here (no config.yaml)")
-
-
-def _stored_config(run: Path, allowed: str | None) -> AmagoConfig:
-    """Configuration of a stored run, whose environment must come from a trusted module."""
-    if (run / run_record.NAME).exists():
-        run_record.check(run)
-    config = load(_config_file(run))
-    module = _module(config)
-    trusted = module.partition(".")[0] == TRUSTED and present_folder.installed(TRUSTED)
-    if not trusted and module != allowed:
-        raise ConfigError(
-            f"{run}: its environment is {config.env.entry_point}, code that is not part of "
-            f"this project; add --allow-env {module} if you trust it"
-        )
-    return config
-
-
-def _module(config: AmagoConfig) -> str:
-    return config.env.entry_point.partition(":")[0]
-
-
-def _print_evaluation(rows: "Sequence[EvaluationRow]") -> None:
-    groups: dict[tuple[str, str, int, str], list[float]] = {}
-    for row in rows:
-        key = (row.split, row.task, row.attempt, row.metric)
-        groups.setdefault(key, []).append(row.value)
-    table = []
-    for (split, task, attempt, metric), values in sorted(groups.items()):
-        mean = sum(values) / len(values)
-        whole = "all" if attempt < 0 else attempt + 1
-        table.append((split, task, whole, metric, f"{mean:.4g}", len(values)))
-    show(table, ("set", "task", "attempt", "metric", "mean", "rollouts"))
+    show_info(run, _parsed(overrides))
 
 
 if __name__ == "__main__":

@@ -13,18 +13,20 @@ from typing import Any
 import gymnasium as gym
 
 from amago2.agent.agent import make_agent
+from amago2.config.environment import in_full
 from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, build
 from amago2.env.boundary import task_label
-from amago2.env.make import environment_class, make_vector_env
-from amago2.env.pictures import is_picture
+from amago2.env.make import check_name, is_vectorized, make_vector_env
+from amago2.env.pictures import is_large_picture
 from amago2.env.stored_spaces import (
     check_eval_set,
     describe_spaces,
     words_of_actions,
     words_of_observations,
 )
-from amago2.env.vector_env import VectorEnv, layers
+from amago2.env.vector_env import VectorEnv
+from amago2.env.wrapped import layers
 from amago2.errors import ConfigError, RunError
 from amago2.inference.video import frame
 from amago2.processes import LostError
@@ -66,19 +68,19 @@ class EnvironmentReport:
             self.problems.append(problem)
 
 
-def sizes_for(entry_point: str, kwargs: Mapping[str, Any] | None = None) -> Layer:
-    """All that a configuration needs, for an environment that comes without one."""
-    env = {"entry_point": entry_point, "kwargs": dict(kwargs or {})}
+def sizes_for(environment: str, kwargs: Mapping[str, Any] | None = None) -> Layer:
+    """All that a configuration needs, for an environment's name that comes without one."""
+    env = {**in_full(environment), "kwargs": dict(kwargs or {})}
     return Layer("check-env", {**SIZES, "env": env})
 
 
 def check_env(
     environment: str | AmagoConfig, kwargs: Mapping[str, Any] | None = None, steps: int = STEPS
 ) -> EnvironmentReport:
-    """Check an environment by its import path, with keyword arguments, or that of a configuration.
+    """Check an environment by its name, with keyword arguments, or that of a configuration.
 
-    Plays up to `steps` steps of random actions. Raises `ConfigError` if the import path is not of
-    the form `module:Class`.
+    The name is an id such as `CartPole-v1`, or an import path such as `my_module:MyEnv`. Plays up
+    to `steps` steps of random actions. Raises `ConfigError` if the name is neither.
     """
     if isinstance(environment, str):
         return check(build([sizes_for(environment, kwargs)]), choose_encoder=True, steps=steps)
@@ -92,7 +94,9 @@ def check(config: AmagoConfig, choose_encoder: bool, steps: int = STEPS) -> Envi
     changes = {"processes": None, "step_timeout_s": limit}
     config = config.model_copy(update={"env": config.env.model_copy(update=changes)})
     try:
-        environment_class(config.env.entry_point)
+        check_name(config.env)
+        if is_vectorized(config.env):
+            return _check_together(config, report, choose_encoder, steps)
         elsewhere = _in_worker(config, steps)
     except (ConfigError, LostError) as error:  # a lost one would end this process, too
         report.add(str(error))
@@ -104,6 +108,26 @@ def check(config: AmagoConfig, choose_encoder: bool, steps: int = STEPS) -> Envi
         if not isinstance(elsewhere, RunError):
             raise
         report.add(str(elsewhere))
+    return report
+
+
+def _check_together(
+    config: AmagoConfig, report: EnvironmentReport, choose_encoder: bool, steps: int
+) -> EnvironmentReport:
+    """Check environments that are stepped together, of which one cannot be played alone."""
+    with _problems(report), closing(make_vector_env(config.env, 2)) as envs:
+        checks = _Check(config, report, envs, choose_encoder)
+        checks.describe_spaces()
+        with _problems(report):
+            checks.describe_encoder()
+        began = time.monotonic()
+        rollouts = play_many(envs, steps)
+        checks.describe_rollouts(rollouts, time.monotonic() - began, steps)
+        report.facts["tasks"] = _some(sorted({r.label for r in rollouts}))
+        report.notes.append(
+            "rollouts of environments that are stepped together cannot be repeated one by one, so "
+            "an interrupted run goes on with new ones"
+        )
     return report
 
 
@@ -164,15 +188,15 @@ class _Check:
     ) -> None:
         self.config, self.report, self.envs = config, report, envs
         self.choose_encoder = choose_encoder
-        self.infos = _Infos(envs.envs[0])
-        envs.envs[0] = self.infos
         envs.warn = report.add
 
     def run(self, elsewhere: list[RandomRollout] | ConfigError | RunError, steps: int) -> None:
         """Raises `ConfigError` or `RunError` at what makes further checks pointless."""
-        self._describe_spaces()
+        self.infos = _Infos(self.envs.envs[0])
+        self.envs.envs[0] = self.infos
+        self.describe_spaces()
         with _problems(self.report):
-            self._describe_encoder()
+            self.describe_encoder()
         began = time.monotonic()
         if isinstance(elsewhere, Exception):
             rollouts = play_many(self.envs, steps)
@@ -180,7 +204,7 @@ class _Check:
         else:
             rollouts = [play(self.envs, 0, r.seed, r.task, len(r.rewards) or 1) for r in elsewhere]
         seconds = time.monotonic() - began
-        self._describe_rollouts(rollouts, seconds, steps)
+        self.describe_rollouts(rollouts, seconds, steps)
         self._describe_tasks(rollouts)
         self._describe_infos()
         self._check_repeats(rollouts, elsewhere if isinstance(elsewhere, list) else None)
@@ -192,19 +216,20 @@ class _Check:
     def _fact(self, name: str, value: str) -> None:
         self.report.facts[name] = value
 
-    def _describe_spaces(self) -> None:
+    def describe_spaces(self) -> None:
+        """What is observed and what can be done."""
         described = describe_spaces(self.envs.observations, self.envs.actions)
-        self._fact("environment", self.config.env.entry_point)
+        self._fact("environment", self.config.env.name)
         self._fact("observations", words_of_observations(described))
         self._fact("actions", words_of_actions(described))
 
-    def _describe_encoder(self) -> None:
+    def describe_encoder(self) -> None:
         """Which timestep encoder reads the observations, and whether an agent can be made."""
         boxes = self.envs.observations
         changes: dict[str, Any] = {"device": "cpu"}
         why = "as configured"
         if self.choose_encoder:
-            pictures = [key for key, box in boxes.items() if is_picture(box)]
+            pictures = [key for key, box in boxes.items() if is_large_picture(box)]
             why = f"{pictures[0]} is a picture" if pictures else "there is no picture"
             changes["timestep_encoder"] = {"kind": "cnn" if pictures else "feed_forward"}
         config = build([Layer("", self.config.model_dump()), Layer("", changes)])
@@ -214,12 +239,14 @@ class _Check:
             size = sum(p.numel() for p in agent.parameters())
             self._fact("agent", f"{size:,} parameters, its target networks included")
 
-    def _describe_rollouts(self, rollouts: list[RandomRollout], seconds: float, steps: int) -> None:
+    def describe_rollouts(self, rollouts: list[RandomRollout], seconds: float, steps: int) -> None:
+        """Their lengths, ends and rewards."""
         played = sum(len(r.rewards) for r in rollouts)
         ended = [r for r in rollouts if r.ended]
         rewards = [reward for r in rollouts for reward in r.rewards]
         limit = self.envs.max_episode_steps
-        limited = any(isinstance(x, gym.wrappers.TimeLimit) for x in layers(self.envs.envs[0]))
+        known = [layer for env in self.envs.envs[:1] for layer in layers(env)]
+        limited = any(isinstance(layer, gym.wrappers.TimeLimit) for layer in known)
         if ended:
             lengths = [len(r.rewards) for r in ended]
             returns = [sum(r.rewards) for r in ended]

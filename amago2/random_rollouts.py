@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from amago2.env.boundary import Attempt
+from amago2.env.masks import mask_problem
+from amago2.env.observations import MASK_KEY
 from amago2.env.spaces import ActionSpec, Array
 from amago2.env.vector_env import VectorEnv
 
@@ -39,11 +41,13 @@ def play(envs: VectorEnv, row: int, seed: int, task: str | None, steps: int) -> 
     """Play a rollout to its end, or for some steps."""
     rng = np.random.default_rng(seed)
     rollout = RandomRollout(seed, task)
+    masked = MASK_KEY in envs.observations and not mask_problem(envs.observations, envs.actions)
     envs.reset([row], [seed], [None if task is None else {"task": task}])
     rollout.trace.append((_digests(envs, row), 0.0, False, False))
     rollout.label = envs.task(row)
     for _ in range(steps):
-        action = _random_actions(envs.actions, rng)
+        mask = envs.observation[MASK_KEY][row] if masked else None
+        action = _random_actions(envs.actions, rng, mask)
         reward, terminated, truncated = (x[0] for x in envs.step(action, np.array([row])))
         rollout.trace.append(
             (_digests(envs, row), float(reward), bool(terminated), bool(truncated))
@@ -60,14 +64,27 @@ def _digests(envs: VectorEnv, row: int) -> dict[str, int]:
     return {key: zlib.crc32(x[row].tobytes()) for key, x in envs.observation.items()}
 
 
-def _random_actions(actions: ActionSpec, rng: np.random.Generator) -> Array:
-    """The stored form of one uniform action, (1,) or (1, A); now and then an extreme one."""
+def _random_actions(
+    actions: ActionSpec, rng: np.random.Generator, mask: Array | None = None
+) -> Array:
+    """The stored form of one uniform action, (1,) or (1, A); now and then an extreme one.
+
+    A `mask` (A,) says which discrete actions may be drawn.
+    """
     if actions.kind == "discrete":
-        return rng.integers(actions.size, size=1).astype(actions.stored.base)
+        drawn = rng.integers(actions.size, size=1)
+        if mask is not None and mask.any():
+            drawn = np.flatnonzero(mask)[drawn % np.count_nonzero(mask)]
+        return drawn.astype(actions.stored.base)
     if actions.kind == "multibinary":
         return rng.integers(2, size=(1, actions.size)).astype(actions.stored.base)
-    drawn = np.clip(rng.uniform(-1.2, 1.2, (1, actions.size)), -1, 1)
-    return drawn.astype(actions.stored.base)
+    if actions.kind == "product":
+        masks = [None] * len(actions.parts) if mask is None else actions.split(mask)
+        each = zip(actions.parts, masks, strict=True)
+        parts = [part.represent(_random_actions(part, rng, allowed)) for part, allowed in each]
+        return np.concatenate(parts, -1)
+    uniform = np.clip(rng.uniform(-1.2, 1.2, (1, actions.size)), -1, 1)
+    return uniform.astype(actions.stored.base)
 
 
 def play_many(envs: VectorEnv, steps: int) -> list[RandomRollout]:

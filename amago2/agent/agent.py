@@ -11,6 +11,8 @@ from amago2.agent import objectives
 from amago2.agent.batch import Batch, PreparedBatch
 from amago2.config.schema import AmagoConfig
 from amago2.distributed import SingleProcess
+from amago2.env.masks import mask_problem
+from amago2.env.observations import MASK_KEY
 from amago2.env.spaces import ActionSpec
 from amago2.errors import ConfigError
 from amago2.nets import action_values
@@ -47,14 +49,21 @@ class Agent(nn.Module):
         self.group = SingleProcess()
         self.use_bfloat16 = config.learner.precision == "bfloat16"
         self.uses_popart = a.critic == "popart" or a.actor == "policy_gradient"
-        if a.actor == "policy_gradient" and self.actions.kind == "multibinary":
+        if problem := mask_problem(observations, actions):
+            raise ValueError(problem)
+        self.context_length = config.trajectory_encoder.context_length
+        self.masked = MASK_KEY in observations
+        self.greedy = False
+        """Whether it takes the likeliest action, instead of drawing one."""
+        buttons = any(choice.kind == "multibinary" for choice in actions.choices)
+        if a.actor == "policy_gradient" and buttons:
             raise ValueError(
                 "agent.actor is policy_gradient, which is not defined for MultiBinary actions; "
                 "use filtered_imitation"
             )
         self.timestep_encoder = make_timestep_encoder(
             config.timestep_encoder,
-            observations,
+            {key: box for key, box in observations.items() if key != MASK_KEY},
             actions,
             symlog_reward=a.reward_input == "symlog",
         )
@@ -108,8 +117,9 @@ class Agent(nn.Module):
         """
         encoded = self.timestep_encoder(observation, reward, action)
         states = self.trajectory_encoder.step(encoded, memory)  # type: ignore[arg-type]  # its own
-        policy: ActionDistribution = self.actor(states, acting=True)
-        return policy.sample(rng)
+        mask = observation[MASK_KEY] if self.masked else None
+        policy: ActionDistribution = self.actor(states, acting=True, mask=mask)
+        return policy.mode() if self.greedy else policy.sample(rng)
 
     # --- learning -------------------------------------------------------------------------------
 
@@ -162,7 +172,8 @@ class Agent(nn.Module):
         states = self._states(batch, rng).flatten(0, 1)  # (B * L, D)
         state_t = batch.transitions.rows_t.take(states)  # (M, D)
         action_t = batch.action_t[:, None, None]  # (M, 1, 1, A)
-        target = self._td_target(states.detach(), batch.transitions, rng)
+        masks = batch.observation[MASK_KEY].flatten(0, 1) if self.masked else None  # (B * L, A)
+        target = self._td_target(states.detach(), masks, batch.transitions, rng)
         if self.uses_popart:
             self.popart.update(target)
 
@@ -174,7 +185,8 @@ class Agent(nn.Module):
             critic_terms = objectives.popart_loss(self.popart, outputs, target)
         with torch.no_grad():
             q = self.critic.values(outputs.detach().unsqueeze(3)).squeeze(3)  # (C, M, G)
-        policy = self.actor(state_t)
+        mask_t = None if masks is None else batch.transitions.rows_t.take(masks)
+        policy = self.actor(state_t, mask=mask_t)
         actor_terms, metrics = self._actor_loss(
             policy, embedded.detach(), action_t.squeeze(2), q, rng
         )
@@ -190,16 +202,21 @@ class Agent(nn.Module):
 
     @torch.no_grad()
     def _td_target(
-        self, states: Tensor, transitions: objectives.Transitions, rng: torch.Generator
+        self,
+        states: Tensor,
+        masks: Tensor | None,
+        transitions: objectives.Transitions,
+        rng: torch.Generator,
     ) -> Tensor:
-        """TD targets (M, G) of the target networks, from states (B * L, D).
+        """TD targets (M, G) of the target networks, from states (B * L, D), masks (B * L, A).
 
         By the mean of a sampled pair of critics or, if the actor ascends the values of regressing
         ones, pessimistic by their minimum. (The published code took the minimum with classifying
         ones, too, but only from 2025 on.)
         """
         state_n = states.index_select(0, transitions.index_n)
-        policy = self.target_actor(state_n)
+        mask_n = None if masks is None else masks.index_select(0, transitions.index_n)
+        policy = self.target_actor(state_n, mask=mask_n)
         sizes = self.config.num_critics, self.config.num_target_critics
         members = objectives.sample_members(*sizes, transitions.returns, rng)
         embedded = self.target_critic.embed_states(state_n)

@@ -27,24 +27,25 @@ Split = Annotated[str, Field(pattern=SPLIT)]
 """Name of an evaluation set, which becomes a part of a file's name."""
 
 
+IMPORT_PATH = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"
+
+
 def _import_path(text: str) -> str:
     module, _, name = text.partition(":")
     if module.endswith(".py"):
         raise ValueError(f"must be a module, not a file: {module.removesuffix('.py')}:{name}")
-    if not re.fullmatch(_IMPORT_PATH, text):
+    if not re.fullmatch(IMPORT_PATH, text):
         raise ValueError(
-            "must be module:Class, such as my_env:MyEnv; an environment that is registered with "
-            "Gymnasium is named by its class, such as "
-            "gymnasium.envs.classic_control.cartpole:CartPoleEnv for CartPole-v1"
+            "must be module:Class or module:function, such as my_env:MyEnv; an id of Gymnasium, "
+            "such as CartPole-v1, goes to env.id, or is all of env"
         )
     return text
 
 
-_IMPORT_PATH = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"
 ImportPath = Annotated[
     str,
     AfterValidator(_import_path),
-    WithJsonSchema({"type": "string", "pattern": f"^{_IMPORT_PATH}$"}),
+    WithJsonSchema({"type": "string", "pattern": f"^{IMPORT_PATH}$"}),
 ]
 
 

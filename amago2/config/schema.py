@@ -9,34 +9,38 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
 from amago2.config.documents import dump_yaml, read_yaml
-from amago2.config.fields import Fraction, ImportPath, Name, Natural, Positive, Split, Switch, kind
+from amago2.config.environment import EnvironmentConfig as EnvironmentConfig
+from amago2.config.environment import Part, in_full, lay_environment
+from amago2.config.fields import Fraction, ImportPath, Name, Natural, Positive, Switch
 from amago2.config.layers import Layer, Section, merge
+from amago2.config.networks import (
+    FeedForwardConfig as FeedForwardConfig,
+)
+from amago2.config.networks import (
+    FeedForwardEncoderConfig as FeedForwardEncoderConfig,
+)
+from amago2.config.networks import (
+    GridLanguageEncoderConfig as GridLanguageEncoderConfig,
+)
+from amago2.config.networks import (
+    GruConfig as GruConfig,
+)
+from amago2.config.networks import (
+    ImageEncoderConfig as ImageEncoderConfig,
+)
+from amago2.config.networks import TimestepEncoderConfig, TrajectoryEncoderConfig
+from amago2.config.networks import (
+    TransformerConfig as TransformerConfig,
+)
 from amago2.config.plain import canonical, plain
 from amago2.config.validation import validate
 from amago2.errors import ConfigError
 
 TRAINING_VERSION = 3
 """Raised whenever a change of the training code changes results."""
-
-
-class EnvironmentConfig(Section):
-    """What to train on, by import path: `module:Class`, a Gymnasium environment."""
-
-    entry_point: ImportPath
-    kwargs: dict[str, Any] = {}
-    eval_sets: dict[Split, dict[str, Any]] = {"train": {}}
-    """Evaluation sets by name: keyword arguments laid over `kwargs` for each."""
-    max_episode_steps: Positive | None = None
-    """Timesteps after which a rollout is truncated. If null, the environment ends them itself, or
-    the limit applies with which Gymnasium's registry lists its class."""
-    processes: Positive | None = None
-    """Worker processes for the environments; if null, the training process steps them."""
-    step_timeout_s: float | None = Field(600.0, gt=0)
-    """Seconds after which a call of an environment that has not returned ends the run; null: none.
-    Changes no result, so it is not part of the run's hash."""
 
 
 class AgentConfig(Section):
@@ -82,101 +86,6 @@ class AgentConfig(Section):
         return self
 
 
-class FeedForwardEncoderConfig(Section):
-    """Timestep encoder for vectors: input normalisation, MLP, LayerNorm."""
-
-    kind: Literal["feed_forward"] = "feed_forward"
-    hidden_sizes: tuple[Positive, ...] = Field((512, 512), min_length=1)
-    output_size: Positive = 256
-
-
-class ImageEncoderConfig(Section):
-    """Timestep encoder for one image: a CNN whose features join reward, action and vectors."""
-
-    kind: Literal["cnn"]
-    architecture: Literal["impala", "nature"] = "impala"
-    channels: tuple[Annotated[int, Field(gt=0, multiple_of=4)], ...] = Field(
-        (16, 32, 32), min_length=1
-    )
-    """Channels of the IMPALA blocks; the groups of GroupNorm are 4."""
-    features: Positive = 384
-    output_size: Positive = 384
-    augment: bool = True
-    """Random shifts during training."""
-    recompute_frames: Positive | None = None
-    """Frames per part: activations are recomputed part by part in the backward pass. If null, those
-    of all frames are kept, which is faster but may not fit the device."""
-
-
-class GridLanguageEncoderConfig(Section):
-    """Timestep encoder for a symbolic grid, a sentence of tokens and a vector, by key."""
-
-    kind: Literal["grid_language"]
-    image_key: str = "image"
-    tokens_key: str = "mission"
-    vector_key: str = "extra"
-    vocabulary_size: Positive = 31
-    """Tokens, the padding included."""
-    embedding_size: Positive = 18
-    rnn_size: Positive = 96
-    sentence_size: Positive = 48
-    output_size: Positive = 300
-
-
-class TransformerConfig(Section):
-    """The causal Transformer over timesteps (paper, Table 2)."""
-
-    kind: Literal["transformer"] = "transformer"
-    context_length: Positive
-    """Timesteps of the longest sub-sequence in training, and of the memory when acting."""
-    width: Positive = 256
-    layers: Positive = 3
-    heads: Positive = 8
-    feedforward_size: Positive = 1024
-    dropout: float = Field(0.05, ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _divisible(self) -> Self:
-        if self.width % self.heads or self.width % 2:
-            raise ValueError(f"width {self.width} must be even and divisible by heads {self.heads}")
-        return self
-
-
-class GruConfig(Section):
-    """A GRU instead of the Transformer."""
-
-    kind: Literal["gru"]
-    context_length: Positive
-    """Timesteps of the longest sub-sequence in training."""
-    width: Positive = 256
-    layers: Positive = 2
-
-
-class FeedForwardConfig(Section):
-    """No memory: residual blocks on each timestep separately."""
-
-    kind: Literal["feed_forward"]
-    context_length: Positive
-    width: Positive = 256
-    layers: Positive = 2
-    feedforward_size: Positive = 1024
-    dropout: float = Field(0.05, ge=0, lt=1)
-
-
-TimestepEncoderConfig = Annotated[
-    Annotated[FeedForwardEncoderConfig, Tag("feed_forward")]
-    | Annotated[ImageEncoderConfig, Tag("cnn")]
-    | Annotated[GridLanguageEncoderConfig, Tag("grid_language")],
-    Discriminator(kind("feed_forward")),
-]
-TrajectoryEncoderConfig = Annotated[
-    Annotated[TransformerConfig, Tag("transformer")]
-    | Annotated[GruConfig, Tag("gru")]
-    | Annotated[FeedForwardConfig, Tag("feed_forward")],
-    Discriminator(kind("transformer")),
-]
-
-
 class LearnerConfig(Section):
     """Optimisation (paper, Table 1)."""
 
@@ -220,6 +129,9 @@ class ExplorationConfig(Section):
     anneal_steps: Positive = 1_000_000
     randomize: bool = True
     """Scale each rollout's epsilon by a uniform draw."""
+    entry_point: ImportPath | None = None
+    """Exploration of one's own: `module:Class` or `module:function`, see docs/parts.md."""
+    kwargs: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _bilevel(self) -> Self:
@@ -293,6 +205,7 @@ class RunConfig(Section):
 
     NOT_HASHED: ClassVar[dict[str, Any]] = {
         "checkpoint": True,
+        "callbacks": True,
         "env": {"processes", "step_timeout_s"},
     }
     """Keys that change no result and so are not part of the run's hash."""
@@ -310,6 +223,9 @@ class RunConfig(Section):
     collector: CollectorConfig
     evaluation: EvaluationConfig
     checkpoint: CheckpointConfig = CheckpointConfig()
+    callbacks: tuple[Part, ...] | None = None
+    """Import paths of what is told of evaluations and checkpoints, each alone or with keyword
+    arguments: see docs/parts.md. They change no result, so they are not part of the run's hash."""
 
     @property
     def hash(self) -> str:
@@ -353,16 +269,17 @@ class AmagoConfig(RunConfig):
 
 def _hashed(section: Section, left_out: Mapping[str, Any]) -> dict[str, Any]:
     """The section as plain data, without keys that are `left_out` or whose value is None."""
-    content = {}
+    content: dict[str, Any] = {}
     for name in type(section).model_fields:
         value, inner = getattr(section, name), left_out.get(name, {})
         if value is None or inner is True:
             continue
-        content[name] = (
-            _hashed(value, dict.fromkeys(inner, True))
-            if isinstance(value, Section)
-            else plain(value)
-        )
+        if isinstance(value, Section):
+            content[name] = _hashed(value, dict.fromkeys(inner, True))
+        elif isinstance(value, tuple) and value and isinstance(value[0], Section):
+            content[name] = [_hashed(each, {}) for each in value]
+        else:
+            content[name] = plain(value)
     return content
 
 
@@ -371,10 +288,8 @@ RunConfigT = TypeVar("RunConfigT", bound=RunConfig)
 
 def build_as(kind: type[RunConfigT], layers: Sequence[Layer]) -> RunConfigT:
     """Merge layers (later ones win) and validate. Raises `ConfigError`, one line per mistake."""
-    data: dict[str, Any] = {}
-    for layer in layers:
-        data = merge(data, layer.data)
-    config = validate(kind, data, layers)
+    layers = [_in_full(layer) for layer in layers]
+    config = validate(kind, _merged(layers), layers)
     if config.training_version != TRAINING_VERSION:
         raise ConfigError(
             f"{layers[-1].source}: training_version is {config.training_version}, and this code is "
@@ -383,18 +298,37 @@ def build_as(kind: type[RunConfigT], layers: Sequence[Layer]) -> RunConfigT:
     return config
 
 
-def load_as(kind: type[RunConfigT], path: Path | str) -> RunConfigT:
+def _merged(layers: Sequence[Layer]) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for layer in layers:
+        if "env" in data and "env" in layer.data:
+            data["env"] = lay_environment(data["env"], layer.data["env"])
+        data = merge(data, layer.data)
+    return data
+
+
+def _in_full(layer: Layer) -> Layer:
+    """The layer, its environment in the form in which layers can be merged."""
+    if "env" not in layer.data:
+        return layer
+    return Layer(layer.source, {**layer.data, "env": in_full(layer.data["env"])})
+
+
+def load_as(
+    kind: type[RunConfigT], path: Path | str, overrides: Sequence[Layer] = ()
+) -> RunConfigT:
     """Load a complete configuration from one file, such as a run's `config.yaml`.
 
-    Raises `ConfigError`, also for one of another kind.
+    `overrides` are laid over it. Raises `ConfigError`, also for one of another kind.
     """
-    layer = Layer(str(path), read_yaml(path))
+    layer = _in_full(Layer(str(path), read_yaml(path)))
     if "trainer" in layer.data and "trainer" not in kind.model_fields:
         raise ConfigError(
             f"{path}: is a run of {layer.data['trainer']}, which is no AMAGO-2 agent; its scores "
             "are in evaluations.csv beside it"
         )
-    return validate(kind, layer.data, [layer])
+    layers = [layer, *map(_in_full, overrides)]
+    return validate(kind, _merged(layers), layers)
 
 
 def build(layers: Sequence[Layer]) -> AmagoConfig:
@@ -402,6 +336,6 @@ def build(layers: Sequence[Layer]) -> AmagoConfig:
     return build_as(AmagoConfig, layers)
 
 
-def load(path: Path | str) -> AmagoConfig:
+def load(path: Path | str, overrides: Sequence[Layer] = ()) -> AmagoConfig:
     """Load the configuration of an AMAGO-2 run; see `load_as`."""
-    return load_as(AmagoConfig, path)
+    return load_as(AmagoConfig, path, overrides)

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from amago2.env.spaces import Array, observation_space, scalar_keys
+from amago2.env.observations import EncodedBox, flattened, observation_space, scalar_keys
+from amago2.env.spaces import Array
 from amago2.printing import plain
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -51,11 +52,18 @@ class Attempt(NamedTuple):
 class Observations:
     """Observations (N, ...) of N environments by key, which take only what their space allows."""
 
-    def __init__(self, space: gym.Space[Any], rows: int = 1) -> None:
-        """Raises `ConfigError` if the agent cannot read `space`."""
+    def __init__(self, space: gym.Space[Any], rows: int = 1, any_scalar: bool = False) -> None:
+        """Raises `ConfigError` if the agent cannot read `space`.
+
+        With `any_scalar`, a number alone is as good as a vector of one.
+        """
         self.boxes = observation_space(space)
         self.keyed = isinstance(space, gym.spaces.Dict)
-        self._scalars = scalar_keys(space)
+        self._scalars, self._any_scalar = scalar_keys(space), any_scalar
+        parts = space.values() if isinstance(space, gym.spaces.Dict) else [space]
+        plain = all(isinstance(part, gym.spaces.Box) for part in parts)
+        encoded = any(isinstance(box, EncodedBox) for box in self.boxes.values())
+        self._flatten = encoded or not plain or any_scalar
         ranges = {key: _range(box) for key, box in self.boxes.items()}
         self._floats = [key for key, box in self.boxes.items() if box.dtype.kind == "f"]
         self._whole = {k: x for k, x in ranges.items() if x and k not in self._floats}
@@ -70,7 +78,9 @@ class Observations:
 
     def store(self, row: int, observation: Any) -> None:
         """Take one environment's observation, but for its values: see `check`."""
-        if self.keyed:
+        if self._flatten:
+            observation = self._flattened(observation)
+        elif self.keyed:
             if type(observation) is not dict or len(observation) != len(self._targets):
                 self._check_keys(observation)
         else:
@@ -84,6 +94,16 @@ class Observations:
             if type(value) is not np.ndarray or value.dtype is not dtype or value.shape != shape:
                 value = self._converted(key, value)
             target[row] = value
+
+    def _flattened(self, observation: Any) -> dict[str, Any]:
+        """The values that an observation of any space holds, by key."""
+        try:
+            found = flattened(observation, self.boxes)
+        except ValueError as error:
+            raise Mismatch(str(error)) from None
+        if found.keys() != self.boxes.keys():
+            self._check_keys(found)
+        return found
 
     def check(self, rows: Array | None = None, bounds: bool = True) -> list[tuple[str, int]]:
         """Check the values of all rows, or of some.
@@ -158,6 +178,8 @@ class Observations:
             raise Mismatch(f"the observation is {described(value)}, but {declared}")
         array = _numbers(key, value, box)
         shape: tuple[int, ...] = () if key in self._scalars else box.shape
+        if self._any_scalar and box.shape == (1,) and array.ndim == 0:
+            shape = ()
         if array.shape != shape:
             raise Mismatch(
                 f"observation {key!r} is {described(array)}, but its space declares shape {shape}"

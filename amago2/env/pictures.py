@@ -4,12 +4,17 @@ Their numbers are scaled from the declared bounds to [-1, 1], so a picture of fl
 the same to an encoder as one of bytes.
 """
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 
 from amago2.env.spaces import Array, is_bounded
 
 LAYOUT = "pictures are (height, width, channels)"
+MAX_CHANNELS = 12
+LEAST_SIDE = 15
+"""Pixels of a side, from which on numbers in three dimensions are taken for a picture."""
 
 
 def is_picture(box: gym.spaces.Box) -> bool:
@@ -17,9 +22,48 @@ def is_picture(box: gym.spaces.Box) -> bool:
     return len(box.shape) == 3
 
 
+def is_large_picture(box: gym.spaces.Box) -> bool:
+    """Whether it is one that is too large to be read as a vector."""
+    return is_picture(box) and min(box.shape[:2]) >= LEAST_SIDE
+
+
 def is_bytes(box: gym.spaces.Box) -> bool:
     """Whether a picture's numbers are the bytes 0 to 255."""
     return bool(box.dtype == np.uint8 and (box.low == 0).all() and (box.high == 255).all())
+
+
+def as_picture(box: gym.spaces.Box) -> gym.spaces.Box | None:
+    """The Box as (height, width, channels), if it looks like a picture in another layout.
+
+    That is: channels first; bytes without channels; bytes of stacked frames, (frames, height,
+    width, channels).
+    """
+    if not is_turned(box):
+        return None
+    low, high = (channels_last(bound) for bound in (box.low, box.high))
+    dtype: Any = box.dtype
+    return gym.spaces.Box(low, high, dtype=dtype.type)
+
+
+def is_turned(box: gym.spaces.Box) -> bool:
+    """Whether a Box looks like a picture in another layout: see `as_picture`."""
+    match box.shape:
+        case channels, height, width:
+            return channels <= MAX_CHANNELS and min(height, width) >= LEAST_SIDE
+        case height, width:
+            return min(height, width) >= LEAST_SIDE and is_bytes(box)
+        case frames, height, width, channels:
+            few = frames <= MAX_CHANNELS and channels <= 4
+            return few and min(height, width) >= LEAST_SIDE and is_bytes(box)
+    return False
+
+
+def channels_last(array: Array) -> Array:
+    """A picture in another layout (see `as_picture`) as (height, width, channels)."""
+    if array.ndim == 2:
+        return array[..., None]
+    turned = array.transpose(1, 2, 0, *range(3, array.ndim))
+    return turned.reshape(*turned.shape[:2], -1)
 
 
 def channel_bounds(box: gym.spaces.Box) -> tuple[Array, Array]:

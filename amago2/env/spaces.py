@@ -5,12 +5,15 @@
 | Discrete(n) | one-hot; zeros before the first action | index int16, -1 before the first action |
 | Box | vector in [-1, 1], scaled linearly to the bounds | the same vector float32 |
 | MultiBinary(n) | 0/1 vector | the same vector uint8 |
+| MultiDiscrete, Tuple, Dict | those of its parts, joined | the same vector float32 |
 
-A Box of whole numbers divides [-1, 1] into equal shares, one for each of them.
+A Box of whole numbers divides [-1, 1] into equal shares, one for each of them. Arrays of more or
+fewer than one dimension are vectors here, and have their shape when the environment takes them.
 """
 
 import math
 import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -22,8 +25,6 @@ from numpy.typing import NDArray
 from amago2.errors import ConfigError
 
 Array = NDArray[Any]
-DEFAULT_KEY = "observation"
-"""Key under which an observation that is no Dict is stored."""
 MAX_DISCRETE = 2**15 - 1
 """Actions of a Discrete space: their indices are stored as int16."""
 MAX_WHOLE = 2**20
@@ -34,31 +35,72 @@ MAX_WHOLE = 2**20
 class ActionSpec:
     """Kind and size A of an action space, with the bounds of a Box or the start of a Discrete."""
 
-    kind: Literal["discrete", "continuous", "multibinary"]
+    kind: Literal["discrete", "continuous", "multibinary", "product"]
     size: int
     low: Array | None = None
     high: Array | None = None
     """Bounds (A,) of the type that the environment takes."""
     start: int = 0
+    shape: tuple[int, ...] | None = None
+    """Of the arrays that the environment takes, unless it is (A,)."""
+    parts: tuple["ActionSpec", ...] = ()
+    """Of a product, in order."""
+    keys: tuple[str, ...] | None = None
+    """Of a product that is a Dict."""
 
     @classmethod
     def of(cls, space: gym.Space[Any]) -> "ActionSpec":
         """Describe `space`. Raises `ConfigError` if the agent has no policy for it."""
         if problem := _action_problem(space):
             raise ConfigError(f"action_space {short(space)} {problem}")
-        if isinstance(space, gym.spaces.Discrete):
-            return cls("discrete", int(space.n), start=int(space.start))
-        if isinstance(space, gym.spaces.MultiBinary):
-            return cls("multibinary", space.shape[0])
-        assert isinstance(space, gym.spaces.Box)
-        return cls("continuous", space.shape[0], space.low, space.high)
+        match space:
+            case gym.spaces.Discrete():
+                return cls("discrete", int(space.n), start=int(space.start))
+            case gym.spaces.MultiBinary():
+                return cls("multibinary", math.prod(space.shape), shape=_unless_vector(space.shape))
+            case gym.spaces.Box():
+                low, high = space.low.reshape(-1), space.high.reshape(-1)
+                return cls("continuous", len(low), low, high, shape=_unless_vector(space.shape))
+            case gym.spaces.MultiDiscrete():
+                starts = zip(space.nvec.ravel().tolist(), space.start.ravel().tolist(), strict=True)
+                parts = [cls("discrete", n, start=start) for n, start in starts]
+                return cls.product(parts, shape=space.shape)
+            case gym.spaces.Dict():
+                return cls.product(map(cls.of, space.values()), keys=tuple(space.keys()))
+            case gym.spaces.Tuple():
+                return cls.product(map(cls.of, space.spaces))
+        raise AssertionError(space)
+
+    @classmethod
+    def product(
+        cls,
+        parts: Iterable["ActionSpec"],
+        keys: tuple[str, ...] | None = None,
+        shape: tuple[int, ...] | None = None,
+    ) -> "ActionSpec":
+        """Several actions taken together: as a Dict, as an array (MultiDiscrete), or as a Tuple."""
+        parts = tuple(parts)
+        size = sum(part.size for part in parts)
+        return cls("product", size, shape=shape, parts=parts, keys=keys)
+
+    @property
+    def choices(self) -> tuple["ActionSpec", ...]:
+        """The actions of which one is made, in order; itself, unless it is a product."""
+        if not self.parts:
+            return (self,)
+        return tuple(choice for part in self.parts for choice in part.choices)
+
+    def split(self, represented: Array) -> list[Array]:
+        """Representations (..., A) of a product as those of its parts."""
+        ends = np.cumsum([part.size for part in self.parts])[:-1]
+        return np.split(represented, ends, -1)
 
     @property
     def stored(self) -> np.dtype[Any]:
         """Type of one action in replay."""
         if self.kind == "discrete":
             return np.dtype("<i2")
-        return np.dtype(("<f4" if self.kind == "continuous" else "u1", (self.size,)))
+        return np.dtype(("u1" if self.kind == "multibinary" else "<f4", (self.size,)))
 
     def blank(self) -> Array:
         """The stored form of 'no action yet', at a rollout's first timestep."""
@@ -70,20 +112,36 @@ class ActionSpec:
         if self.kind == "discrete":
             return bool(((stored >= -1) & (stored < self.size)).all())
         return bool(np.isfinite(stored).all()) and (
-            self.kind == "continuous" or bool((stored <= 1).all())
+            self.kind != "multibinary" or bool((stored <= 1).all())
         )
 
     def to_env(self, stored: Array) -> list[Any]:
         """Stored actions (N,) or (N, A), each in the form that an environment's `step` takes."""
         if self.kind == "discrete":
             return (stored.astype(np.int64) + self.start if self.start else stored).tolist()
+        if self.kind == "product":
+            return self._products_to_env(stored)
+        arrays = self._arrays_to_env(stored)
+        return list(arrays if self.shape is None else arrays.reshape(-1, *self.shape))
+
+    def _arrays_to_env(self, stored: Array) -> Array:
         if self.kind == "multibinary":
-            return list(stored.astype(np.int8))
+            return stored.astype(np.int8)
         assert self.low is not None
         if self.low.dtype.kind == "f":
-            return list((self.low + (stored + 1) / 2 * self._span).astype(self.low.dtype))
+            return (self.low + (stored + 1) / 2 * self._span).astype(self.low.dtype)
         share = (stored.astype(np.float64) + 1) / 2 * (self._span + 1)
-        return list(self.low + np.clip(np.floor(share), 0, self._span).astype(self.low.dtype))
+        return self.low + np.clip(np.floor(share), 0, self._span).astype(self.low.dtype)
+
+    def _products_to_env(self, stored: Array) -> list[Any]:
+        each = zip(self.parts, self.split(stored), strict=True)
+        columns = [part.to_env(part.store(own)) for part, own in each]
+        rows = list(zip(*columns, strict=True))
+        if self.keys is not None:
+            return [dict(zip(self.keys, row, strict=True)) for row in rows]
+        if self.shape is not None:
+            return [np.array(row, np.int64).reshape(self.shape) for row in rows]
+        return list(rows)
 
     def store(self, represented: Array) -> Array:
         """Stored form (N,) or (N, A) of represented actions (N, A)."""
@@ -112,40 +170,48 @@ class ActionSpec:
         return np.where(low + span > high, np.nextafter(span, np.zeros_like(span)), span)
 
 
+def _unless_vector(shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    return None if len(shape) == 1 else shape
+
+
 def _action_problem(space: gym.Space[Any]) -> str | None:
     """Why the agent has no policy for an action space, and what it would have one for."""
     match space:
         case gym.spaces.Discrete():
             if space.n > MAX_DISCRETE:
                 return f"is not supported: it has {space.n} actions, and may have {MAX_DISCRETE:,}"
+        case gym.spaces.MultiDiscrete():
+            total = sum(space.nvec.flatten().tolist())
+            if not 0 < total <= MAX_DISCRETE:
+                return f"is not supported: it has {total} choices, and may have {MAX_DISCRETE:,}"
         case gym.spaces.MultiBinary():
-            if len(space.shape) != 1:
-                return (
-                    "is not supported: a MultiBinary must have one dimension, "
-                    f"such as MultiBinary({math.prod(space.shape)})"
-                )
+            return None if math.prod(space.shape) else "has no action"
         case gym.spaces.Box():
             return _box_action_problem(space)
-        case gym.spaces.MultiDiscrete():
-            product = math.prod(space.nvec.flatten().tolist())
-            return (
-                f"is not supported; let the environment take one Discrete({product}) and split "
-                "its number with numpy.unravel_index, in a gymnasium.ActionWrapper"
-            )
+        case gym.spaces.Dict() | gym.spaces.Tuple():
+            return _product_problem(space)
         case _:
             return (
-                "is not supported; use Discrete(n), a bounded one-dimensional Box, or a "
-                "one-dimensional MultiBinary (a gymnasium.ActionWrapper turns them into others)"
+                "is not supported; use Discrete, MultiDiscrete, MultiBinary, a bounded Box, or a "
+                "Dict or Tuple of them (a gymnasium.ActionWrapper turns them into others)"
             )
     return None
 
 
+def _product_problem(space: gym.spaces.Dict | gym.spaces.Tuple[Any]) -> str | None:
+    inner = list(space.values()) if isinstance(space, gym.spaces.Dict) else list(space.spaces)
+    if not inner:
+        return "has no action"
+    if isinstance(space, gym.spaces.Dict) and not all(isinstance(key, str) for key in space):
+        return "is not supported: keys must be text"
+    problems = ((part, _action_problem(part)) for part in inner)
+    found = next(((part, problem) for part, problem in problems if problem), None)
+    return None if found is None else f"holds {short(found[0])}, which {found[1]}"
+
+
 def _box_action_problem(space: gym.spaces.Box) -> str | None:
-    if len(space.shape) != 1 or not space.shape[0]:
-        return (
-            f"is not supported: its shape is {space.shape}, and a Box must have one dimension, "
-            f"such as ({math.prod(space.shape) or 1},)"
-        )
+    if not math.prod(space.shape):
+        return f"has no action: its shape is {space.shape}"
     if not is_bounded(space):
         return (
             "is unbounded, so actions cannot be scaled to it; give finite bounds, such as "
@@ -177,51 +243,6 @@ def _widths(box: gym.spaces.Box) -> Array:
 
 def _at_least_float32(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.promote_types(dtype, np.float32)
-
-
-def observation_space(space: Any) -> dict[str, gym.spaces.Box]:
-    """Boxes of an observation space by key, sorted; a plain Box gets the key `observation`.
-
-    A scalar's Box becomes that of a vector of one. Raises `ConfigError` for anything but Boxes, and
-    for Boxes in which there is nothing to see.
-    """
-    spaces = dict(space.spaces) if isinstance(space, gym.spaces.Dict) else {DEFAULT_KEY: space}
-    if not spaces:
-        raise ConfigError("observation_space is an empty Dict; it must have at least one key")
-    boxes: dict[str, gym.spaces.Box] = {}
-    for key, box in spaces.items():
-        if not isinstance(key, str):
-            raise ConfigError(f"observation_space has the key {key!r}; keys must be text")
-        if not isinstance(box, gym.spaces.Box):
-            name = "" if key == DEFAULT_KEY and box is space else f" has {key},"
-            raise ConfigError(
-                f"observation_space{name} {short(box)}, which is not supported; use a Box or a "
-                "Dict of Boxes (gymnasium.wrappers.FlattenObservation turns others into one)"
-            )
-        if not math.prod(box.shape):
-            raise ConfigError(f"observation_space has {key} of shape {box.shape}, without a number")
-        if box.dtype.itemsize > 8:
-            raise ConfigError(f"observation_space has {key} of {box.dtype}; use float32")
-        boxes[key] = box
-    return {key: _vector(box) for key, box in sorted(boxes.items())}
-
-
-def scalar_keys(space: Any) -> set[str]:
-    """Keys, as `observation_space` names them, whose observations are scalars."""
-    spaces = space.spaces if isinstance(space, gym.spaces.Dict) else {DEFAULT_KEY: space}
-    return {key for key, box in spaces.items() if box.shape == ()}
-
-
-def _vector(box: gym.spaces.Box) -> gym.spaces.Box:
-    if box.shape:
-        return box
-    dtype: Any = box.dtype
-    return gym.spaces.Box(box.low.reshape(1), box.high.reshape(1), dtype=dtype)
-
-
-def as_dict(observation: Any) -> dict[str, Array]:
-    """An observation by key, as `observation_space` names them."""
-    return observation if isinstance(observation, dict) else {DEFAULT_KEY: observation}
 
 
 def short(space: gym.Space[Any]) -> str:

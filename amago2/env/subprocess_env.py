@@ -99,6 +99,7 @@ class SubprocessVectorEnv(VectorEnv):
         self._seeds: list[int | None] = [None] * count
         self.labels: list[str] = [""] * count
         self.attempts: list[Attempt | None] = [None] * count
+        self.measured: list[dict[str, float]] = [{} for _ in range(count)]
         self._pipes: list[Connection] = []
         self._processes: list[Any] = []
         for worker, rows in enumerate(shares):
@@ -170,7 +171,7 @@ class SubprocessVectorEnv(VectorEnv):
         """Start a rollout in each of some environments."""
         asked: dict[int, list[tuple[int, int, Any]]] = {}
         for row, seed, chosen in zip(rows, seeds, options or [None] * len(rows), strict=True):
-            self.steps[row], self._seeds[row] = 0, seed
+            self.steps[row], self._seeds[row], self.measured[row] = 0, seed, {}
             share = asked.setdefault(int(self._worker[row]), [])
             share.append((int(row), int(seed), chosen and dict(chosen)))
         self._call = "reset"
@@ -195,11 +196,13 @@ class SubprocessVectorEnv(VectorEnv):
             self._send(worker, STEP)
         for worker in workers:
             if answer := self._receive(worker):
-                attempts, labels = json.loads(answer)
+                attempts, labels, measured = json.loads(answer)
                 for row, *values in attempts:
                     self.attempts[row] = Attempt(*values)
                 for row, label in labels:
                     self.labels[row] = label
+                for row, values in measured:
+                    self.measured[row] = values
         return self._results(rows)
 
     def _send(self, worker: int, message: bytes) -> None:
@@ -328,7 +331,9 @@ def _serve(pipe: Connection, envs: VectorEnv, rows: list[int], arrays: dict[str,
             ended = [(rows[i], *each) for i, each in enumerate(envs.attempts) if each]
             labels = [(rows[i], envs.labels[i]) for i in envs.relabelled]
             envs.relabelled.clear()
-            pipe.send_bytes(OK + (json.dumps((ended, labels)).encode() if ended or labels else b""))
+            measured = [(rows[i], each) for i, each in enumerate(envs.measured) if each]
+            told_of = (ended, labels, measured)
+            pipe.send_bytes(OK + (json.dumps(told_of).encode() if any(told_of) else b""))
         else:
             asked, seeds, options = zip(*json.loads(message[1:]), strict=True)
             begun = [row - rows[0] for row in asked]

@@ -5,7 +5,6 @@ checks of `amago2.env.boundary`, what it raises becomes one sentence, and a call
 ends the process.
 """
 
-import inspect
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from amago2.env.failures import (
     watch,
 )
 from amago2.env.spaces import ActionSpec, Array
+from amago2.env.wrapped import check_signatures, registered_limit, tasks_of
 from amago2.errors import ConfigError, RunError
 from amago2.printing import warn
 
@@ -51,6 +51,8 @@ class Origin(NamedTuple):
     """Timesteps after which a rollout is truncated."""
     step_timeout_s: float | None = None
     """Seconds that a call may take before it is taken to hang."""
+    metrics: tuple[str, ...] = ()
+    """Keys of infos whose numbers are kept."""
 
 
 class VectorEnv:
@@ -58,6 +60,9 @@ class VectorEnv:
 
     All its methods raise `RunError` for what an environment does wrong.
     """
+
+    independent = True
+    """Whether one environment can be reset and stepped alone."""
 
     def __init__(
         self,
@@ -70,16 +75,7 @@ class VectorEnv:
 
         Raises `ConfigError` if they cannot be learned from, or differ in their spaces.
         """
-        self.origin = origin or Origin("the environment")
-        self._at = _view(np.zeros(1, np.int32))  # row of the environment that is called
-        self._call: str | None = None  # what it is asked for
-        self._calls = 0
-        self.steps = np.zeros(count, np.int64)  # timestep of each rollout
-        self._seeds: list[int | None] = [None] * count
-        self.envs: list[gym.Env[Any, Any]] = []
-        self.warn: Callable[[str], None] = lambda text: warn(f"amago2: warning: {text}")
-        self._restored = False
-        watch(self, self.origin.step_timeout_s, report)
+        self._begin(count, origin or Origin("the environment"), report)
         try:
             with self.calling("constructor"):
                 for row in range(count):
@@ -90,15 +86,35 @@ class VectorEnv:
         except BaseException:
             self.close()
             raise
+        first = self.envs[0].unwrapped
+        self._end_beginning(first.spec.id if first.spec else type(first).__name__)
+        self.max_episode_steps = self.origin.max_episode_steps or registered_limit(self.envs[0])
+
+    def _begin(self, count: int, origin: Origin, report: Callable[[str], None]) -> None:
+        """What is needed before environments are made."""
+        self.origin = origin
+        self._at = _view(np.zeros(1, np.int32))  # row of the environment that is called
+        self._call: str | None = None  # what it is asked for
+        self._calls = 0
+        self.steps = np.zeros(count, np.int64)  # timestep of each rollout
+        self._seeds: list[int | None] = [None] * count
+        self.envs: list[gym.Env[Any, Any]] = []
+        self.warn: Callable[[str], None] = lambda text: warn(f"amago2: warning: {text}")
+        self._restored = False
+        watch(self, self.origin.step_timeout_s, report)
+
+    def _end_beginning(self, default_task: str) -> None:
+        """What is known of environments that are made."""
+        count = len(self.steps)
         self.share(
             self.checks.arrays, (np.zeros(count), np.zeros(count, bool), np.zeros(count, bool))
         )
         self.attempts: list[Attempt | None] = [None] * count  # that the last step ended
-        self.default_task = type(self.envs[0].unwrapped).__name__
-        self.labels = [self.default_task] * count
+        self.default_task = default_task
+        self.labels = [default_task] * count
         self._named: list[Any] = [None] * count  # what `info` called each task
         self.relabelled: set[int] = set()  # rows of changed labels, until someone clears it
-        self.max_episode_steps = self.origin.max_episode_steps or registered_limit(self.envs[0])
+        self.measured: list[dict[str, float]] = [{} for _ in range(count)]  # of each rollout
 
     def share(
         self,
@@ -156,6 +172,7 @@ class VectorEnv:
             for row, seed, chosen in zip(rows, seeds, options or [None] * len(rows), strict=True):
                 self._at[0], self.steps[row], self._seeds[row] = row, 0, seed
                 self._named[row], self.labels[row] = None, self.default_task
+                self.measured[row] = {}
                 returned = self.envs[row].reset(seed=seed, options=dict(chosen) if chosen else None)
                 observation, info = boundary.read_reset(returned)
                 self.checks.store(row, observation)
@@ -208,10 +225,17 @@ class VectorEnv:
         self._terminated[row] = terminated
         self._truncated[row] = truncated
         self.checks.store(row, observation)
+        self._take_info(row, info)
+
+    def _take_info(self, row: int, info: Mapping[Any, Any]) -> None:
+        """Keep what the info of a step tells of the task and of an attempt that ended."""
         if (task := info.get("task")) is not self._named[row]:
             self._name(row, task)
         if "attempt_return" in info:
             self.attempts[row] = boundary.attempt(info)
+        for key in self.origin.metrics:
+            if key in info:
+                self.measured[row][key] = boundary.number(f"info[{key!r}]", info[key])
 
     def _check(self, rows: Array | None, bounds: bool = True) -> None:
         """Check the numbers of all rows, or of some."""
@@ -343,58 +367,3 @@ def place(
     known = {"task": task, "seed": seed}
     about = [f"{name} {value}" for name, value in known.items() if value is not None]
     return f"{origin.name}, {actor}, {asked}{' (' + ', '.join(about) + ')' if about else ''}"
-
-
-def layers(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
-    """An environment and all that it wraps, from the outside."""
-    yield env
-    while isinstance(env, gym.Wrapper):
-        env = env.env
-        yield env
-
-
-def check_signatures(env: gym.Env[Any, Any]) -> None:
-    """Raise `ConfigError` if `reset` is of the API before Gymnasium 0.26."""
-    for layer in layers(env):
-        try:
-            inspect.signature(layer.reset).bind(seed=0, options=None)
-        except TypeError:
-            raise ConfigError(
-                f"{type(layer).__name__}.reset must take `seed` and "
-                "`options` as keyword arguments, as in Gymnasium 0.26 and later"
-            ) from None
-
-
-def tasks_of(env: gym.Env[Any, Any]) -> tuple[str, ...]:
-    """The tasks that an environment names, however it is wrapped; empty if it names none.
-
-    Raises `ConfigError` unless they are a list of different names.
-    """
-    tasks = env.get_wrapper_attr("tasks") if env.has_wrapper_attr("tasks") else ()
-    fine = isinstance(tasks, list | tuple) and all(isinstance(name, str) for name in tasks)
-    if not fine or len(set(tasks)) != len(tasks) or "" in tasks:
-        given = "a method" if callable(tasks) else repr(tasks)[:100]
-        raise ConfigError(
-            f"{type(env.unwrapped).__name__}.tasks is {given}; it must be a list or tuple of "
-            "different names (text), or absent"
-        )
-    return tuple(tasks)
-
-
-def registered_limit(env: gym.Env[Any, Any]) -> int | None:
-    """Timesteps after which Gymnasium's own registry ends rollouts of this class.
-
-    None if the class is in no registry entry with such a limit, or the limit applies already. Of
-    several versions, the newest counts.
-    """
-    if any(isinstance(layer, gym.wrappers.TimeLimit) for layer in layers(env)):
-        return None
-    kind = type(env.unwrapped)
-    found = [
-        spec
-        for spec in gym.registry.values()
-        if spec.max_episode_steps is not None
-        and spec.entry_point in (kind, f"{kind.__module__}:{kind.__name__}")
-    ]
-    newest = max(found, key=lambda spec: spec.version or 0, default=None)
-    return newest.max_episode_steps if newest else None

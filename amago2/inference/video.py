@@ -20,24 +20,25 @@ SIDE = 256
 
 
 def film(
-    player: Player, envs: VectorEnv, path: Path, task: str | None, seed: int, steps: int
+    player: Player, envs: VectorEnv, path: Path | None, task: str | None, seed: int, steps: int
 ) -> tuple[float, int]:
     """Play one rollout, of at most `steps` steps, into a GIF or MP4; returns its return and length.
 
-    It is played in the first of `envs`, which is in this process. Raises `ConfigError` for an
-    unknown ending or task and for a file of another kind at `path`, `RunError` where nothing can be
-    shown.
+    Without a path, whoever looks at the environment's own window sees it. It is played in the first
+    of `envs`, which is in this process. Raises `ConfigError` for an unknown ending or task and for
+    a file of another kind at `path`, `RunError` where nothing can be shown.
     """
-    ending = path.suffix.lower()
-    if ending not in FORMATS:
-        raise ConfigError(f"{path}: a video ends in {' or '.join(FORMATS)}")
-    refuse_other_file(path, f"{ending} video", _is_gif if ending == ".gif" else _is_mp4)
+    if path is not None:
+        _check_path(path)
     if task is not None and task not in envs.tasks:
         known = ", ".join(envs.tasks) or "none that have a name"
         raise ConfigError(f"unknown task {task}; its environment has {known}")
     frames: list[Array] = []
-    value = 0.0
-    for shown, reward in _rollout(player, envs, {"task": task} if task else None, seed, steps):
+    value, options = 0.0, {"task": task} if task else None
+    if path is None:
+        rewards = [reward for _, reward in _rollout(player, envs, options, seed, steps, False)]
+        return sum(rewards), len(rewards) - 1
+    for shown, reward in _rollout(player, envs, options, seed, steps):
         if frames and shown.shape != frames[0].shape:
             raise RunError(
                 f"{envs.origin.name}: its pictures differ in size, {frames[0].shape} and "
@@ -47,8 +48,15 @@ def film(
         value += reward
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial:
-        _write(frames, partial, ending)
+        _write(frames, partial, path.suffix.lower())
     return value, len(frames) - 1
+
+
+def _check_path(path: Path) -> None:
+    ending = path.suffix.lower()
+    if ending not in FORMATS:
+        raise ConfigError(f"{path}: a video ends in {' or '.join(FORMATS)}")
+    refuse_other_file(path, f"{ending} video", _is_gif if ending == ".gif" else _is_mp4)
 
 
 def _is_gif(start: bytes) -> bool:
@@ -60,19 +68,25 @@ def _is_mp4(start: bytes) -> bool:
 
 
 def _rollout(
-    player: Player, envs: VectorEnv, options: dict[str, Any] | None, seed: int, steps: int
+    player: Player,
+    envs: VectorEnv,
+    options: dict[str, Any] | None,
+    seed: int,
+    steps: int,
+    filmed: bool = True,
 ) -> Iterator[tuple[Array, float]]:
-    """Frames, each with the reward that came with it."""
+    """Frames, empty ones unless it is `filmed`, each with the reward that came with it."""
+    empty = np.zeros(0)
     player.reset()
     envs.reset([0], [seed], [options])
-    yield frame(envs), 0.0
+    yield frame(envs) if filmed else empty, 0.0
     reward = 0.0
     for _ in range(steps):
         observation = {key: array[0] for key, array in envs.observation.items()}
         action = player.choose(observation, reward)
         rewards, terminated, truncated = envs.step(action, np.array([0]))
         reward = float(rewards[0])
-        yield frame(envs), reward
+        yield frame(envs) if filmed else empty, reward
         if terminated[0] or truncated[0]:
             return
 
@@ -82,6 +96,8 @@ def frame(envs: VectorEnv) -> Array:
 
     Raises `RunError` if there is neither.
     """
+    if not envs.envs:
+        raise RunError(f"{envs.origin.name}: environments that are stepped together show no images")
     env = envs.envs[0]
     if env.render_mode == "rgb_array":
         with envs.calling("render"):

@@ -22,19 +22,28 @@ class Actor(nn.Module):
     ) -> None:
         """Raises `ValueError` if all discrete actions cannot be as likely as the lower limit."""
         super().__init__()
-        if actions.kind == "discrete" and probability_limits[0] * actions.size >= 1:
+        most = max((a.size for a in actions.choices if a.kind == "discrete"), default=0)
+        if probability_limits[0] * most >= 1:
             raise ValueError(
                 f"agent.probability_limits begin at {probability_limits[0]:g}, and there are "
-                f"{actions.size} actions; begin below {1 / actions.size:g}"
+                f"{most} actions; begin below {1 / most:g}"
             )
         self.actions, self.discounts = actions, discounts
         self.probability_limits = probability_limits
         self.net = Mlp([width, *hidden, discounts * parameter_count(actions)])
 
-    def forward(self, states: Tensor, acting: bool = False) -> ActionDistribution:
-        """Policies of every discount; if `acting`, those of the last discount alone, (...)."""
+    def forward(
+        self, states: Tensor, acting: bool = False, mask: Tensor | None = None
+    ) -> ActionDistribution:
+        """Policies of every discount; if `acting`, those of the last discount alone, (...).
+
+        A `mask` (..., A) says which discrete actions are allowed.
+        """
         outputs = self.net(states)
         outputs = outputs.view(*outputs.shape[:-1], self.discounts, -1)
         if acting:
-            outputs = outputs.select(-2, -1)
-        return make_distribution(self.actions, outputs, self.probability_limits)
+            return make_distribution(
+                self.actions, outputs.select(-2, -1), self.probability_limits, mask
+            )
+        masks = None if mask is None else mask.unsqueeze(-2)
+        return make_distribution(self.actions, outputs, self.probability_limits, masks)

@@ -1,8 +1,8 @@
 """Action distributions: categorical, tanh-normal and Bernoulli (paper, Section 3 and App. A).
 
-Each has `sample` (no gradient), `rsample` (differentiable) and `log_prob`, for any leading shape
-(...). Actions are network representations (..., A), see `amago2.env.spaces`; with `samples` given,
-that many are drawn at once, (..., K, A).
+Each has `sample` (no gradient), `rsample` (differentiable), `mode` and `log_prob`, for any leading
+shape (...). Actions are network representations (..., A), see `amago2.env.spaces`; with `samples`
+given, that many are drawn at once, (..., K, A). `Product` joins those of several parts.
 """
 
 import math
@@ -45,21 +45,48 @@ def _per_sample(x: Tensor, samples: int | None) -> Tensor:
 
 @dataclass
 class Categorical:
-    """Discrete actions with probabilities (..., A)."""
+    """Discrete actions with probabilities (..., A), 0 where they are not allowed."""
 
     probabilities: Tensor
+    allowed: Tensor | None = None
+    """Boolean (..., A), if not all actions are allowed."""
 
     @classmethod
-    def from_outputs(cls, logits: Tensor, limits: tuple[float, float]) -> "Categorical":
-        """From logits (..., A); probabilities are clamped to the limits, then normalised."""
-        probabilities = logits.float().softmax(-1).clamp(*limits)
-        return cls(probabilities / probabilities.sum(-1, keepdim=True))
+    def from_outputs(
+        cls, logits: Tensor, limits: tuple[float, float], mask: Tensor | None = None
+    ) -> "Categorical":
+        """From logits (..., A); probabilities are clamped to the limits, then normalised.
+
+        A mask (..., A) has 1 for each action that is allowed, and 0 for the others.
+        """
+        if mask is None:
+            probabilities = logits.float().softmax(-1).clamp(*limits)
+            return cls(probabilities / probabilities.sum(-1, keepdim=True))
+        allowed = mask.bool()
+        allowed = (allowed | ~allowed.any(-1, keepdim=True)).expand_as(logits)
+        shares = logits.float().masked_fill(~allowed, -torch.inf).softmax(-1)
+        probabilities = shares.clamp(*limits) * allowed
+        return cls(probabilities / probabilities.sum(-1, keepdim=True), allowed)
+
+    def _log(self) -> Tensor:
+        """Logarithms of the probabilities; of 0, a number with which one can calculate."""
+        if self.allowed is None:
+            return self.probabilities.log()
+        return self.probabilities.clamp(min=1e-30).log()
+
+    def mode(self) -> Tensor:
+        """The likeliest action (..., A)."""
+        return F.one_hot(self.probabilities.argmax(-1), self.probabilities.shape[-1]).float()
 
     def sample(self, rng: torch.Generator, samples: int | None = None) -> Tensor:
         """Actions (..., A) without gradient."""
         below = self.probabilities[..., :-1].cumsum(-1)  # probability of an action up to each
         draw = _noise(torch.rand, self.probabilities[..., :1], samples, rng)
         index = (_per_sample(below, samples) <= draw).sum(-1, keepdim=True)
+        if self.allowed is not None:  # rounding may lead past the last one that is
+            place = torch.arange(self.allowed.shape[-1], device=index.device)
+            last = (place * self.allowed).amax(-1, keepdim=True)
+            index = index.minimum(_per_sample(last, samples))
         # Not F.one_hot, whose checks take longer than all of this.
         shape = (*index.shape[:-1], self.probabilities.shape[-1])
         return self.probabilities.new_zeros(shape).scatter_(-1, index, 1.0)
@@ -67,13 +94,13 @@ class Categorical:
     def rsample(self, rng: torch.Generator, samples: int | None = None) -> Tensor:
         """Actions (..., A) by straight-through Gumbel-softmax, temperature 0.5."""
         noise = -torch.log(-torch.log(_uniform(self.probabilities, samples, rng)))
-        soft = ((_per_sample(self.probabilities.log(), samples) + noise) / 0.5).softmax(-1)
+        soft = ((_per_sample(self._log(), samples) + noise) / 0.5).softmax(-1)
         hard = F.one_hot(soft.argmax(-1), soft.shape[-1]).float()
         return hard + soft - soft.detach()
 
     def log_prob(self, action: Tensor) -> Tensor:
         """Log-probability (...) of actions (..., A)."""
-        return (self.probabilities.log() * action).sum(-1)
+        return (self._log() * action).sum(-1)
 
 
 @dataclass
@@ -99,6 +126,10 @@ class TanhNormal:
     def sample(self, rng: torch.Generator, samples: int | None = None) -> Tensor:
         """Actions (..., A) without gradient."""
         return self.rsample(rng, samples).detach()
+
+    def mode(self) -> Tensor:
+        """The action (..., A) of the normal's mean."""
+        return torch.tanh(self.mean)
 
     def log_prob(self, action: Tensor) -> Tensor:
         """Log-density (...) of actions (..., A)."""
@@ -144,6 +175,10 @@ class Bernoulli:
         share = _per_sample(self.logits.detach().sigmoid(), samples)
         return (_uniform(self.logits, samples, rng) < share).float()
 
+    def mode(self) -> Tensor:
+        """The likeliest action (..., A)."""
+        return (self.logits > 0).float()
+
     def rsample(self, rng: torch.Generator, samples: int | None = None) -> Tensor:
         """Raise `ValueError`: there is no such gradient."""
         raise ValueError("a policy gradient through MultiBinary actions is not defined")
@@ -155,23 +190,63 @@ class Bernoulli:
         ).mean(-1)
 
 
-ActionDistribution = Categorical | TanhNormal | Bernoulli
+@dataclass
+class Product:
+    """Actions of several parts, each with a distribution of its own."""
+
+    parts: tuple["ActionDistribution", ...]
+    sizes: tuple[int, ...]
+    """A of each part."""
+
+    def sample(self, rng: torch.Generator, samples: int | None = None) -> Tensor:
+        """Actions (..., A) without gradient."""
+        return torch.cat([part.sample(rng, samples) for part in self.parts], -1)
+
+    def rsample(self, rng: torch.Generator, samples: int | None = None) -> Tensor:
+        """Actions (..., A), differentiable in the parameters."""
+        return torch.cat([part.rsample(rng, samples) for part in self.parts], -1)
+
+    def mode(self) -> Tensor:
+        """Each part's likeliest action (..., A)."""
+        return torch.cat([part.mode() for part in self.parts], -1)
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        """Sum of the parts' log-probabilities (...) of actions (..., A)."""
+        each = zip(self.parts, action.split(self.sizes, -1), strict=True)
+        logs = [part.log_prob(own) for part, own in each]
+        return torch.stack(logs).sum(0)
+
+
+ActionDistribution = Categorical | TanhNormal | Bernoulli | Product
 
 
 def parameter_count(actions: ActionSpec) -> int:
     """Network outputs that parametrise one distribution."""
+    if actions.kind == "product":
+        return sum(map(parameter_count, actions.parts))
     return 2 * actions.size if actions.kind == "continuous" else actions.size
 
 
 def make_distribution(
-    actions: ActionSpec, outputs: Tensor, probability_limits: tuple[float, float]
+    actions: ActionSpec,
+    outputs: Tensor,
+    probability_limits: tuple[float, float],
+    mask: Tensor | None = None,
 ) -> ActionDistribution:
     """The distribution parametrised by `outputs` (..., `parameter_count(actions)`).
 
-    `probability_limits` are those of discrete actions.
+    `probability_limits` are those of discrete actions. A `mask` (..., A) has 1 for each discrete
+    choice that is allowed, and 0 for the others.
     """
+    if actions.kind == "product":
+        counts = [parameter_count(part) for part in actions.parts]
+        sizes = tuple(part.size for part in actions.parts)
+        masks = [None] * len(sizes) if mask is None else mask.split(sizes, -1)
+        each = zip(actions.parts, outputs.split(counts, -1), masks, strict=True)
+        parts = (make_distribution(a, o, probability_limits, m) for a, o, m in each)
+        return Product(tuple(parts), sizes)
     if actions.kind == "discrete":
-        return Categorical.from_outputs(outputs, probability_limits)
+        return Categorical.from_outputs(outputs, probability_limits, mask)
     if actions.kind == "continuous":
         return TanhNormal.from_outputs(outputs)
     return Bernoulli.from_outputs(outputs)

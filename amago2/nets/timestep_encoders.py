@@ -9,13 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from amago2.config.schema import (
+from amago2.config.networks import (
     FeedForwardEncoderConfig,
     GridLanguageEncoderConfig,
     ImageEncoderConfig,
+    OwnEncoderConfig,
+    TimestepEncoderConfig,
 )
-from amago2.env.pictures import LAYOUT, is_picture, picture_problem
+from amago2.env.importing import make_part
+from amago2.env.pictures import LAYOUT, is_large_picture, is_picture, picture_problem
 from amago2.env.spaces import ActionSpec, is_bounded, short
+from amago2.errors import ConfigError, RunError
 from amago2.nets import convnets
 from amago2.nets.augmentation import random_shift
 from amago2.nets.mlp import Mlp
@@ -81,9 +85,9 @@ class VectorEncoder(TimestepEncoder):
         actions: ActionSpec,
         symlog_reward: bool,
     ) -> None:
-        """Raises `ValueError` for pictures, which need a convolutional encoder, and matrices."""
-        if others := [key for key, box in observations.items() if len(box.shape) > 1]:
-            raise ValueError(_not_a_vector(others[0], observations[others[0]]))
+        """Raises `ValueError` for pictures that are large enough for a convolutional encoder."""
+        if pictures := [key for key, box in observations.items() if is_large_picture(box)]:
+            raise ValueError(_not_a_vector(pictures[0], observations[pictures[0]]))
         inputs = sum(math.prod(box.shape) for box in observations.values()) + 1 + actions.size
         super().__init__(config.output_size, symlog_reward)
         self.keys = list(observations)
@@ -105,22 +109,22 @@ class VectorEncoder(TimestepEncoder):
 
 
 def _not_a_vector(key: str, box: gym.spaces.Box) -> str:
-    if is_picture(box):
-        advice = picture_problem(key, box) or "use cnn"
-    else:
-        advice = "flatten it (gymnasium.wrappers.FlattenObservation)"
     return (
         "timestep_encoder.kind is 'feed_forward', which reads vectors, but observation "
-        f"{key} has shape {box.shape}; {advice}"
+        f"{key} has shape {box.shape}; {picture_problem(key, box) or 'use cnn'}"
     )
 
 
 def _vectors(
     observation: Observation, keys: Iterable[str], previous: Sequence[Tensor]
 ) -> list[Tensor]:
-    """Observations (..., d_k) in float32; a number alone becomes a vector of one."""
+    """Observations (..., d_k) in float32; numbers and arrays of any shape become vectors."""
     vectors = (observation[key].float() for key in keys)
-    return [x if x.ndim == previous[0].ndim else x.unsqueeze(-1) for x in vectors]
+    return [x if x.ndim == previous[0].ndim else _flat(x, previous[0].ndim) for x in vectors]
+
+
+def _flat(x: Tensor, dimensions: int) -> Tensor:
+    return x.unsqueeze(-1) if x.ndim < dimensions else x.flatten(dimensions - 1)
 
 
 def _vector_sizes(observations: Mapping[str, gym.spaces.Box]) -> dict[str, int]:
@@ -158,10 +162,11 @@ class ImageEncoder(TimestepEncoder):
         observations: Mapping[str, gym.spaces.Box],
         actions: ActionSpec,
     ) -> None:
-        """Raises `ValueError` unless the observation is one picture, and vectors at most."""
+        """Raises `ValueError` unless there is one picture; what is beside it becomes vectors."""
         super().__init__(config.output_size, symlog_reward=True)
         self.key, self.augment = _only_picture(observations), config.augment
-        vectors = _vector_sizes(observations)
+        others = (key for key in observations if key != self.key)
+        vectors = {key: math.prod(observations[key].shape) for key in others}
         self.vectors = list(vectors)
         inputs = 1 + actions.size + sum(vectors.values())
         self.norm = InputNorm(inputs)
@@ -217,29 +222,22 @@ class ImageEncoder(TimestepEncoder):
 
 
 def _only_picture(observations: Mapping[str, gym.spaces.Box]) -> str:
-    """Key of the picture beside which there are float vectors alone. Raises `ValueError`."""
-    vectors = _vector_sizes(observations)
-    others = [key for key in observations if key not in vectors]
-    pictures = [key for key in others if is_picture(observations[key])]
-    if len(pictures) == 1 == len(others):
+    """Key of the picture. Raises `ValueError` unless there is exactly one."""
+    found = [key for key, box in observations.items() if is_picture(box)]
+    pictures = [key for key in found if is_large_picture(observations[key])] or found
+    if len(pictures) == 1:
         return pictures[0]
-    found = ", ".join(f"{key} {box.shape} {box.dtype}" for key, box in observations.items())
-    if not others:
-        advice = "use timestep_encoder.kind feed_forward"
-    elif len(pictures) > 1:
+    matrices = [key for key, box in observations.items() if len(box.shape) > 1]
+    if pictures:
         advice = "join pictures of equal size as channels of one"
-    elif not pictures:
-        key = others[0]
-        advice = picture_problem(key, observations[key]) or ""
+    elif matrices:
+        advice = picture_problem(matrices[0], observations[matrices[0]]) or ""
     else:
-        key = next(key for key in others if key not in pictures)
-        advice = (
-            f"make {key} a vector of float32, as what is beside the picture must be, or leave it "
-            "out (gymnasium.wrappers.TransformObservation, FilterObservation)"
-        )
+        advice = "use timestep_encoder.kind feed_forward"
+    shown = ", ".join(f"{key} {box.shape} {box.dtype}" for key, box in observations.items())
     raise ValueError(
         "timestep_encoder.kind is 'cnn', which reads one picture (height, width, channels) and "
-        f"vectors of float32 beside it, but the observation has {found}; {advice}"
+        f"what is beside it as vectors, but the observation has {shown}; {advice}"
     )
 
 
@@ -320,8 +318,51 @@ def _check_sentence(
         )
 
 
+class OwnEncoder(TimestepEncoder):
+    """A user's module: observation[k] (M, ...), reward (M,), action (M, A) -> (M, D)."""
+
+    def __init__(
+        self,
+        config: OwnEncoderConfig,
+        observations: Mapping[str, gym.spaces.Box],
+        actions: ActionSpec,
+        symlog_reward: bool,
+    ) -> None:
+        """Raises `ConfigError` if it is no module that takes these spaces."""
+        super().__init__(config.output_size, symlog_reward)
+        key, size = "timestep_encoder.entry_point", config.output_size
+        self.inner = make_part(
+            key, config.entry_point, config.kwargs, observations, actions, output_size=size
+        )
+        if not isinstance(self.inner, nn.Module):
+            raise ConfigError(f"{key} is {config.entry_point!r}, which makes no torch.nn.Module")
+        self.path = config.entry_point
+
+    def encode(
+        self,
+        observation: Observation,
+        previous: list[Tensor],
+        batch: tuple[Tensor, torch.Size] | None,
+        rng: torch.Generator | None,
+    ) -> Tensor:
+        """See `TimestepEncoder.encode`."""
+        reward, action = previous
+        encoded = self.inner(observation, reward.squeeze(-1), action)
+        wanted = (*reward.shape[:-1], self.output)
+        if not isinstance(encoded, Tensor) or encoded.shape != wanted:
+            raise RunError(
+                f"{self.path} returned {_described(encoded)}; it must return a tensor of shape "
+                f"{wanted} (timestep_encoder.output_size is {self.output})"
+            )
+        return encoded.float()
+
+
+def _described(value: object) -> str:
+    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
 def make_timestep_encoder(
-    config: FeedForwardEncoderConfig | ImageEncoderConfig | GridLanguageEncoderConfig,
+    config: TimestepEncoderConfig,
     observations: Mapping[str, gym.spaces.Box],
     actions: ActionSpec,
     symlog_reward: bool,
@@ -331,4 +372,6 @@ def make_timestep_encoder(
         return ImageEncoder(config, observations, actions)
     if isinstance(config, GridLanguageEncoderConfig):
         return GridLanguageEncoder(config, observations, actions)
+    if isinstance(config, OwnEncoderConfig):
+        return OwnEncoder(config, observations, actions, symlog_reward)
     return VectorEncoder(config, observations, actions, symlog_reward)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from amago2.agent.agent import Agent
 from amago2.config.schema import AmagoConfig
+from amago2.env.observations import MASK_KEY
 from amago2.env.spaces import Array
 from amago2.env.vector_env import VectorEnv
 from amago2.errors import RunError
@@ -18,7 +19,7 @@ from amago2.replay.buffer import Replay
 from amago2.replay.local_copies import LocalCopies
 from amago2.replay.shards import record_type
 from amago2.rollout.acting import act
-from amago2.rollout.exploration import epsilon, explore
+from amago2.rollout.exploration import checked, epsilon, explore, make_exploration
 from amago2.rollout.replaying import (
     ROW,
     LastFinished,
@@ -57,6 +58,7 @@ class Collector:
     def __init__(self, config: AmagoConfig, envs: VectorEnv, agent: Agent, replay: Store) -> None:
         self.config, self.envs, self.agent, self.replay = config, envs, agent, replay
         self.device = agent.device
+        self.explore = make_exploration(config.collector.exploration)
         n = len(envs)
         self.memory = agent.initial_memory(n)
         self.rows = np.arange(n)
@@ -84,7 +86,14 @@ class Collector:
         for step in range(c.steps_per_epoch):
             taken = epoch * c.steps_per_epoch + step
             eps = epsilon(c.exploration, taken, self.time, self.scale)
-            actions = explore(self.envs.actions, self._policy_actions(acting), eps, exploring)
+            chosen = self._policy_actions(acting)
+            mask = self.envs.observation[MASK_KEY] if self.agent.masked else None
+            spec = self.envs.actions
+            if self.explore is None:
+                actions = explore(spec, chosen, eps, exploring, mask)
+            else:
+                returned = self.explore(chosen.copy(), taken, self.time.copy(), exploring)
+                actions = checked(spec, returned, chosen, str(c.exploration.entry_point))
             finished += self._advance(actions)
         return finished
 
@@ -193,9 +202,14 @@ class Collector:
     def load_state_dict(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> Replayed:
         """Step every unfinished rollout again, and restore the memory.
 
-        A rollout that does not repeat is dropped, and its actor begins the next one.
+        A rollout that does not repeat is dropped, and its actor begins the next one; so are those
+        of environments that cannot be stepped alone.
         """
         self.last_finished.load_state_dict(self.envs, tensors, values["last_finished"])
+        if not self.envs.independent:
+            self.rollout[:] = np.add(values["rollout"], 1)
+            self.reset()
+            return Replayed(len(self.envs), exact=False)
         exact = self.last_finished.repeats(self.envs)
         self.rollout[:] = values["rollout"]
         self.reset()

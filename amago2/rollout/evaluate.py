@@ -134,6 +134,8 @@ class _Evaluation:
                     self._record(row, attempt.number, "success", attempt.success)
             if terminated[i] or truncated[i]:
                 self._record(row, WHOLE_ROLLOUT, "return", float(self.returns[row]))
+                for metric, value in self.envs.measured[row].items():
+                    self._record(row, WHOLE_ROLLOUT, metric, value)
                 ended.append(row)
         self._next(ended)
         self._refuse_endless()

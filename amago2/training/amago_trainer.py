@@ -9,7 +9,9 @@ from typing import Any
 from torch import Tensor, zeros_like
 
 from amago2.agent.agent import Agent, make_agent
-from amago2.config.schema import AmagoConfig
+from amago2.config.documents import read_yaml
+from amago2.config.layers import Layer
+from amago2.config.schema import AmagoConfig, build
 from amago2.distributed import SingleProcess, launch
 from amago2.env.stored_spaces import describe_spaces
 from amago2.errors import ConfigError, RunError
@@ -27,6 +29,7 @@ from amago2.training.resources import check_resources
 from amago2.training.run import run_trainer
 from amago2.training.scratch import default_scratch
 from amago2.training.task_shares import measure
+from amago2.training.trackers import make_trackers
 from amago2.training.trainer import EpochResult, Trainer, TrainerState
 
 UPDATES_PER_REPORT = 25
@@ -34,25 +37,43 @@ UPDATES_PER_REPORT = 25
 
 
 def train(
-    config: AmagoConfig,
+    config: AmagoConfig | Mapping[str, Any] | Path | str,
     out: Path | str,
     scratch: Path | None = None,
     provenance: Mapping[str, Any] | None = None,
     continue_from: Path | None = None,
     local_disk: Path | None = None,
+    track: Sequence[str] = (),
 ) -> Path:
     """Train a run, or continue an unfinished one, and publish it in `out`: see `run_trainer`.
 
-    With `continue_from`, a finished run's folder, it starts where that run ended: see
-    `continue_run`. Where the run's folders lie on a network's disk, replay is sampled from copies
-    in `local_disk`, a folder of this machine.
+    The configuration may be a mapping such as a file of it holds, or the path of that file. With
+    `continue_from`, a finished run's folder, it starts where that run ended: see `continue_run`.
+    Where the run's folders lie on a network's disk, replay is sampled from copies in `local_disk`,
+    a folder of this machine. `track` names services that are told of metrics: see
+    `amago2.training.trackers`.
     """
-    out = Path(out)
+    config, out = _config_of(config), Path(out)
+
+    def make_trainer(config: AmagoConfig, scratch: Path) -> AmagoTrainer:
+        trackers = make_trackers(track, config)
+        trainer = AmagoTrainer(config, scratch, group, local_disk)
+        trainer.trackers = trackers
+        return trainer
+
     with launch(config.learner.processes, work) as group:
-        make_trainer = partial(AmagoTrainer, group=group, local_disk=local_disk)
         fill = partial(continue_run, config, continue_from) if continue_from else None
         check_origin(continue_from, out, scratch or default_scratch(out))
         return run_trainer(make_trainer, config, out, scratch, provenance, fill)
+
+
+def _config_of(given: AmagoConfig | Mapping[str, Any] | Path | str) -> AmagoConfig:
+    """Raises `ConfigError` for a mapping or file that is no configuration."""
+    if isinstance(given, AmagoConfig):
+        return given
+    if isinstance(given, Mapping):
+        return build([Layer("configuration", given)])
+    return build([Layer(str(given), read_yaml(given))])
 
 
 class AmagoTrainer(Trainer):
@@ -137,7 +158,7 @@ class AmagoTrainer(Trainer):
         if epochs >= 4 and epochs & (epochs - 1) == 0:
             env, steps = self.config.env, epochs * self.config.collector.steps_per_epoch
             warn(
-                f"amago2: warning: {env.entry_point}: no rollout has ended in {steps:,} steps of "
+                f"amago2: warning: {env.name}: no rollout has ended in {steps:,} steps of "
                 f"each actor, so nothing is learned yet; env.max_episode_steps "
                 f"({env.max_episode_steps or 'not set'}) truncates them"
             )

@@ -9,6 +9,7 @@ count as a checkpoint.
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from torch import Tensor
 
 from amago2 import run_record
 from amago2.agent.agent import Agent, make_agent
+from amago2.config.named_code import modules_of_networks, refuse_foreign
 from amago2.config.schema import AmagoConfig, RunConfig, load_as
+from amago2.env import present_folder
 from amago2.env.stored_spaces import read_spaces
 from amago2.errors import ConfigError, RunError
 from amago2.files import check_sums, sha256, sync, write_atomically
@@ -164,15 +167,20 @@ def checkpoint_folder(run: Path) -> Path:
     return run if (run / MANIFEST).exists() else run / "checkpoint"
 
 
-def load_policy(folder: Path | str, device: str = "cpu") -> Agent:
+def load_policy(folder: Path | str, device: str = "cpu", allowed: Sequence[str] = ()) -> Agent:
     """The agent of a checkpoint's or a run's folder, ready to act.
 
-    Raises `CheckpointError` if it is missing or damaged.
+    `allowed` are modules whose encoders it may have. Raises `CheckpointError` if it is missing or
+    damaged, and `ConfigError` if it has encoders of other modules.
     """
     folder = checkpoint_folder(Path(folder))
     checkpoint = read(folder, trainer=False)
     assert isinstance(checkpoint.config, AmagoConfig)
     config = checkpoint.config.model_copy(update={"device": device})
+    modules = modules_of_networks(config)
+    refuse_foreign(str(folder), "its networks are of one's own", modules, allowed)
+    for module in modules:
+        present_folder.allow(module)
     try:
         agent = make_agent(config, *read_spaces(checkpoint.spaces))
     except ValueError as error:

@@ -124,6 +124,9 @@ class TensorBoard:
         summary = Summary(value=[Summary.Value(tag=k, simple_value=v) for k, v in tags])
         self._write(Event(wall_time=time.time(), step=step, summary=summary))
 
+    def close(self) -> None:
+        """Each value is written at once: there is nothing left to do."""
+
     def _write(self, event: Event) -> None:
         with naming(self.path), self.path.open("ab") as file:
             RecordWriter(file).write(event.SerializeToString())

@@ -1,4 +1,4 @@
-"""Progress of a run: a small file for other processes, a line for a person at a terminal."""
+"""Progress of a run: a small file for other processes, lines for a person."""
 
 import json
 import sys
@@ -11,6 +11,8 @@ from amago2.files import write_atomically
 
 INTERVAL_S = 2
 """Least time between two reports."""
+FIRST_LINE_S, LINES_S = 5.0, 60.0
+"""When the first line is written where there is no terminal, and the most between two."""
 
 
 class Progress:
@@ -21,6 +23,9 @@ class Progress:
         self.started = time.monotonic()
         self._written = -10.0
         self._done_before: float = 0.0  # share that was done before this process
+        self._line_after, self._next_line = FIRST_LINE_S, self.started + FIRST_LINE_S
+        self.score = ""
+        """What the last evaluation gave, for the line."""
 
     def resume(self, epoch: int) -> None:
         """Estimate the time left from the progress after this epoch only."""
@@ -47,6 +52,10 @@ class Progress:
         write_atomically(self.path, json.dumps(content) + "\n", durable=False)
         if sys.stderr.isatty():
             print(f"\r\x1b[K{self._line(content)}", end="", file=sys.stderr, flush=True)
+        elif now >= self._next_line:
+            print(self._line(content), file=sys.stderr, flush=True)
+            self._line_after = min(LINES_S, 2 * self._line_after)
+            self._next_line = now + self._line_after
 
     def _line(self, content: Mapping[str, Any]) -> str:
         """One line for a terminal."""
@@ -55,5 +64,5 @@ class Progress:
         return (
             f"epoch {content['epoch']}/{self.epochs} ({content['phase']}), "
             f"{content['env_steps']:,} steps, {content['updates']:,} updates, "
-            f"{elapsed:.0f} s, about {left:.0f} s left"
+            f"{elapsed:.0f} s, about {left:.0f} s left{self.score}"
         )

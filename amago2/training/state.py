@@ -81,12 +81,15 @@ class _Box(_Strict):
 
 
 class _Actions(_Strict):
-    kind: Literal["discrete", "continuous", "multibinary"]
+    kind: Literal["discrete", "continuous", "multibinary", "product"]
     size: Annotated[int, Field(gt=0, lt=2**15)]
     low: Bounds
     high: Bounds
     dtype: NumberType = "float32"
     start: Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)] = 0
+    shape: Annotated[list[Natural], Field(max_length=32)] | None = None
+    keys: list[str] | None = None
+    parts: list["_Actions"] = []
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:

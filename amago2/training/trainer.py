@@ -33,10 +33,12 @@ from amago2.rollout.probe import probe
 from amago2.rollout.replaying import Replayed
 from amago2.training import best, logs
 from amago2.training import checkpoint as ckpt
+from amago2.training.callbacks import Callbacks
 from amago2.training.hardware import GpuMonitor, rss_bytes
 from amago2.training.progress import Progress
 from amago2.training.state import UnfinishedState, check_state, check_tensors, check_values
 from amago2.training.stopping import StopRequest
+from amago2.training.trackers import Tracker
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,9 @@ class Trainer(ABC):
             self.tables["probe"] = logs.PROBE
         self.logs: dict[str, logs.CsvLog] = {}
         self.best_return = -math.inf  # of an evaluation, if its policy is kept
+        self.callbacks = Callbacks(config.callbacks or ())
+        self.trackers: list[Tracker] = []
+        """Besides TensorBoard."""
 
     @cached_property
     def tensorboard(self) -> logs.TensorBoard:
@@ -184,6 +189,8 @@ class Trainer(ABC):
         """Close the environments."""
         for envs in (self.envs, *self.eval_envs.values()):
             envs.close()
+        for tracker in self.trackers:
+            tracker.close()
 
     # --- evaluation -----------------------------------------------------------------------------
 
@@ -201,10 +208,11 @@ class Trainer(ABC):
         for i, (name, envs, counter) in enumerate(self._eval_sets(self.epoch)):
             rows = evaluate(self.agent, envs, name, rollouts, self.config.seed, counter)
             self.logs["evaluations"].append(logs.evaluation_rows(rows, self.env_steps))
-            returns = [row.value for row in rows if row.attempt == WHOLE_ROLLOUT]
-            self.tensorboard.scalars(
-                self.env_steps, {f"evaluation/{name}": float(np.mean(returns))}
-            )
+            whole = [row for row in rows if row.attempt == WHOLE_ROLLOUT]
+            returns = [row.value for row in whole if row.metric == "return"]
+            self._track({f"evaluation/{name}": float(np.mean(returns))})
+            self.callbacks.evaluated(self.env_steps, name, rows)
+            self.progress.score = f", return {np.mean(returns):.4g} ({name})"
             if i == 0 and self.config.checkpoint.best:
                 self._keep_if_best(float(np.mean(returns)))
 
@@ -240,10 +248,14 @@ class Trainer(ABC):
             rows.append((self.env_steps, "train_return", task, float(np.mean(values))))
         rows += self.extra_metrics()
         self.logs["metrics"].append(rows)
-        self.tensorboard.scalars(
-            self.env_steps,
-            {f"{n}/{k}" if k != "" else n: v for _, n, k, v in rows if n != "bin_histogram"},
+        self._track(
+            {f"{n}/{k}" if k != "" else n: v for _, n, k, v in rows if n != "bin_histogram"}
         )
+
+    def _track(self, values: Mapping[str, float]) -> None:
+        told: list[Tracker] = [self.tensorboard, *self.trackers]
+        for tracker in told:
+            tracker.scalars(self.env_steps, values)
 
     def _log_compute(self, steps: int, updates: int, result: EpochResult) -> None:
         values = {
@@ -303,7 +315,7 @@ class Trainer(ABC):
         if not found.exact:
             actors = self.config.collector.actors
             warn(
-                f"{self.config.env.entry_point} does not repeat itself from its seed and actions: "
+                f"{self.config.env.name} does not repeat itself from its seed and actions: "
                 f"{found.dropped} of {actors} unfinished rollouts are dropped and others "
                 "begun; the run is not what it would have been without the interruption"
             )
@@ -368,3 +380,4 @@ class Trainer(ABC):
         ckpt.move_into_place(temporary, final)
         for old in self.checkpoints()[: -self.config.checkpoint.keep]:
             shutil.rmtree(old)
+        self.callbacks.saved(self.env_steps, final)

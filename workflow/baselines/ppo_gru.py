@@ -56,7 +56,7 @@ class RecurrentAgent(nn.Module):
     ) -> None:
         """Build for the given spaces. Raises `ConfigError` for those it is not defined for."""
         super().__init__()
-        if actions.kind == "multibinary":
+        if actions.kind not in ("discrete", "continuous"):
             raise ConfigError("ppo_gru is defined for Discrete and Box actions, not MultiBinary")
         p = config.ppo
         try:

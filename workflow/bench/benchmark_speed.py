@@ -108,7 +108,7 @@ def play_simulator(schedule: RolloutSchedule, first: int, minimum: int, seconds:
 
     Their number is a multiple of the environments that we run side by side.
     """
-    play, steps = player(schedule.config.entry_point, json.dumps(schedule.config.kwargs)), 0
+    play, steps = player(schedule.config.name, json.dumps(schedule.config.kwargs)), 0
     began = time.process_time()
     for begun, number in enumerate(count(first), 1):
         for _ in play(*schedule.rollout(number)):
@@ -198,7 +198,7 @@ class Comparison:
         context = multiprocessing.get_context("spawn")
         self._simulators = [
             stack.enter_context(ProcessPoolExecutor(1, context))
-            for _ in range(processes if config.entry_point in PLAYERS else 0)
+            for _ in range(processes if config.name in PLAYERS else 0)
         ]
 
     def run(

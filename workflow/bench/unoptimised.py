@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from amago2.env import boundary
-from amago2.env.spaces import as_dict
+from amago2.env.observations import as_dict
 from amago2.env.vector_env import VectorEnv
 from amago2.nets import action_values
 from amago2.nets.critic_ensemble import CriticEnsemble

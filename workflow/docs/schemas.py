@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from amago2.config.schema import AmagoConfig
+from amago2.config.schema import AmagoConfig, EnvironmentConfig
 from amago2.files import write_atomically
 from workflow.baselines.config import TRAINERS
 from workflow.config.budgets import Budget
@@ -120,6 +120,10 @@ def _configuration() -> dict[str, Schema]:
     for kind in kinds:
         for key, value in definitions.all.pop(kind.__name__)["properties"].items():
             properties.setdefault(key, value)
+    name = {"type": "string", "description": "The environment's name alone."}
+    members = definitions.all[EnvironmentConfig.__name__]["properties"]["mixture"]
+    members["anyOf"][0]["items"] = _any_of(name, members["anyOf"][0]["items"])
+    properties["env"] = _any_of(name, members["anyOf"][0], properties["env"])
     properties["trainer"] = {
         "enum": list(TRAINERS),
         "description": "What trains it, if it is not AMAGO-2: a module of workflow/baselines.",
@@ -128,6 +132,10 @@ def _configuration() -> dict[str, Schema]:
     return {name: _partial(each) for name, each in definitions.all.items()} | {
         CONFIGURATION: _partial(whole)
     }
+
+
+def _any_of(*choices: Schema) -> Schema:
+    return {"anyOf": list(choices)}
 
 
 def _partial(schema: Any) -> Any:

@@ -26,7 +26,9 @@ NAVIGATION = {
         "docs/start", "docs/pipeline", "docs/versions", "docs/running", "docs/gpu", "docs/cluster",
         "docs/troubleshooting",
     ],
-    "An agent of your own": ["docs/environments", "docs/python", "docs/commands", "docs/data"],
+    "An agent of your own": [
+        "docs/environments", "docs/python", "docs/commands", "docs/parts", "docs/data",
+    ],
     "The method": ["docs/method", "docs/agent", "docs/fidelity", "docs/learning"],
     "Results": ["docs/results", "docs/experiments", "docs/benchmarks", "docs/performance"],
     "Reference": ["docs/parameters", "keys/index", "api/index", "docs/glossary"],

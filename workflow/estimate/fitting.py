@@ -27,7 +27,7 @@ def fit_processor(results: Path) -> dict[str, Any]:
             continue
         config = load(path.parent / "config.yaml")
         flops = updates(config) * flops_per_update(config)
-        work.append((config.env.entry_point, flops, env_steps(config)))
+        work.append((config.env.name, flops, env_steps(config)))
         seconds.append(run_record.read(path.parent)["cpu_s"])
     entries = sorted({entry for entry, _, _ in work})
     terms = np.zeros((len(work), 1 + len(entries)))

@@ -7,6 +7,7 @@ Vectors have a typical size; images and actions are those of the benchmark's des
 from itertools import pairwise
 from typing import NamedTuple
 
+from amago2.config.networks import OwnEncoderConfig, OwnTrajectoryEncoderConfig
 from amago2.config.schema import (
     AmagoConfig,
     FeedForwardConfig,
@@ -21,7 +22,9 @@ from workflow.estimate.shapes import shapes
 INPUTS, TOKENS = 40, 9
 """Sizes of a typical vector and sentence."""
 
-TimestepEncoder = FeedForwardEncoderConfig | ImageEncoderConfig | GridLanguageEncoderConfig
+TimestepEncoder = (
+    FeedForwardEncoderConfig | ImageEncoderConfig | GridLanguageEncoderConfig | OwnEncoderConfig
+)
 
 
 class Size(NamedTuple):
@@ -55,7 +58,7 @@ def encoders(config: AmagoConfig) -> Size:
 
 def timestep_encoder(e: TimestepEncoder, image: tuple[int, ...] = ()) -> Size:
     """From an observation to the timestep's vector; `image` is height, width and channels."""
-    if isinstance(e, FeedForwardEncoderConfig):
+    if isinstance(e, FeedForwardEncoderConfig | OwnEncoderConfig):  # of which nothing is known
         weights = mlp([INPUTS, *e.hidden_sizes, e.output_size])
         return Size(weights, weights)
     if isinstance(e, GridLanguageEncoderConfig):
@@ -88,6 +91,8 @@ def trajectory_encoder(config: AmagoConfig) -> Size:
         layer = 6 * t.width**2
     elif isinstance(t, FeedForwardConfig):
         layer = 2 * t.width * t.feedforward_size
+    elif isinstance(t, OwnTrajectoryEncoderConfig):  # of which nothing is known
+        layer = t.width**2
     else:
         layer = 4 * t.width**2 + 2 * t.width * t.feedforward_size
         attention = t.context_length * t.width

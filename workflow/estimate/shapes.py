@@ -22,7 +22,7 @@ def shapes(config: RunConfig) -> Shapes:
         is_image = isinstance(getattr(config, "timestep_encoder", None), ImageEncoderConfig)
         return TYPICAL_IMAGE if is_image else TYPICAL
     label = described.tasks + described.held_out_tasks
-    label_bytes = 4 * label * (config.env.entry_point == LABELLED)
+    label_bytes = 4 * label * (config.env.name == LABELLED)
     images = [array.shape for array in described.observations.values() if len(array.shape) == 3]
     return Shapes(
         _record_bytes(described) + label_bytes,
@@ -35,7 +35,7 @@ def shapes(config: RunConfig) -> Shapes:
 def simulated(config: RunConfig) -> str:
     """Entry point of the environment that is stepped, also where another adds labels to it."""
     inner = config.env.kwargs.get("of")
-    return f"envs.{inner}" if config.env.entry_point == LABELLED else config.env.entry_point
+    return f"envs.{inner}" if config.env.name == LABELLED else config.env.name
 
 
 def _record_bytes(described: Benchmark) -> int:

@@ -71,7 +71,7 @@ def _seconds_on_cpu(config: RunConfig) -> float:
     processor = hardware().processor
     flops = flops_per_update(config) / ranks(config)
     learning = updates(config) * flops / (processor.flops * config.threads)
-    step_s = processor.step_s.get(config.env.entry_point, processor.other_step_s)
+    step_s = processor.step_s.get(config.env.name, processor.other_step_s)
     collecting = env_steps(config) * step_s
     return max(learning, collecting) if is_asynchronous(config) else learning + collecting
 

@@ -63,8 +63,8 @@ def test_any_value_of_any_key_works_or_is_told_in_sentences(value: str) -> None:
         ("agent.value_limit", "[1, x]", "agent.value_limit.1 is 'x': must be a number"),
         ("agent.value_limit", "[1]", "must be a number or have more values"),
         ("agent.critic", "two-hot", "must be 'two_hot' or 'popart'; did you mean two_hot?"),
-        ("trajectory_encoder.kind", "gruu", "'gru' or 'feed_forward'; did you mean gru?"),
-        ("env.entry_point", "CartPole-v1", "must be module:Class.*registered with Gymnasium"),
+        ("trajectory_encoder.kind", "gruu", "'gru', 'feed_forward' or 'own'; did you mean gru?"),
+        ("env.entry_point", "CartPole-v1", "must be module:Class.*CartPole-v1, goes to env.id"),
         ("env.entry_point", "my_env.py:E", "must be a module, not a file: my_env:E"),
         (
             "env.kwargs",

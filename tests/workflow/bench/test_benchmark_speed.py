@@ -43,7 +43,7 @@ def test_the_simulator_alone_plays_our_rollouts(name: str) -> None:
             length, over = length + 1, terminated or truncated
         ours.append(length)
     env.close()
-    play = PLAYERS[config.entry_point](config.kwargs)
+    play = PLAYERS[config.name](config.kwargs)
     alone = [sum(1 for _ in play(*schedule.rollout(number))) for number in range(5)]
     assert alone == ours
     assert len(set(ours)) > 1 or name == "retro_free"

@@ -1,0 +1,92 @@
+"""Lines without a terminal, and the services that are told of metrics."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amago2.errors import ConfigError
+from amago2.training import progress, watch
+from amago2.training.amago_trainer import train
+from amago2.training.progress import Progress
+from tests.amago2.toy import SMALL, small
+
+SHORT = {**SMALL["collector"], "epochs": 2}
+
+
+def test_without_a_terminal_there_is_a_line_every_so_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    shown = Progress(tmp_path / "progress.json", epochs=100)
+    shown.score = ", return 3 (train)"
+    written = []
+    for _ in range(100):
+        now += 3
+        shown.report("learn", 1, 200, 5)
+        if said := capsys.readouterr().err:
+            written.append(now - 100)
+            assert said.startswith("epoch 1/100 (learn), 200 steps, 5 updates")
+            assert said.endswith(", return 3 (train)\n")
+    assert written == [6, 18, 39, 81, 141, 201, 261]
+    assert progress.LINES_S == 60
+
+
+def test_a_curve_is_drawn_from_low_to_high() -> None:
+    assert watch.drawn([0.0, 7.0, 3.0]) == "▁█▄"
+    assert watch.drawn([1.0]) == "▁"
+    assert len(watch.drawn([float(x) for x in range(1000)])) == watch.POINTS
+
+
+def test_a_run_that_trains_is_watched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    seen: list[str] = []
+
+    def look(_: Any, step: int, values: Any) -> None:
+        watch.watch(out, once=True)
+        seen.append(capsys.readouterr().out)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("amago2.training.logs.TensorBoard.scalars", look)
+        train(small(collector=SHORT), out)
+    assert "steps" in seen[-1]
+    assert "training, left" in seen[-1]
+
+
+def test_weights_and_biases_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb", reason="pip install 'amago2[wandb]'")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    train(small(collector=SHORT), tmp_path / "run", track=["wandb"])
+    (stored,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    content = stored.read_bytes()
+    assert b"train_return/left" in content
+    assert b"evaluation/train" in content
+
+
+def test_mlflow_in_a_local_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="pip install 'amago2[mlflow]'")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/runs.db")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/runs.db")
+    config = small(collector=SHORT)
+    train(config, tmp_path / "run", track=["mlflow", "tensorboard"])
+    (stored,) = mlflow.search_runs(experiment_names=["amago2"], output_format="list")
+    assert stored.data.params["learner.batch_size"] == "8"
+    assert stored.data.metrics["updates"] == 8
+    history = mlflow.MlflowClient().get_metric_history(stored.info.run_id, "evaluation/train")
+    assert [each.step for each in history] == [72]
+
+
+def test_a_service_that_is_not_there_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "wandb", None)
+    with pytest.raises(ConfigError, match=r"wandb is not installed; pip install 'amago2\[wandb\]'"):
+        train(small(), tmp_path / "run", track=["wandb"])
+    with pytest.raises(ConfigError, match="--track comet: must be tensorboard, wandb or mlflow"):
+        train(small(), tmp_path / "run", track=["comet"])
+    assert not (tmp_path / "run").exists()
