@@ -4,6 +4,7 @@ Its networks would take hours on a processor: here they are tiny, and what they 
 """
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ import pytest
 
 from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, RunConfig
+from amago2.env.stored_spaces import read_spaces
+from amago2.replay.shards import record_type
 from amago2.training.amago_trainer import AmagoTrainer
 from amago2.training.run import run_trainer
 from tests.workflow.estimate.configs import PARAMS
 from workflow.config.experiments import Matrix, Selection, matrices
 from workflow.estimate.hardware import hardware
 from workflow.estimate.resources import gpus
+from workflow.estimate.shapes import shapes
 from workflow.estimate.training_time import estimated_seconds
 
 TINY: dict[str, Any] = {
@@ -55,6 +59,9 @@ def test_its_agents_train_when_shortened(name: str, tmp_path: Path) -> None:
     run = run_trainer(AmagoTrainer, config, tmp_path / "run")
     with (run / "evaluations.csv").open() as file:
         found = {(row["split"], row["task"]) for row in csv.DictReader(file)}
+    content = json.loads((run / "checkpoint" / "state.json").read_text())
+    record = record_type(*read_spaces(content["spaces"]))
+    assert shapes(config).record_bytes == record.itemsize
     given = config.env.kwargs
     chosen = given.get("tasks") or given["games"]
     training = {task for split, task in found if split != "test_tasks"}

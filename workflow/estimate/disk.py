@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from amago2.config.schema import AmagoConfig, ImageEncoderConfig, RunConfig
-from amago2.footprint import MAX_SHARD_BYTES, scratch_timesteps, stored_timesteps
+from amago2.footprint import MAX_SHARD_BYTES, memory_bytes, scratch_timesteps, stored_timesteps
 from workflow.benchmarks.lookup import benchmark, benchmarks
 from workflow.dag.pointers import read_pointer
 from workflow.dag.runs import Run
@@ -18,6 +18,8 @@ from workflow.estimate.shapes import shapes
 
 VECTOR_BYTES, IMAGE_BYTES = 50, 500
 """Of a timestep in published replay, compressed, in benchmarks that are not described."""
+ROW_BYTES = 24
+"""Of a trajectory's row beside its timesteps."""
 BASELINE_BYTES = 2e6
 """A baseline's checkpoint; it has no replay."""
 
@@ -51,8 +53,9 @@ def estimate(config: RunConfig) -> Disk:
 
 
 def _checkpoint_bytes(config: AmagoConfig) -> float:
-    """Trained parameters, the optimiser's two averages of each, and the target heads; float32."""
-    return 4.0 * (3 * network.parameters(config) + network.heads(config))
+    """Trained parameters, the optimiser's two averages of each, target heads, actors' memory."""
+    weights = 4.0 * (3 * network.parameters(config) + network.heads(config))
+    return weights + memory_bytes(config, config.collector.actors)
 
 
 def scratch_bytes(config: RunConfig) -> int:
@@ -65,7 +68,7 @@ def scratch_bytes(config: RunConfig) -> int:
         return int(BASELINE_BYTES * keep)
     record = shapes(config).record_bytes
     length = config.replay.chunk_length or config.trajectory_encoder.context_length
-    replay = scratch_timesteps(config) * record * (1 + 1 / length)
+    replay = scratch_timesteps(config) * (record * (1 + 1 / length) + ROW_BYTES / length)
     open_shard = min(MAX_SHARD_BYTES, config.replay.shard_size * record, replay)
     return int(replay + keep * (_checkpoint_bytes(config) + open_shard))
 

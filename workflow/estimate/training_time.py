@@ -145,7 +145,7 @@ def _heads(config: AmagoConfig) -> int:
     a = config.agent
     actors = 4 * network.actor(config)  # forward and backward, and the target's forward
     if network.has_table(config):
-        return actors + 5 * a.num_critics * network.critic(config)
+        return actors + 4 * a.num_critics * network.critic(config)
     if a.expectation == "exact":  # every action is evaluated, without gradient
         target_actions = baseline_actions = shapes(config).actions
     else:  # a policy gradient's backward pass goes through its sample

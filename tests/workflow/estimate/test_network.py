@@ -2,6 +2,7 @@
 
 import pytest
 
+from amago2.footprint import memory_bytes
 from workflow.bench import workloads
 from workflow.estimate import disk, network
 
@@ -17,4 +18,5 @@ def test_parameters_and_checkpoints_are_those_of_the_agent(size: str, variant: s
     assert network.parameters(config) == pytest.approx(trained, rel=0.1)
     assert network.heads(config) == pytest.approx(targets, rel=0.2)  # 4 to 27 actions, not 12
     checkpoint = 4 * (3 * trained + targets)  # float32; Adam's averages are as large as weights
+    checkpoint += memory_bytes(config, config.collector.actors)
     assert disk.estimate(config).checkpoint == pytest.approx(checkpoint, rel=0.1)

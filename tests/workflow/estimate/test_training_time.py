@@ -1,12 +1,14 @@
 """Steps, updates, operations and seconds of runs, counted by hand."""
 
+import csv
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from amago2.config.layers import Layer
 from tests.amago2.toy import small
-from tests.workflow.estimate.configs import counted, resolved
+from tests.workflow.estimate.configs import PARAMS, counted, resolved
 from workflow.estimate import training_time
 from workflow.estimate.hardware import Accelerator, Hardware, Host, Processor
 from workflow.estimate.training_time import (
@@ -20,6 +22,9 @@ from workflow.estimate.training_time import (
     workers,
 )
 
+COUNTED = Path(__file__).with_name("counted_flops.csv")
+"""Of an update with the paper's batch, all timesteps valid, on tensors without content: by
+PyTorch's `FlopCounterMode`, which counts matrix products, convolutions and attention."""
 GPU = Accelerator(
     device="toy",
     memory=1e10,
@@ -84,6 +89,16 @@ def test_an_exact_expectation_evaluates_every_action(actor: str, sampled: int) -
     timesteps = one.learner.batch_size * (one.trajectory_encoder.context_length + 1)
     more = flops_per_update(other) - flops_per_update(one)
     assert more == 2 * timesteps * a.num_critics * forward * (12 + 12 - sampled)
+
+
+@pytest.mark.parametrize(
+    "row",
+    list(csv.DictReader(COUNTED.open())),
+    ids=lambda row: f"{row['benchmark']}-{row['variant']}",
+)
+def test_operations_are_those_that_pytorch_counts(row: dict[str, str]) -> None:
+    config = PARAMS.resolve(row["benchmark"], row["variant"], "paper")
+    assert flops_per_update(config) == pytest.approx(float(row["flops"]), rel=0.15)
 
 
 def test_operations_grow_with_the_batch() -> None:
