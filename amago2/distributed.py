@@ -137,7 +137,7 @@ class ProcessGroup(SingleProcess):
 
     def _sum(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Sums of x (...) and of a count over all ranks."""
-        both = torch.cat([x.flatten(), x.new_tensor([count])])
+        both = torch.cat([x.flatten(), x.new_full((1,), count)])
         self._all_reduce(both)
         return both[:-1].view(x.shape), both[-1]
 
