@@ -22,7 +22,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 UV = environment.VENV / "bin" / "uv"
 TOOLS = ROOT / VENV_NAME / "bin"
-GIB = 2**30
 CONFIG = """
 env: {entry_point: "gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps: 20}
 agent: {actor: filtered_imitation, critic: two_hot, head_hidden_sizes: [16], discounts: [0.9]}
@@ -125,7 +124,8 @@ def test_it_trains_where_nothing_else_is_installed(installed: Path, tmp_path: Pa
     (tmp_path / "config.yaml").write_text(CONFIG)
     amago2 = installed.with_name("amago2")
     run(amago2, "train", "config.yaml", "--out", "run", folder=tmp_path)
-    assert "return" in run(amago2, "evaluate", "run", "--rollouts", "1", folder=tmp_path)
+    given = ["run", "--rollouts", "1", "--allow-env", "gymnasium.envs.classic_control"]
+    assert "return" in run(amago2, "evaluate", *given, folder=tmp_path)
     where = run(installed, "-c", "import amago2; print(amago2.__file__)", folder=tmp_path)
     assert "site-packages" in where
 
@@ -134,7 +134,7 @@ def test_on_a_cpu_it_needs_less_than_a_gigabyte(installed: Path) -> None:
     venv = installed.parents[1]
     used = sum(path.lstat().st_size for path in venv.rglob("*") if path.is_file())
     print(f"installed: {used / 1e6:.0f} MB")
-    assert used < GIB
+    assert used < 10**9
 
 
 def test_the_sdist_installs_too(dist: Path, tmp_path: Path) -> None:
