@@ -178,3 +178,9 @@ def _read(kind: type[S], path: Path) -> S:
         if not (REFERENCE / file).is_file() or Path(file).name != file:
             raise ConfigError(f"{path}: reference {file} is no file of {REFERENCE.name}/")
     return spec
+
+
+def beside(budget: Budget, results: Path) -> list[Path]:
+    """Files of a larger budget that the report of `results/<budget>` shows beside its own."""
+    other = budget.disclaimer.beside if budget.disclaimer else None
+    return [results.parent / other / "figures" / f"{FLAGSHIP}.png"] if other else []

@@ -18,8 +18,9 @@ from amago2.files import read_json, sha256, write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("amago2", "envs", "workflow")
-NOT_FOLLOWED = {"amago2.config.schema", "amago2.config.layers"}
-"""Modules that say which parameters are allowed, never what is made of them."""
+NOT_FOLLOWED = {"amago2", "amago2.config.schema", "amago2.config.layers"}
+"""The agent's face, which imports all of it when that is asked for, and modules that say which
+parameters are allowed: they decide nothing of what is made."""
 
 Digests = Mapping[str, str | None]
 """SHA-256 by path, relative to the project; None for a file that does not exist."""

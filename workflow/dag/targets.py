@@ -14,8 +14,7 @@ from amago2.errors import ConfigError
 from workflow.analysis import claims, final_scores, hyperparameters
 from workflow.analysis.tidy import COLUMNS, Row
 from workflow.config import catalog
-from workflow.config.budgets import Budget
-from workflow.config.catalog import FLAGSHIP, FigureSpec, Spec, TableSpec
+from workflow.config.catalog import FigureSpec, Spec, TableSpec
 from workflow.config.experiments import Matrix
 from workflow.config.parameters import Parameters, unknown
 from workflow.dag import fingerprints, provenance, published
@@ -241,7 +240,7 @@ class TargetPlanner:
             for kind in ("runs", "compute")
         )
         template = os.path.relpath(fingerprints.ROOT / REPORT_TEMPLATE)
-        others = [str(path) for path in beside(self._budget, self._results)]
+        others = [str(path) for path in catalog.beside(self._budget, self._results)]
         return self._target(
             "report",
             "report",
@@ -293,12 +292,6 @@ class TargetPlanner:
         """
         needs = dict.fromkeys(self._needed_for[path] for path in inputs if path in self._needed_for)
         return tuple(path for path in needs if not up_to_date or path in self._up_to_date)
-
-
-def beside(budget: Budget, results: Path) -> list[Path]:
-    """Files of a larger budget that the report of `results/<budget>` shows beside its own."""
-    other = budget.disclaimer.beside if budget.disclaimer else None
-    return [results.parent / other / "figures" / f"{FLAGSHIP}.png"] if other else []
 
 
 def _score_files(matrix: Matrix) -> list[str]:

@@ -14,12 +14,12 @@ from pathlib import Path
 from amago2 import run_record
 from amago2.errors import ConfigError, RunError, sentence
 from amago2.files import read_json
+from workflow.config import catalog
 from workflow.config.parameters import Parameters
 from workflow.dag import crate, manifest
 from workflow.dag.documents import Provenance
 from workflow.dag.fingerprints import file_digest
 from workflow.dag.provenance import record_path
-from workflow.dag.targets import beside
 from workflow.report import model_card
 
 DRAWN = ("tables", "figures", "report")
@@ -51,7 +51,7 @@ def verify(budget: str, results: Path, params: Path, say: Say = print) -> list[s
     say(f"{len(drawn)} figures, tables and pages: making them anew")
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "results" / budget
-        _copy_sources(folder, copy, beside(Parameters(params).budget(budget), folder))
+        _copy_sources(folder, copy, catalog.beside(Parameters(params).budget(budget), folder))
         for name, entry in drawn.items():
             wrong += _make_anew(name, entry.outputs, copy, params)
     return wrong

@@ -18,7 +18,6 @@ from workflow.config import catalog
 from workflow.config.budgets import Budget
 from workflow.config.catalog import FigureSpec, Spec, TableSpec
 from workflow.config.parameters import Parameters
-from workflow.dag.targets import beside
 from workflow.render import verdict_texts
 from workflow.report.provenance import TRAINING_VERSION, Grid, Runs, provenance
 
@@ -183,7 +182,7 @@ def _image(path: Path) -> dict[str, Any]:
 
 def _beside(budget: Budget, folder: Path) -> dict[str, Any] | None:
     """The flagship figure of a larger budget, if that has one."""
-    for path in beside(budget, folder):
+    for path in catalog.beside(budget, folder):
         if path.is_file():
             return {"budget": path.parents[1].name, **_image(path)}
     return None

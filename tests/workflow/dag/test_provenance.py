@@ -175,3 +175,20 @@ def test_code_is_followed_through_imports(tmp_path: Path, monkeypatch: pytest.Mo
         "workflow/sub/__init__.py",
         "envs/one.py",
     }
+
+
+def test_no_code_that_trains_decides_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else every change of it would have all committed figures made anew."""
+    followed: list[str] = []
+    source = fingerprints._source
+
+    def noted(module: str) -> Path | None:
+        found = source(module)
+        followed.extend([module] if found else [])
+        return found
+
+    monkeypatch.setattr(fingerprints, "_source", noted)
+    code_digest("workflow.render.draw", "workflow.analysis.tidy", "workflow.report.page")
+    assert "amago2.run_record" in followed
+    parts = {".".join(module.split(".")[:2]) for module in followed}
+    assert not parts & {f"amago2.{name}" for name in ("agent", "nets", "rollout", "training")}
