@@ -1,6 +1,6 @@
 """Assigns GPUs to jobs: a device each, or one shared by several small runs, as memory allows.
 
-Each device has eight slots. A slot is a file that its job keeps locked until it ends, however it
+Each device has sixteen slots. A slot is a file that its job keeps locked until it ends, however it
 ends. The locks are shared by all of this user's checkouts on this machine.
 """
 
@@ -21,8 +21,8 @@ from workflow.execute.visible_gpus import Gpu, visible_gpus
 from workflow.setup.driver import NEEDS
 from workflow.setup.environment import build_of
 
-SLOTS = 8
-"""Per device; each stands for an eighth of its memory."""
+SLOTS = 16
+"""Per device; each stands for a sixteenth of its memory."""
 GPUS = "AMAGO2_GPUS"
 """Variable that lists the devices instead of the driver: `0=24,1=24` (GB)."""
 POLL_S = 0.5

@@ -101,7 +101,7 @@ def test_a_run_of_several_ranks_has_a_device_for_each(
 
 
 def test_small_runs_share_a_device_up_to_its_memory(tmp_path: Path) -> None:
-    jobs = [job(tmp_path, 9e9, 1.0, gpus="0=24") for _ in range(4)]  # 3 eighths each
+    jobs = [job(tmp_path, 9e9, 1.0, gpus="0=24") for _ in range(4)]  # 6 sixteenths each
     assert 2 >= max(together for _, together in map(said, jobs)) > 1
 
 
@@ -121,15 +121,15 @@ def test_a_run_takes_the_device_with_most_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(devices.GPUS, "0=24,1=24")
-    taken = [devices.claim(6e9, tmp_path) for _ in range(4)]  # two eighths each
+    taken = [devices.claim(6e9, tmp_path) for _ in range(4)]  # four sixteenths each
     assert [each.gpus for each in taken if each] == [("0",), ("1",), ("0",), ("1",)]
     large = Gpu("0", 8e9)
     assert [devices.slots_needed(need, large) for need in (1, 1e9, 1.1e9, 8e9, 1e12)] == [
         1,
-        1,
         2,
-        8,
-        8,
+        3,
+        16,
+        16,
     ]
 
 
