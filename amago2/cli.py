@@ -291,6 +291,23 @@ def watch(
 
 
 @app.command()
+def init(
+    environment: Annotated[
+        str, typer.Argument(metavar="NAME", help="`CartPole-v1`, `module:Class` and the like.")
+    ],
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("my_config.yaml"),
+) -> None:
+    """Write a starter configuration that fits an environment, with comments.
+
+    Spaces, time limit and some rollouts of random actions decide its sizes.
+    """
+    from amago2.starter import write
+
+    write(environment, out)
+    say(f"{out}: next is amago2 train {out} --out runs/first")
+
+
+@app.command()
 def check_env(
     environment: Annotated[
         list[str],

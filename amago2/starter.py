@@ -1,0 +1,198 @@
+"""A starter configuration for an environment, as commented YAML: `amago2 init`.
+
+The environment's spaces, its time limit and some rollouts of random actions decide the sizes.
+Where and why the settings differ from the paper's is in docs/learning.md.
+"""
+
+import os
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from amago2.config.documents import parse_yaml
+from amago2.config.layers import Layer
+from amago2.config.schema import AmagoConfig, build
+from amago2.env.make import make_vector_env
+from amago2.env.pictures import is_picture
+from amago2.environment_check import sizes_for
+from amago2.errors import ConfigError
+from amago2.files import write_atomically
+from amago2.inference.stored_run import allow_modules
+from amago2.random_rollouts import play_many
+
+STEPS = 2000
+"""Of random actions, to see how long rollouts are and what rewards there are."""
+EXACT_UP_TO = 32
+"""Discrete actions over which a policy's value is a sum; over more it is sampled."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What decides the sizes."""
+
+    pictures: bool
+    actions: str
+    action_size: int
+    rollout: int
+    """Timesteps of the longest rollout: the time limit, or what random actions met."""
+    rewards: tuple[float, float]
+    """Lowest and highest that random actions met, or 0."""
+    dense: bool
+    """Whether no reward is far above the others."""
+    tasks: int
+
+
+def facts(config: AmagoConfig) -> Facts:
+    """Play random actions in the environment of a configuration."""
+    with closing(make_vector_env(config.env, 1)) as envs:
+        rollouts = play_many(envs, STEPS)
+        rewards = np.array([reward for rollout in rollouts for reward in rollout.rewards])
+        return Facts(
+            pictures=any(is_picture(box) for box in envs.observations.values()),
+            actions=envs.actions.kind,
+            action_size=envs.actions.size,
+            rollout=envs.max_episode_steps or max(len(rollout.rewards) for rollout in rollouts),
+            rewards=(min(0.0, float(rewards.min())), max(0.0, float(rewards.max()))),
+            dense=bool(0 < abs(rewards).max() <= 20 * abs(rewards).mean()),
+            tasks=max(1, len(envs.tasks)),
+        )
+
+
+def write(environment: str, out: Path) -> None:
+    """Write the starter configuration of an environment to a new file.
+
+    Raises `ConfigError` if the file exists or nothing is known by that name.
+    """
+    if os.path.lexists(out):
+        raise ConfigError(f"{out}: is there already; name another file with --out")
+    config = build([sizes_for(environment)])
+    allow_modules(config)
+    text = starter(environment, facts(config))
+    build([Layer(str(out), parse_yaml(text, str(out)))])
+    write_atomically(out, text)
+
+
+def starter(environment: str, found: Facts) -> str:
+    """The configuration of an agent for `environment`, as YAML with comments."""
+    low, high = found.rewards
+    one_scale = found.tasks == 1 and found.actions in ("discrete", "continuous")
+    parts = _one_scale(found) if one_scale else _any_scale(found)
+    encoder = (
+        "{kind: cnn, architecture: nature, features: 128, output_size: 64}"
+        if found.pictures
+        else "{hidden_sizes: [64, 64], output_size: 64}"
+    )
+    return f"""\
+# Starter configuration for {environment}, small enough for one CPU core. Rollouts have up to
+# {found.rollout:,} steps; random actions met rewards of {low:g} to {high:g}.
+#     amago2 train THIS_FILE --out runs/first
+#     amago2 evaluate runs/first/best
+# All keys are in docs/parameters.md; why these values, in docs/learning.md.
+env: {environment}
+{parts.agent}
+timestep_encoder: {encoder}
+trajectory_encoder:
+  context_length: {parts.context}            # timesteps that it remembers
+  width: 64
+  layers: 1
+  heads: 4
+  feedforward_size: 128
+  dropout: 0
+{parts.training}
+evaluation: {{every: 10, rollouts: 10, final_rollouts: 50}}
+checkpoint: {{every: 20, best: true}}  # the policy of the best evaluation is kept beside the last
+"""
+
+
+class _Parts(NamedTuple):
+    agent: str
+    context: int
+    training: str
+
+
+def _one_scale(found: Facts) -> _Parts:
+    """Ascend the value of a regressing critic: quickest where all returns have one scale."""
+    horizon, context = min(50, max(2, found.rollout)), max(2, min(16, found.rollout))
+    discrete = found.actions == "discrete"
+    n_step, rate, steps, epochs = (5, 0.05, 16, 80) if discrete else (1, 0.01, 8, 50)
+    agent = f"""\
+agent:
+  actor: policy_gradient        # ascends the value; filtered_imitation if returns have many scales
+  critic: popart                # regresses returns; two_hot if they have many scales
+  discounts: {_discounts(horizon)}       # the last one acts: it sees {horizon} steps ahead
+  head_hidden_sizes: [64, 64]
+  n_step: {n_step}                     # rewards in a TD target, and
+  target_rate: {rate:<4}             # speed of target networks: how fast values spread
+  reward_multiplier: 1"""
+    training = f"""\
+learner:
+  batch_size: 32                # sub-sequences of context_length timesteps
+  updates_per_epoch: 64
+  learning_rate: 1.0e-3
+  learning_rate_decay: true     # to 0 at the end
+  warmup_updates: 100
+  weight_decay: 1.0e-4
+  gradient_clip: 10
+collector:                      # an epoch: actors x steps_per_epoch steps, then the updates
+  actors: 16
+  steps_per_epoch: {steps}
+  epochs: {epochs}                    # {16 * steps * epochs:,} steps: more for a harder task
+  warmup_epochs: 4              # before the first update
+  exploration: {{first_step_epsilon: [1.0, 0.1], anneal_steps: 200, randomize: false}}
+replay: {{capacity: 50000, chunk_length: {2 * context}}}  # timesteps; rollouts are cut"""
+    return _Parts(agent, context, training)
+
+
+def _any_scale(found: Facts) -> _Parts:
+    """Imitate what a classifying critic finds better: neither loss has the scale of returns."""
+    horizon, context = min(100, max(2, found.rollout)), max(2, min(16, found.rollout))
+    exact = found.actions == "discrete" and found.action_size <= EXACT_UP_TO
+    agent = f"""\
+agent:
+  actor: filtered_imitation     # of what was better than the policy
+  critic: two_hot               # returns in classes, so that their scale does not matter
+  discounts: {_discounts(horizon)}       # the last one acts: it sees {horizon} steps ahead
+  head_hidden_sizes: [64, 64]
+  expectation: {"exact  " if exact else "sampled"}          # of the policy's value over actions
+  n_step: 10                    # rewards in a TD target, and
+  target_rate: 0.05             # speed of target networks: how fast values spread
+{_bins(found, horizon)}"""
+    training = f"""\
+learner:
+  batch_size: 32                # sub-sequences of context_length timesteps
+  updates_per_epoch: 32
+  learning_rate: 1.0e-3
+  learning_rate_decay: true     # to 0 at the end
+  warmup_updates: 100
+  weight_decay: 1.0e-4
+collector:                      # an epoch: actors x steps_per_epoch steps, then the updates
+  actors: 16
+  steps_per_epoch: 32
+  epochs: 200                   # 102,400 steps: more for a harder task
+  warmup_epochs: 4              # before the first update
+  exploration: {{anneal_steps: 1000}}
+replay: {{capacity: 50000, chunk_length: {2 * context}}}  # timesteps; rollouts are cut"""
+    return _Parts(agent, context, training)
+
+
+def _discounts(horizon: int) -> str:
+    return f"[{1 - 5 / (5 + horizon):.2f}, {1 - 1 / horizon:.3g}]"
+
+
+def _bins(found: Facts, horizon: int) -> str:
+    """Classes of returns over the range that there can be, as far as random actions tell."""
+    low, high = (1.1 * horizon * reward for reward in found.rewards)
+    if low == high:
+        return "  bins: 64                      # of returns: no reward was seen, so in all orders"
+    even = found.dense and found.tasks == 1
+    if not even:
+        low, high = 10 * low, 10 * high
+    spaced = "evenly spaced" if even else "denser near 0"
+    return f"""\
+  bins: 64                      # classes of returns,
+  symlog: {"false" if even else "true "}                 # {spaced}
+  value_limit: [{low:.4g}, {high:.4g}]       # between the lowest and highest within the horizon
+  reward_multiplier: 1"""

@@ -1,0 +1,70 @@
+"""`amago2 init`: a configuration that fits an environment."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from amago2.config.documents import parse_yaml, read_yaml
+from amago2.config.layers import Layer
+from amago2.config.schema import AmagoConfig, build
+from amago2.starter import Facts, starter
+from amago2.training.amago_trainer import train
+from tests.amago2.test_cli import amago2
+
+CARTPOLE = Facts(False, "discrete", 2, 500, (0.0, 1.0), True, 1)
+
+
+def written(found: Facts) -> AmagoConfig:
+    text = starter("tests.amago2.toy:Toy", found)
+    assert max(map(len, text.splitlines())) <= 120
+    return build([Layer("starter", parse_yaml(text, "starter"))])
+
+
+def test_bins_cover_the_returns_within_the_horizon() -> None:
+    buttons = replace(CARTPOLE, actions="multibinary")
+    agent = written(buttons).agent
+    assert (agent.value_limit, agent.symlog, agent.discounts[-1]) == ((0.0, 110.0), False, 0.99)
+    sparse = written(replace(buttons, dense=False, rewards=(-1.0, 1.0))).agent
+    assert (sparse.value_limit, sparse.symlog) == ((-1100.0, 1100.0), True)
+    unseen = written(replace(buttons, rewards=(0.0, 0.0), dense=False)).agent
+    assert (unseen.value_limit, unseen.symlog) == (1e5, True)
+
+
+def test_sizes_follow_spaces_tasks_and_length() -> None:
+    several = replace(CARTPOLE, tasks=2)
+    assert (written(CARTPOLE).agent.actor, written(CARTPOLE).agent.critic) == (
+        "policy_gradient",
+        "popart",
+    )
+    assert (written(several).agent.actor, written(several).agent.critic) == (
+        "filtered_imitation",
+        "two_hot",
+    )
+    short = written(replace(CARTPOLE, rollout=5))
+    assert (short.trajectory_encoder.context_length, short.agent.discounts[-1]) == (5, 0.8)
+    assert written(several).agent.expectation == "exact"
+    assert written(replace(several, action_size=100)).agent.expectation == "sampled"
+    assert written(replace(CARTPOLE, pictures=True)).timestep_encoder.kind == "cnn"
+
+
+@pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1"])
+def test_init_writes_what_trains(environment: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    assert amago2("init", environment, "--out", path).returncode == 0
+    again = amago2("init", environment, "--out", path)
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert "is there already" in again.stderr
+    short = {
+        "learner": {"updates_per_epoch": 1},
+        "collector": {"epochs": 5},
+        "evaluation": {"every": 5, "final_rollouts": 1},
+    }
+    config = build([Layer(str(path), read_yaml(path)), Layer("short", short)])
+    assert (train(config, tmp_path / "run") / "best").is_dir()
+
+
+def test_an_unknown_name_is_a_sentence(tmp_path: Path) -> None:
+    done = amago2("init", "NoSuch-v7", "--out", tmp_path / "c.yaml")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert not (tmp_path / "c.yaml").exists()
