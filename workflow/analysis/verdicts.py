@@ -37,6 +37,7 @@ REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
 NOT_DECIDABLE = "not decidable at this budget"
 NO_VERDICT = "no verdict"
+WHOLE = "whole interval where the claim holds"
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, NOT_DECIDABLE, NO_VERDICT)
 
 
@@ -75,7 +76,7 @@ def _verdict(low: float, high: float, above: float | None, below: float | None) 
     least = -np.inf if above is None else above
     most = np.inf if below is None else below
     if low > least and high < most:
-        return REPRODUCED, "whole interval where the claim holds"
+        return REPRODUCED, WHOLE
     if high <= least or low >= most:
         return NOT_REPRODUCED, "whole interval where it does not hold"
     return NOT_DECIDABLE, "interval on both sides of a bound"

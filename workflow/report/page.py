@@ -22,6 +22,12 @@ from workflow.render import verdict_texts
 from workflow.report.provenance import TRAINING_VERSION, Grid, Runs, provenance
 
 DECIDED = (verdicts.REPRODUCED, verdicts.NOT_REPRODUCED)
+AS_IT_MUST = {
+    **dict(zip(verdicts.VERDICTS, verdicts.VERDICTS, strict=True)),
+    verdicts.REPRODUCED: verdicts.NOT_REPRODUCED,
+    verdicts.NOT_REPRODUCED: verdicts.REPRODUCED,
+}
+"""How the verdict on a control looks: what must come out as not reproduced is good if it does."""
 MAX_FILE_BYTES = 64 * 2**20
 """Of a figure or table that the page shows."""
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -131,7 +137,11 @@ def _claims(folder: Path) -> list[dict[str, Any]]:
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ConfigError(f"{path}: is not a scorecard; `make tables` makes it anew") from None
     paper = [text.strip("–") for text in shown.paper]
-    shown = shown.assign(verdict=frame.verdict, title=frame.title, paper=paper)
+    looks = frame.verdict.where(frame.control != 1, frame.verdict.map(AS_IT_MUST))
+    texts = shown["verdict_text"].str.removesuffix(f" ({verdicts.WHOLE})")
+    shown = shown.assign(
+        verdict=frame.verdict, title=frame.title, paper=paper, look=looks, verdict_text=texts
+    )
     return [{str(key): value for key, value in row.items()} for row in shown.to_dict("records")]
 
 
