@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A Slurm cluster of this one machine, from Debian's packages: `cluster.sh start|stop FOLDER`.
-# Two nodes with two made-up GPUs each, and a partition whose jobs pre-empt the others'; no
-# accounting. Everything that it writes lies in FOLDER, and it listens on 127.0.0.1 only. /etc/slurm/slurm.conf becomes a link to its configuration, since Snakemake's jobs
+# Two nodes of made-up sizes with two made-up GPUs each, and a partition whose jobs pre-empt the
+# others'; no accounting. Everything that it writes lies in FOLDER, and it listens on 127.0.0.1 only.
+# /etc/slurm/slurm.conf becomes a link to its configuration, since Snakemake's jobs
 # do not inherit SLURM_CONF; a machine that has a Slurm of its own is refused. Needs root.
 set -euo pipefail
 folder=$(realpath -m "$2")
@@ -51,7 +52,7 @@ SchedulerParameters=sched_interval=5,batch_sched_delay=1
 GresTypes=gpu
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-NodeName=DEFAULT CPUs=2 RealMemory=$(awk '/MemTotal/ {print int($2 / 2200)}' /proc/meminfo) Gres=gpu:2 State=UNKNOWN
+NodeName=DEFAULT CPUs=8 RealMemory=32000 Gres=gpu:2 State=UNKNOWN
 NodeName=one NodeHostname=$host NodeAddr=127.0.0.1 Port=16818
 NodeName=two NodeHostname=$host NodeAddr=127.0.0.1 Port=16819
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=60

@@ -106,6 +106,13 @@ def jobs(state: str) -> list[str]:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
 
 
+def occupy(node: str, *options: str) -> str:
+    """Submit a job that sleeps on a node; returns its number."""
+    where = [f"--nodelist={node}", "--output=/dev/null", *options]
+    command = ["sbatch", "--parsable", *where, "--wrap", "sleep 1000"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def of_job(job: str, what: str) -> str:
     command = ["squeue", "--noheader", "--job", job, "--format", what]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
@@ -156,11 +163,7 @@ def test_a_preempted_run_goes_on_to_the_same_bits_on_another_node(tmp_path: Path
     (job,) = jobs("RUNNING")
     node = of_job(job, "%N")
     assert list(disks[node].iterdir())
-    more_urgent = ["sbatch", "--parsable", "--partition=urgent", f"--nodelist={node}"]
-    more_urgent += ["--exclusive", "--output=/dev/null", "--wrap", "sleep 1000"]
-    (urgent,) = subprocess.run(
-        more_urgent, check=True, capture_output=True, text=True
-    ).stdout.split()
+    urgent = occupy(node, "--partition=urgent", "--exclusive")
     try:
         code, said = finish(process)
         assert code == 0, said
@@ -213,10 +216,14 @@ def test_a_run_on_two_gpus_starts_once(tmp_path: Path) -> None:
     text = budget.read_text().replace("all:\n", "all:\n  device: cuda\n")
     budget.write_text(text.replace("learner: {", "learner: {processes: 2, "))
     project.commit(folder)
+    busy = [occupy(node, "--gpus=1") for node in ("one", "two")]
+    wait_until(lambda: len(jobs("RUNNING")) == 2)
     process = start(folder, "--budget", "micro", FAKE_SECONDS="8", AMAGO2_GPUS="0=24,1=24")
+    wait_until(lambda: jobs("PENDING"))  # each node has one GPU: it is not spread over both
+    subprocess.run(["scancel", *busy], check=True)
     wait_until(lambda: list(folder.glob("results/micro/.scratch/*/progress.json")))
     (job,) = jobs("RUNNING")
-    for expected in ("NumTasks=1 ", "NumNodes=1 ", "gres/gpu=2"):
+    for expected in ("NumTasks=1 ", "NumNodes=1 ", "gres:gpu:2"):
         assert expected in detail(job)
     code, said = finish(process)
     assert code == 0, said
@@ -235,7 +242,7 @@ def test_small_runs_share_a_job_and_its_gpu(tmp_path: Path) -> None:
     )
     wait_until(lambda: len(list(folder.glob("results/micro/.scratch/*/progress.json"))) == 2)
     (job,) = jobs("RUNNING")
-    for expected in ("NumTasks=1 ", "NumNodes=1 ", "NumCPUs=2 ", "gres/gpu=1"):
+    for expected in ("NumTasks=1 ", "NumNodes=1 ", "gres:gpu:1"):
         assert expected in detail(job)
     code, said = finish(process)
     assert code == 0, said
