@@ -27,7 +27,7 @@ from workflow.execute.checks import (
 )
 from workflow.execute.exclusive import ROOT, AlreadyRunning, end_orphans, exclusive
 from workflow.execute.progress import Progress, ProgressLine, clock, label
-from workflow.execute.room import check_room
+from workflow.execute.room import check_disk, check_memory
 from workflow.execute.snakemake import Stopped
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -51,7 +51,8 @@ def reproduce(selection: Selection, profile: str = "") -> int:
             return _finish(dag)
         if not profile:
             check_devices(dag)
-            check_room(dag)
+            check_memory(dag)
+        check_disk(dag)
         check_drawing()
         snakemake.unlock()
         planned = None if profile else forecast(dag)

@@ -17,11 +17,8 @@ from workflow.estimate.needs import Needs, needs
 from workflow.execute import gpus as devices
 
 
-def check_room(dag: Dag) -> None:
-    """Raise `ConfigError` if a run needs more memory than there is, or all of them more disk.
-
-    On the disk the replay of the largest unfinished run lies beside what all of them leave behind.
-    """
+def check_memory(dag: Dag) -> None:
+    """Raise `ConfigError` if a run needs more memory than this machine has."""
     wanted = {run.name: needs(run.config) for run in dag.pending}
     if not wanted:
         return
@@ -29,19 +26,23 @@ def check_room(dag: Dag) -> None:
     memory = psutil.virtual_memory().total
     if largest.host_bytes > memory:
         raise ConfigError(
-            f"{name} needs about {largest.host_bytes / 1e9:.0f} GB of memory, and this machine has "
-            f"{memory / 1e9:.0f} GB: choose a smaller budget, or a cluster's profile "
+            f"{name} needs about {_gb(largest.host_bytes)} of memory, and this machine has "
+            f"{_gb(memory)}: choose a smaller budget, or a cluster's profile "
             "(make ... PROFILE=slurm)"
         )
+
+
+def check_disk(dag: Dag) -> None:
+    """Raise `ConfigError` if what the runs leave behind, and the largest's replay, do not fit."""
     left = disk_of_runs(dag.pending).total
-    most = max(each.scratch_bytes for each in wanted.values())
+    most = _most([needs(run.config) for run in dag.pending], "scratch_bytes")
     free = _free(dag)
     if left + most > free:
         raise ConfigError(
-            f"{dag.results}: the {len(wanted)} runs to train leave about {left / 1e9:.0f} GB there "
-            f"(checkpoints and replay), and the largest takes {most / 1e9:.0f} GB while it is "
-            f"trained; {free / 1e9:.0f} GB are free: make room, select fewer runs, or set "
-            "checkpoint.with_replay: false"
+            f"{dag.results}: the {len(dag.pending)} runs to train leave about {_gb(left)} there "
+            f"(checkpoints and replay), and the largest takes {_gb(most)} while it is trained; "
+            f"{_gb(free)} are free: make room, select fewer runs, or set checkpoint.with_replay: "
+            "false"
         )
 
 
@@ -70,7 +71,11 @@ def limits(dag: Dag) -> list[str]:
 
 
 def _most(wanted: Iterable[Needs], what: str) -> int:
-    return max(int(getattr(each, what)) for each in wanted)
+    return max((int(getattr(each, what)) for each in wanted), default=0)
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:.3g} GB"
 
 
 def _free(dag: Dag) -> int:

@@ -33,15 +33,20 @@ def machine(patch: pytest.MonkeyPatch, memory: float, disk: float) -> None:
     patch.setattr(shutil, "disk_usage", lambda _: Usage(int(disk)))
 
 
-def test_too_little_memory_or_disk_for_one_run(dag: Dag, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_for_a_run(dag: Dag, monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, 16e9, 1e9)
-    room.check_room(dag)
+    room.check_memory(dag)
     machine(monkeypatch, 1e9, 1e9)
     with pytest.raises(ConfigError, match="GB of memory, and this machine has 1 GB: choose a sma"):
-        room.check_room(dag)
+        room.check_memory(dag)
+
+
+def test_too_little_disk_for_all_runs(dag: Dag, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, 16e9, 1e9)
+    room.check_disk(dag)
     machine(monkeypatch, 16e9, 1e5)
     with pytest.raises(ConfigError, match=r"the 8 runs to train leave about .* make room, select"):
-        room.check_room(dag)
+        room.check_disk(dag)
 
 
 def test_what_unfinished_runs_have_written_counts_as_free(
@@ -52,7 +57,7 @@ def test_what_unfinished_runs_have_written_counts_as_free(
     scratch.mkdir(parents=True)
     with (scratch / "tokens").open("wb") as file:
         file.truncate(10**9)
-    room.check_room(dag)
+    room.check_disk(dag)
 
 
 def test_limits_are_what_there_is_and_at_least_what_the_largest_run_needs(
