@@ -98,18 +98,22 @@ def _training(config: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     found = record.get("versions", {})
     rows = {
         "timesteps, updates": f"{record['env_steps']:,}, {record['updates']:,}",
-        "time": f"{record['wall_s'] / 60:,.0f} minutes on {machine}",
-        "CPU time": f"{record['cpu_s'] / 60:,.0f} minutes",
+        "time": f"{_time(record['wall_s'])} on {machine}",
+        "CPU time": _time(record["cpu_s"]),
         "seed, hash of the configuration": f"{config['seed']}, `{record['hash']}`",
         "code": f"commit `{code}`{changed}",
         "versions": ", ".join(f"{name} {each}" for name, each in found.items()),
         "SHA-256 of the locks": f"`{locks}`",
-        "interrupted": f"{record['resumptions']} times; resumed: {record['resumed']}",
+        "interruptions": f"{record['resumptions']}; resumed: {record['resumed']}",
         "begun from": "another run" if record.get("continued_from") else "nothing",
         "SHA-256 of the policy": f"`{record['checkpoint_sha256'].get('policy.safetensors', '')}`",
     }
     cells = (f"| {key} | {value} |" for key, value in rows.items())
     return "\n".join(["| | |", "|---|---|", *cells])
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:,.0f} s" if seconds < 3600 else f"{seconds / 3600:,.1f} hours"
 
 
 def _limits(config: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from amago2.errors import RunError
 from tests.records import write_record
 from workflow.report import model_card
 
+ROOT = Path(__file__).resolve().parents[3]
 CONFIG = """
 training_version: 3
 benchmark: popgym
@@ -65,10 +66,10 @@ def test_it_says_what_the_runs_files_say(run: Path) -> None:
         "After 200 timesteps, not normalised.",
         "make pull FOLDER=results/mini/runs/popgym/ind_actor_ind_critic/seed2-0123abcd",
         "| timesteps, updates | 12,345, 678 |",
-        "| time | 10 minutes on a processor |",
+        "| time | 600 s on a processor |",
         "| code | commit `c0ffee`, with changes that were not committed |",
         "| SHA-256 of the locks | `not recorded` |",
-        "| interrupted | 1 times; resumed: bit-exact |",
+        "| interruptions | 1; resumed: bit-exact |",
     ):
         assert f"{line}\n" in text, line
     assert "license: mit" in text
@@ -81,6 +82,12 @@ def test_another_card_is_noticed(run: Path) -> None:
     assert not model_card.differs(run)
     path.write_text(path.read_text().replace("0.5", "0.9"))
     assert model_card.differs(run)
+
+
+def test_the_committed_cards_are_of_their_runs() -> None:
+    paths = sorted((ROOT / "results").glob(f"*/runs/*/*/*/{model_card.NAME}"))
+    stale = [str(path) for path in paths if model_card.differs(path.parent)]
+    assert not stale, f"python -m workflow docs card {' '.join(stale)}"
 
 
 def test_a_damaged_run_gets_no_card(run: Path) -> None:
