@@ -38,6 +38,7 @@ NAVIGATION = {
     ],
 }  # fmt: skip
 """Pages by heading. One that does not exist is left out; one that nothing names comes last."""
+LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<path>[^)#\s]+)[^)]*\)")
 REMOTE = re.compile(
     r"""<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=["'](?:https?:)?//[^"']+"""
 )
@@ -95,8 +96,21 @@ def prepare(source: Path) -> Path:
     for name, text in pages.items():
         path = source / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(text.replace(f"]({FRONT}", "](index.md").replace(f"/{FRONT}", "/index.md"))
+        path.write_text(_linked(text, path.parent))
     return source
+
+
+def _linked(text: str, folder: Path) -> str:
+    """A page's text with links that hold on the site: to its front page, and to no folders."""
+
+    def of(link: re.Match[str]) -> str:
+        path = link["path"]
+        if "://" not in path and (folder / path).is_dir():
+            return link["text"]
+        lost = "://" not in path and path.endswith(FRONT) and not (folder / path).exists()
+        return link[0].replace(FRONT, "index.md") if lost else link[0]
+
+    return LINK.sub(of, text)
 
 
 def tables_of_contents(pages: Mapping[str, str]) -> str:

@@ -53,3 +53,15 @@ def test_a_warning_of_sphinx_is_a_failure(folder: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(site, "PYTHON", python)
     with pytest.raises(ConfigError, match="the site was not built"):
         site.build()
+
+
+def test_links_hold_on_the_site(folder: Path) -> None:
+    source = site.prepare(folder / "source")
+    text = (
+        "[a](README.md), [b](README.md#x), [c](docs/agent.md#y), [d](workflow), ![e](docs/images), "
+        "[f](https://example.org/README.md), [g](params/claims.yaml)"
+    )
+    assert site._linked(text, source) == (
+        "[a](index.md), [b](index.md#x), [c](docs/agent.md#y), d, ![e](docs/images), "
+        "[f](https://example.org/README.md), [g](params/claims.yaml)"
+    )
