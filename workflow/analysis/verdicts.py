@@ -135,15 +135,16 @@ def _target(claim: Mapping[Any, Any], tables: Tables, budget: str) -> Target:
     if published is None or budget == PUBLISHED:
         return Target(above, below, published, None, "")
     if (read := _published_at_equal_steps(claim, tables)) is None:
-        return Target(above, below, published, None, "")
+        return Target(above, below, published, None, "no published curve of these tasks")
     value, steps = read
     if above is not None and below is not None:  # within so much of the published number
         shift = value - published
         return Target(above + shift, below + shift, value, steps, "")
-    share = value / published
-    why = "" if share > 0 else "the published curves are not apart at these steps"
+    if (share := value / published) <= 0:
+        why = "the published curves are not apart at these steps"
+        return Target(above, below, value, steps, why)
     above, below = (None if bound is None else bound * share for bound in (above, below))
-    return Target(above, below, value, steps, why)
+    return Target(above, below, value, steps, "")
 
 
 def _published_at_equal_steps(claim: Mapping[Any, Any], tables: Tables) -> AtEqualSteps | None:

@@ -111,3 +111,22 @@ def test_a_claim_asks_the_same_share_of_the_effect_at_fewer_steps(tables: Tables
     assert final.verdict == verdicts.NOT_REPRODUCED
     small = judged(9_999_270, "mini", score, tables)
     assert (small.why, small.published) == ("needs a larger budget", 28)
+
+
+def test_nothing_is_decided_where_the_paper_shows_nothing(tables: Tables) -> None:
+    """Of Dep./Dep. above Ind./Ind.; and of a few of ML45's tasks, of which there is no curve."""
+    score = {II: 90.0, DD: 5.0}
+    agent = {"experiment": "ml45", "benchmark": "ml45", "split": "train"}
+    claim = {
+        "claim": "c", "title": "c", "statistic": "mean", "above": 10.0, "below": None,
+        "plus": json.dumps([agent | {"variant": DD}]), "published": 28.0, "control": 0,
+        "minus": json.dumps([agent | {"variant": II}]), "decided_at": "day paper",
+    }  # fmt: skip
+    given = {**tables, "ml45.evaluations": made_up(9_999_270, score)}
+    found = verdicts.judge_all(pd.DataFrame([claim]), given, "day").iloc[0]
+    assert (found.above, found.verdict) == (10, verdicts.NOT_DECIDABLE)
+    assert found.why == "the published curves are not apart at these steps"
+    few = given["ml45.evaluations"]
+    few = few[few.task.isin(["task0", "task1"])]
+    other = verdicts.judge_all(pd.DataFrame([claim]), {**given, "ml45.evaluations": few}, "day")
+    assert other.why.iloc[0] == "no published curve of these tasks"
