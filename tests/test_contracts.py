@@ -50,7 +50,9 @@ def test_packages_say_what_belongs_in_them() -> None:
         for path in packages:
             tree = ast.parse(path.read_text(encoding="utf-8"))
             assert ast.get_docstring(tree), f"{path.relative_to(ROOT)} has no docstring"
-            if path.parent.parent != ROOT:
+            if (
+                path.parent.parent != ROOT and path.parent != ROOT / "amago2" / "env"
+            ):  # has a few names
                 assert len(tree.body) == 1, f"{path.relative_to(ROOT)} holds code"
 
 

@@ -107,7 +107,7 @@ def test_commands() -> None:
         for line in text.splitlines():
             run(line)
             lines += 1
-    assert lines == 12
+    assert lines == 13
     assert Path("rollout.gif").exists()
     assert Path("rows.csv").stat().st_size > 40
 

@@ -32,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("kind", "ending"),
-    [("transformer", "pt2"), ("transformer", "pt"), ("gru", "pt"), ("feed_forward", "pt")],
+    [("transformer", "pt2"), ("gru", "pt"), ("feed_forward", "pt")],
 )
 def test_an_exported_policy_acts_like_the_agent(kind: str, ending: str, tmp_path: Path) -> None:
     over: dict[str, Any] = {"kind": kind, "context_length": 5, "width": 16, "layers": 1}
