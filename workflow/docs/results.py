@@ -39,7 +39,7 @@ def face(folder: Path) -> str:
     """The flagship figure and what is decided, of the published `results/<budget>`."""
     listed = published.read(folder)
     if not listed.experiments:
-        return f"![{ALT}](docs/images/{FLAGSHIP}.png)\n\nOne seed; nothing is published yet."
+        return "Nothing is published yet."
     figure = f"![{ALT}]({folder.as_posix()}/figures/{FLAGSHIP}.png)"
     names = ",".join(listed.experiments)
     repeat = f"    make reproduce BUDGET={folder.name} EXPERIMENT={names}"
@@ -87,8 +87,9 @@ def _cost(folder: Path, listed: published.Published) -> str:
     processors = ", ".join(sorted(set(taken.cpu.dropna())))
     return _wrapped(
         f"{len(taken)} runs took {taken.cpu_s.sum() / 3600:.2g} CPU hours together ({processors}). "
-        f"All of it is in [results/{folder.name}](results/{folder.name}); `dvc pull` fetches the "
-        "best policies, with no account and no network. To repeat it:"
+        f"All of it is in `results/{folder.name}` "
+        f"([report](results/{folder.name}/report/index.html)); "
+        "`dvc pull` fetches the best policies, with no account and no network. To repeat it:"
     )
 
 

@@ -55,7 +55,7 @@ def test_costs_are_planned_for_all_and_measured_where_published(folder: Path) ->
 
 
 def test_without_results_it_says_so(tmp_path: Path) -> None:
-    assert "nothing is published yet" in results.face(tmp_path)
+    assert results.face(tmp_path) == "Nothing is published yet."
 
 
 def test_the_readme_has_what_is_published_now(monkeypatch: pytest.MonkeyPatch) -> None:

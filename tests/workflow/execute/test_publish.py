@@ -87,17 +87,27 @@ def project_(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return tmp_path / "project"
 
 
-@pytest.fixture
-def clone(project_: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone of the project after it was published, with nothing of the other's disk."""
-    publish.publish(SELECTION, ["ext_return_scale"])
-    make_again()
-    project.commit(project_)
-    folder = tmp_path / "clone"
-    project.git(project_, "clone", "-q", str(project_), str(folder))
-    shutil.move(project_, tmp_path / "gone")
-    project.enter(folder, monkeypatch)
+@pytest.fixture(scope="module")
+def published_(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another copy, after it was published."""
+    folder = tmp_path_factory.mktemp("published") / "project"
+    shutil.copytree(made, folder, symlinks=True)
+    with pytest.MonkeyPatch.context() as patch:
+        project.enter(folder, patch)
+        for module in (add, publish):
+            patch.setattr(module, "dvc", lambda *words, check=True: project.dvc(*words))
+        publish.publish(SELECTION, ["ext_return_scale"])
+        make_again()
+    project.commit(folder)
     return folder
+
+
+@pytest.fixture
+def clone(published_: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone of that, with nothing else of its disk."""
+    project.git(published_, "clone", "-q", str(published_), str(tmp_path / "clone"))
+    project.enter(tmp_path / "clone", monkeypatch)
+    return tmp_path / "clone"
 
 
 def names(paths: list[Path]) -> list[str]:
