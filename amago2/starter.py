@@ -16,7 +16,7 @@ from amago2.config.documents import parse_yaml
 from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, build
 from amago2.env.make import make_vector_env
-from amago2.env.pictures import is_picture
+from amago2.env.pictures import is_large_picture
 from amago2.environment_check import sizes_for
 from amago2.errors import ConfigError
 from amago2.files import write_atomically
@@ -33,7 +33,8 @@ EXACT_UP_TO = 32
 class Facts:
     """What decides the sizes."""
 
-    pictures: bool
+    picture: int | None
+    """Pixels of the shorter side of a picture, if one is observed that is no mere vector."""
     actions: str
     action_size: int
     rollout: int
@@ -50,8 +51,10 @@ def facts(config: AmagoConfig) -> Facts:
     with closing(make_vector_env(config.env, 1)) as envs:
         rollouts = play_many(envs, STEPS)
         rewards = np.array([reward for rollout in rollouts for reward in rollout.rewards])
+        boxes = envs.observations.values()
+        sides = [min(box.shape[:2]) for box in boxes if is_large_picture(box)]
         return Facts(
-            pictures=any(is_picture(box) for box in envs.observations.values()),
+            picture=min(sides, default=None),
             actions=envs.actions.kind,
             action_size=envs.actions.size,
             rollout=envs.max_episode_steps or max(len(rollout.rewards) for rollout in rollouts),
@@ -81,9 +84,9 @@ def starter(environment: str, found: Facts) -> str:
     one_scale = found.tasks == 1 and found.actions in ("discrete", "continuous")
     parts = _one_scale(found) if one_scale else _any_scale(found)
     encoder = (
-        "{kind: cnn, architecture: nature, features: 128, output_size: 64}"
-        if found.pictures
-        else "{hidden_sizes: [64, 64], output_size: 64}"
+        "{hidden_sizes: [64, 64], output_size: 64}"
+        if found.picture is None
+        else f"{{kind: cnn, architecture: {_network(found.picture)}, output_size: 64}}"
     )
     return f"""\
 # Starter configuration for {environment}, small enough for one CPU core. Rollouts have up to
@@ -107,6 +110,11 @@ checkpoint: {{every: 20, best: true}}  # the policy of the best evaluation is ke
 """
 
 
+def _network(side: int) -> str:
+    """The smaller of the two networks for pictures, unless they are too small for it."""
+    return "nature" if side >= 36 else "impala"
+
+
 class _Parts(NamedTuple):
     agent: str
     context: int
@@ -117,7 +125,7 @@ def _one_scale(found: Facts) -> _Parts:
     """Ascend the value of a regressing critic: quickest where all returns have one scale."""
     horizon, context = min(50, max(2, found.rollout)), max(2, min(16, found.rollout))
     discrete = found.actions == "discrete"
-    n_step, rate, steps, epochs = (5, 0.05, 16, 80) if discrete else (1, 0.01, 8, 50)
+    n_step, rate, steps, epochs = (5, 0.05, 16, 160) if discrete else (1, 0.01, 8, 50)
     agent = f"""\
 agent:
   actor: policy_gradient        # ascends the value; filtered_imitation if returns have many scales
@@ -139,7 +147,7 @@ learner:
 collector:                      # an epoch: actors x steps_per_epoch steps, then the updates
   actors: 16
   steps_per_epoch: {steps}
-  epochs: {epochs}                    # {16 * steps * epochs:,} steps: more for a harder task
+  epochs: {epochs:<3}                   # {16 * steps * epochs:,} steps: more for a harder task
   warmup_epochs: 4              # before the first update
   exploration: {{first_step_epsilon: [1.0, 0.1], anneal_steps: 200, randomize: false}}
 replay: {{capacity: 50000, chunk_length: {2 * context}}}  # timesteps; rollouts are cut"""

@@ -19,6 +19,7 @@ from amago2.printing import say
 from amago2.replay.shards import record_type
 from amago2.replay.stored import unpack
 from amago2.training import checkpoint as ckpt
+from amago2.training.best import BEST
 from amago2.training.logs import describe_log
 
 MAY_DIFFER = "budget, device, threads, collector.epochs, evaluation, checkpoint"
@@ -51,6 +52,9 @@ def continue_run(config: AmagoConfig, finished: Path, scratch: Path) -> None:
     tables = [table for table in run_record.TABLES if (finished / f"{table}.csv").exists()]
     for table in tables:
         shutil.copyfile(finished / f"{table}.csv", scratch / f"{table}.csv")
+    if (finished / BEST).is_dir():
+        run_record.check_artifact(finished, BEST, known)
+        shutil.copytree(finished / BEST, scratch / BEST)
     checkpoint.config = config
     checkpoint.state |= {key: known[key] for key in HISTORY}
     checkpoint.state["exact"] = known["resumed"] != "not bit-exact"

@@ -7,12 +7,12 @@ import pytest
 
 from amago2.config.documents import parse_yaml, read_yaml
 from amago2.config.layers import Layer
-from amago2.config.schema import AmagoConfig, build
+from amago2.config.schema import AmagoConfig, ImageEncoderConfig, build
 from amago2.starter import Facts, starter
 from amago2.training.amago_trainer import train
 from tests.amago2.test_cli import amago2
 
-CARTPOLE = Facts(False, "discrete", 2, 500, (0.0, 1.0), True, 1)
+CARTPOLE = Facts(None, "discrete", 2, 500, (0.0, 1.0), True, 1)
 
 
 def written(found: Facts) -> AmagoConfig:
@@ -45,7 +45,10 @@ def test_sizes_follow_spaces_tasks_and_length() -> None:
     assert (short.trajectory_encoder.context_length, short.agent.discounts[-1]) == (5, 0.8)
     assert written(several).agent.expectation == "exact"
     assert written(replace(several, action_size=100)).agent.expectation == "sampled"
-    assert written(replace(CARTPOLE, pictures=True)).timestep_encoder.kind == "cnn"
+    for side, network in ((84, "nature"), (35, "impala")):
+        encoder = written(replace(CARTPOLE, picture=side)).timestep_encoder
+        assert isinstance(encoder, ImageEncoderConfig)
+        assert encoder.architecture == network
 
 
 @pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1"])

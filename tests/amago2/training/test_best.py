@@ -67,6 +67,15 @@ def test_it_is_a_part_of_the_run_that_acts(tmp_path: Path) -> None:
         run_record.check(run, "best")
 
 
+def test_a_run_that_is_continued_keeps_it_until_a_better_one(tmp_path: Path) -> None:
+    first = train(CONFIG, tmp_path / "first")
+    more = CONFIG.model_copy(
+        update={"collector": CONFIG.collector.model_copy(update={"epochs": 5})}
+    )
+    longer = train(more, tmp_path / "longer", continue_from=first)
+    assert files(longer / "best") == files(first / "best")
+
+
 def test_without_evaluations_nothing_was_best(tmp_path: Path) -> None:
     (tmp_path / "evaluations.csv").write_text("split,step,metric,value\n")
     assert highest_return(tmp_path / "evaluations.csv", "train") == -np.inf
