@@ -11,7 +11,7 @@ from amago2.files import write_atomically
 
 INTERVAL_S = 2
 """Least time between two reports."""
-FIRST_LINE_S, LINES_S = 5.0, 60.0
+FIRST_LINE_S, LINES_S = 10.0, 60.0
 """When the first line is written where there is no terminal, and the most between two."""
 
 

@@ -18,8 +18,10 @@ def test_every_exported_name_exists() -> None:
         _ = amago2.trian
 
 
-def test_importing_loads_no_heavy_library() -> None:
-    code = "import sys, amago2; sys.exit(bool({'torch', 'numpy', 'pydantic'} & set(sys.modules)))"
+@pytest.mark.parametrize("module", ["amago2", "amago2.cli"])
+def test_importing_loads_no_heavy_library(module: str) -> None:
+    heavy = "{'torch', 'numpy', 'pydantic', 'gymnasium'}"
+    code = f"import sys, {module}; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -30,7 +30,7 @@ def test_without_a_terminal_there_is_a_line_every_so_often(
             written.append(now - 100)
             assert said.startswith("epoch 1/100 (learn), 200 steps, 5 updates")
             assert said.endswith(", return 3 (train)\n")
-    assert written == [6, 18, 39, 81, 141, 201, 261]
+    assert written == [12, 33, 75, 135, 195, 255]
     assert progress.LINES_S == 60
 
 
