@@ -124,14 +124,6 @@ def detail(job: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def shared_settings() -> str:
-    """The lines of the profile that have small runs share a job, without the signs of comment."""
-    text = (project.ROOT / "profiles" / "slurm" / "config.yaml").read_text()
-    commented = text.split("# Several small runs in one job")[1].split("\n\n")[0].splitlines()[1:]
-    lines = [line.removeprefix("# ") for line in commented if line.startswith("# ")]
-    return "\n".join(line for line in lines if line[:1] in " g-s")
-
-
 def record(folder: Path) -> dict[str, object]:
     (path,) = folder.glob("results/micro/runs/*/*/*/record.json")
     content: dict[str, object] = json.loads(path.read_text())
@@ -228,27 +220,6 @@ def test_a_run_on_two_gpus_starts_once(tmp_path: Path) -> None:
     code, said = finish(process)
     assert code == 0, said
     assert str(record(folder)["began"]).split() == ["0.0"]
-
-
-def test_small_runs_share_a_job_and_its_gpu(tmp_path: Path) -> None:
-    """As the profile's comment says; when the time is over, the last one queues the job again."""
-    folder = checkout(tmp_path / "project", fake=True, retries=0)
-    adjust(folder, **yaml.safe_load(shared_settings()), **{"default-resources": {"runtime": 1}})
-    budget = folder / "params" / "budgets" / "micro.yaml"
-    budget.write_text(budget.read_text().replace("all:\n", "all:\n  device: cuda\n"))
-    project.commit(folder)
-    process = start(
-        folder, "--budget", "micro", "--seeds", "2", FAKE_SECONDS="70", AMAGO2_GPUS="0=24"
-    )
-    wait_until(lambda: len(list(folder.glob("results/micro/.scratch/*/progress.json"))) == 2)
-    (job,) = jobs("RUNNING")
-    for expected in ("NumTasks=1 ", "NumNodes=1 ", "gres:gpu:1"):
-        assert expected in detail(job)
-    code, said = finish(process)
-    assert code == 0, said
-    records = list(folder.glob("results/micro/runs/*/*/*/record.json"))
-    assert len(records) == 2
-    assert all(len(json.loads(path.read_text())["began"].split()) > 1 for path in records)
 
 
 def test_a_failed_job_is_reported_with_its_log(tmp_path: Path) -> None:
