@@ -179,3 +179,22 @@ def test_what_a_page_would_load_from_elsewhere_is_found(tmp_path: Path) -> None:
     found = site.remote_files(tmp_path)
     assert len(found) == 3
     assert all("example" in each for each in found)
+
+
+def test_every_file_that_a_page_names_is_there() -> None:
+    """Paths of Python files in backticks, from the root or below a package."""
+    invented = "workflow/baselines/dqn.py"  # in CONTRIBUTING.md, on how to add a baseline
+    named = [
+        (page.name, path)
+        for page in PAGES
+        if page.name != "CHANGELOG.md"
+        for path in re.findall(r"`([a-z0-9_]+(?:/[a-z0-9_]+)+\.py)`", page.read_text())
+        if path != invented
+    ]
+    assert len(named) > 20
+    gone = [
+        each
+        for each in named
+        if not any((ROOT / below / each[1]).is_file() for below in ("", "amago2", "workflow"))
+    ]
+    assert not gone
