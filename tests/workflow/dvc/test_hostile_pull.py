@@ -35,6 +35,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         project.dvc("init", "-q")
+        project.dvc("config", "-q", "core.analytics", "false")
         project.dvc("remote", "add", "-q", "-d", "theirs", "../remote")
     return folder
 
