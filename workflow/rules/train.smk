@@ -14,9 +14,13 @@ rule train:
     threads: lambda wildcards: needs(PLAN.runs[wildcards.run].config).cores
     resources:
         gpu=lambda wildcards: needs(PLAN.runs[wildcards.run].config).gpus,
-        gpu_mb=lambda wildcards: needs(PLAN.runs[wildcards.run].config).gpu_bytes // 10**6,
-        mem_mb=lambda wildcards: needs(PLAN.runs[wildcards.run].config).host_bytes // 10**6,
-        scratch_mb=lambda wildcards: needs(PLAN.runs[wildcards.run].config).scratch_bytes
+        gpu_mb=lambda wildcards: needs(PLAN.runs[wildcards.run].config).gpu_bytes
+        // 10**6,
+        mem_mb=lambda wildcards: needs(PLAN.runs[wildcards.run].config).host_bytes
+        // 10**6,
+        scratch_mb=lambda wildcards: needs(
+            PLAN.runs[wildcards.run].config
+        ).scratch_bytes
         // 10**6,
     params:
         settings=lambda wildcards: PLAN.runs[wildcards.run].settings,
