@@ -1,4 +1,4 @@
-"""ext_task_shares: which tasks the losses hear, by variant: the paper's Section 3 in training."""
+"""ext_task_shares: each task's share of losses and gradients: the paper's Section 3 in training."""
 
 import numpy as np
 import pandas as pd
