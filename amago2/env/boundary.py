@@ -112,7 +112,7 @@ class Observations:
         warnings, each of which comes once, and of which row they are.
         """
         for key, values in self._flat:
-            if not np.dot(values, values) <= FLOAT32_MAX:  # not even their squares' sum
+            if not values.dot(values) <= FLOAT32_MAX:  # not even their squares' sum
                 self._check_finite(key)
         for key, limits in self._whole.items():
             values = self.arrays[key] if rows is None else self.arrays[key][rows]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from amago2.printing import plain, warn
 from amago2.processes import end_now
@@ -143,28 +143,21 @@ def at_most(limit_s: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-class TorchState(NamedTuple):
-    """What an environment may change of PyTorch, and training needs as it was."""
+def torch_state() -> tuple[Any, bool, int] | None:
+    """Default type, gradients and threads of PyTorch, which an environment may change.
 
-    dtype: Any
-    grad: bool
-    threads: int
+    None in a process without PyTorch, which only steps environments.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
+    return torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
 
-    @classmethod
-    def now(cls) -> "TorchState | None":
-        """The present state; None in a process without PyTorch, which only steps environments."""
-        torch = sys.modules.get("torch")
-        if torch is None:
-            return None
-        return cls(
-            torch.get_default_dtype(),
-            torch.is_grad_enabled(),
-            torch.get_num_threads(),
-        )
 
-    def restore(self) -> None:
-        """Undo what changed."""
-        torch = sys.modules["torch"]
-        torch.set_default_dtype(self.dtype)
-        torch.set_grad_enabled(self.grad)
-        torch.set_num_threads(self.threads)
+def restore_torch(state: tuple[Any, bool, int]) -> None:
+    """Undo what changed."""
+    torch = sys.modules["torch"]
+    dtype, gradients, threads = state
+    torch.set_default_dtype(dtype)
+    torch.set_grad_enabled(gradients)
+    torch.set_num_threads(threads)

@@ -15,13 +15,14 @@ import gymnasium as gym
 import numpy as np
 
 from amago2.env import boundary
-from amago2.env.boundary import Attempt, Mismatch, Observations
+from amago2.env.boundary import FLOAT32_MAX, Attempt, Mismatch, Observations
 from amago2.env.failures import (
     CLOSE_LIMIT_S,
-    TorchState,
     at_most,
     report_to_stderr,
+    restore_torch,
     told,
+    torch_state,
     watch,
 )
 from amago2.env.spaces import ActionSpec, Array
@@ -97,6 +98,7 @@ class VectorEnv:
         self._call: str | None = None  # what it is asked for
         self._calls = 0
         self.steps = np.zeros(count, np.int64)  # timestep of each rollout
+        self._rows = range(count)
         self._seeds: list[int | None] = [None] * count
         self.envs: list[gym.Env[Any, Any]] = []
         self.warn: Callable[[str], None] = lambda text: warn(f"amago2: warning: {text}")
@@ -185,11 +187,15 @@ class VectorEnv:
 
         Returns reward float64, terminated, truncated, each (N,) or (len(rows),).
         """
-        chosen = range(len(self)) if rows is None else rows.tolist()
-        self.steps[slice(None) if rows is None else rows] += 1
-        self.attempts = [None] * len(self)
+        if rows is None:
+            chosen: Sequence[int] = self._rows
+            self.steps += 1
+        else:
+            chosen = rows.tolist()
+            self.steps[rows] += 1
+        self.attempts = [None] * len(self._rows)
         envs, at, take = self.envs, self._at, self._take
-        before = TorchState.now()
+        before = torch_state()
         self._call = "step"
         self._calls += 1
         try:
@@ -201,19 +207,19 @@ class VectorEnv:
             raise self._failure(error) from None
         finally:
             self._call = None
-        if before != TorchState.now():
+        if before != torch_state():
             self._restore(before)
         if self.max_episode_steps is not None:
             self.returned[2][self.steps >= self.max_episode_steps] = True
         return self._results(rows)
 
     def _take(self, row: int, returned: Any) -> None:
-        """Check and keep what one environment's step returned."""
+        """Check and keep what one environment's step returned, which is called often."""
         try:
             observation, reward, terminated, truncated, info = returned
         except (TypeError, ValueError):
             raise boundary.not_a_step(returned) from None
-        if type(reward) is not float:
+        if type(reward) is not float or not -FLOAT32_MAX <= reward <= FLOAT32_MAX:
             reward = boundary.number("the reward", reward)
         if type(terminated) is not bool:
             terminated = boundary.flag("terminated", terminated)
@@ -225,10 +231,6 @@ class VectorEnv:
         self._terminated[row] = terminated
         self._truncated[row] = truncated
         self.checks.store(row, observation)
-        self._take_info(row, info)
-
-    def _take_info(self, row: int, info: Mapping[Any, Any]) -> None:
-        """Keep what the info of a step tells of the task and of an attempt that ended."""
         if (task := info.get("task")) is not self._named[row]:
             self._name(row, task)
         if "attempt_return" in info:
@@ -238,14 +240,9 @@ class VectorEnv:
                 self.measured[row][key] = boundary.number(f"info[{key!r}]", info[key])
 
     def _check(self, rows: Array | None, bounds: bool = True) -> None:
-        """Check the numbers of all rows, or of some."""
+        """Check the observations of all rows, or of some."""
         for warning, row in self.checks.check(rows, bounds):
             self.warn(f"{self._place(row)}: {warning}")
-        rewards = self.returned[0]
-        if not np.dot(rewards, rewards) <= boundary.FLOAT32_MAX:  # not even their squares' sum
-            for row, reward in enumerate(rewards.tolist()):
-                if not abs(reward) <= boundary.FLOAT32_MAX:
-                    raise Mismatch(f"the reward is {reward}; it must be a finite number", row)
 
     def _name(self, row: int, task: Any) -> None:
         """Label a row's task, if it has a name; what is named once stays."""
@@ -260,17 +257,17 @@ class VectorEnv:
 
     def _results(self, rows: Array | None) -> tuple[Array, Array, Array]:
         """Copies of what the last step of some rows returned."""
-        reward, terminated, truncated = (
-            array.copy() if rows is None else array[rows] for array in self.returned
-        )
-        return reward, terminated, truncated
+        reward, terminated, truncated = self.returned
+        if rows is None:
+            return reward.copy(), terminated.copy(), truncated.copy()
+        return reward[rows], terminated[rows], truncated[rows]
 
     # --- failures -------------------------------------------------------------------------------
 
     @contextmanager
     def calling(self, call: str) -> Iterator[None]:
         """What an environment does wrong inside becomes an error that names it."""
-        before = TorchState.now()
+        before = torch_state()
         self._call = call
         self._calls += 1
         try:
@@ -279,13 +276,13 @@ class VectorEnv:
             raise self._failure(error) from None
         finally:
             self._call = None
-        if before != TorchState.now():
+        if before != torch_state():
             self._restore(before)
 
-    def _restore(self, before: TorchState | None) -> None:
+    def _restore(self, before: tuple[Any, bool, int] | None) -> None:
         """Undo what an environment changed of PyTorch, and say so once."""
         if before is not None:
-            before.restore()
+            restore_torch(before)
             if not self._restored:
                 self.warn(f"{self.origin.name} {CHANGED_TORCH}")
             self._restored = True

@@ -24,18 +24,22 @@ MAX_LOG_PROB = 1e3
 
 
 def _noise(
-    draw: Callable[..., Tensor], like: Tensor, samples: int | None, rng: torch.Generator
+    draw: Callable[..., Tensor],
+    shape: tuple[int, ...],
+    device: torch.device,
+    samples: int | None,
+    rng: torch.Generator,
 ) -> Tensor:
-    """Noise by `draw`, shaped as `like` (..., A) or, with `samples`, (..., K, A)."""
+    """Noise by `draw` on a device, of a shape (..., A) or, with `samples`, (..., K, A)."""
     if samples is None:
-        return draw(like.shape, generator=rng, device=rng.device).to(like.device)
-    noise = draw((samples, *like.shape), generator=rng, device=rng.device)
-    return noise.to(like.device).movedim(0, -2)
+        return draw(shape, generator=rng, device=rng.device).to(device)
+    noise = draw((samples, *shape), generator=rng, device=rng.device)
+    return noise.to(device).movedim(0, -2)
 
 
 def _uniform(like: Tensor, samples: int | None, rng: torch.Generator) -> Tensor:
     """Uniform noise in (0, 1), see `_noise`."""
-    return _noise(torch.rand, like, samples, rng).clamp_(1e-7, 1 - 1e-7)
+    return _noise(torch.rand, like.shape, like.device, samples, rng).clamp_(1e-7, 1 - 1e-7)
 
 
 def _per_sample(x: Tensor, samples: int | None) -> Tensor:
@@ -80,16 +84,19 @@ class Categorical:
 
     def sample(self, rng: torch.Generator, samples: int | None = None) -> Tensor:
         """Actions (..., A) without gradient."""
-        below = self.probabilities[..., :-1].cumsum(-1)  # probability of an action up to each
-        draw = _noise(torch.rand, self.probabilities[..., :1], samples, rng)
+        p = self.probabilities
+        below = p[..., :-1].cumsum(-1)  # probability of an action up to each
+        draw = _noise(torch.rand, (*p.shape[:-1], 1), p.device, samples, rng)
         index = (_per_sample(below, samples) <= draw).sum(-1, keepdim=True)
         if self.allowed is not None:  # rounding may lead past the last one that is
             place = torch.arange(self.allowed.shape[-1], device=index.device)
             last = (place * self.allowed).amax(-1, keepdim=True)
             index = index.minimum(_per_sample(last, samples))
         # Not F.one_hot, whose checks take longer than all of this.
-        shape = (*index.shape[:-1], self.probabilities.shape[-1])
-        return self.probabilities.new_zeros(shape).scatter_(-1, index, 1.0)
+        none = (
+            torch.zeros_like(p) if samples is None else p.new_zeros(*draw.shape[:-1], p.shape[-1])
+        )
+        return none.scatter_(-1, index, 1.0)
 
     def rsample(self, rng: torch.Generator, samples: int | None = None) -> Tensor:
         """Actions (..., A) by straight-through Gumbel-softmax, temperature 0.5."""
@@ -119,7 +126,7 @@ class TanhNormal:
 
     def rsample(self, rng: torch.Generator, samples: int | None = None) -> Tensor:
         """Actions (..., A), differentiable in the parameters."""
-        noise = _noise(torch.randn, self.mean, samples, rng)
+        noise = _noise(torch.randn, self.mean.shape, self.mean.device, samples, rng)
         mean, std = _per_sample(self.mean, samples), _per_sample(self.log_std.exp(), samples)
         return torch.tanh(mean + std * noise)
 

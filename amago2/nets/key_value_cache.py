@@ -1,6 +1,6 @@
 """The Transformer's memory while it acts: keys and values of the last timesteps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,15 +11,15 @@ from torch import Tensor
 from amago2.nets.transfer import to_device
 
 
-class Window(NamedTuple):
-    """Cache entries from `start` to `end` that a timestep reads; it writes the last of them.
+class LayerWindow(NamedTuple):
+    """What a timestep reads of a layer's cache, of which it writes the last entry first."""
 
-    `unseen` (N * H, 1, end - start) marks those that a rollout does not attend to, if any.
-    """
-
-    start: int
-    end: int
-    unseen: Tensor | None
+    keys: Tensor
+    """(N * H, W, D / H)"""
+    values: Tensor
+    """(N * H, W, D / H)"""
+    written: Tensor
+    """Key and value of the timestep (2, N * H, D / H)."""
 
 
 @dataclass
@@ -50,8 +50,12 @@ class KeyValueCache:
         in_room = longest <= int(self.end) <= self.entries.shape[3]
         return in_room and self.steps.tolist() == list(time)
 
-    def next(self) -> Window:
-        """Make room for one more timestep and return its window."""
+    def next(self) -> tuple[Iterator[LayerWindow], Tensor | None]:
+        """Make room for one more timestep.
+
+        Returns the window of each layer, and which of its entries a rollout does not attend to,
+        (N * H, 1, W), if any.
+        """
         ends, steps = self.end.numpy(), self.steps.numpy()
         steps += 1
         counts = steps.tolist()  # faster than NumPy for few rollouts
@@ -66,4 +70,7 @@ class KeyValueCache:
             mask = np.arange(longest) < (longest - steps)[:, None]
             by_head = mask.repeat(self.entries.shape[2] // len(mask), 0)[:, None]
             unseen = to_device(torch.from_numpy(by_head), self.entries.device)
-        return Window(end + 1 - longest, end + 1, unseen)
+        # Views of all layers at once: with few actors, each costs as much as an operation.
+        seen = self.entries.flatten(0, 1).narrow(2, end + 1 - longest, longest).unbind()
+        written = self.entries.select(3, end).unbind()
+        return map(LayerWindow, seen[::2], seen[1::2], written), unseen

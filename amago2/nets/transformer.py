@@ -16,7 +16,7 @@ from amago2.config.schema import TransformerConfig
 from amago2.nets.attention import causal_attention, frequencies, positions
 from amago2.nets.dropout import dropout_scales
 from amago2.nets.inference_weights import LinearWeights, NormWeights, WithInferenceWeights
-from amago2.nets.key_value_cache import KeyValueCache, Window
+from amago2.nets.key_value_cache import KeyValueCache, LayerWindow
 from amago2.nets.sigma_linear import SigmaLinear, training_weights
 from amago2.nets.transfer import to_device
 
@@ -97,18 +97,15 @@ def _after_attention(x: Tensor, merged: Tensor, w: BlockWeights) -> tuple[Tensor
     return x, w.ff2.apply(w.norm4.apply(hidden))
 
 
-def _block_step(w: BlockWeights, x: Tensor, entries: Tensor, at: Window) -> Tensor:
-    """A block on one timestep x (N, D) -> (N, D).
-
-    Writes its keys and values to `entries` (2, N * H, room, D / H).
-    """
-    qkv = w.qkv.apply(w.norm1.apply(x)).view(entries.shape[1], 3, -1).transpose(0, 1)
-    entries.select(2, at.end - 1).copy_(qkv[1:])
-    keys, values = entries.narrow(2, at.start, at.end - at.start).unbind()
+def _block_step(w: BlockWeights, x: Tensor, at: LayerWindow, unseen: Tensor | None) -> Tensor:
+    """A block on one timestep x (N, D) -> (N, D), which writes its keys and values."""
+    keys, values, written = at
+    qkv = w.qkv.apply(w.norm1.apply(x)).view(len(keys), 3, -1).transpose(0, 1)
+    written.copy_(qkv[1:])
     # A row times a matrix: a matrix times a column takes four times as long.
     scores = torch.bmm(qkv[0].unsqueeze(1), keys.transpose(1, 2))
-    if at.unseen is not None:
-        scores.masked_fill_(at.unseen, -torch.inf)
+    if unseen is not None:
+        scores.masked_fill_(unseen, -torch.inf)
     x, change = _after_attention(x, torch.bmm(scores.softmax(-1), values).view(x.shape), w)
     return x + change
 
@@ -164,9 +161,9 @@ class Transformer(WithInferenceWeights):
         """States (N, D) of the next timestep's tokens (N, D_in); advances `memory` in place."""
         first, blocks, last = self.cached or self.inference_weights()
         x = first.apply(tokens) + self._positions(memory.steps)
-        at = memory.next()
-        for w, entries in zip(blocks, memory.entries.unbind(), strict=True):
-            x = _block_step(w, x, entries, at)
+        layers, unseen = memory.next()
+        for w, at in zip(blocks, layers, strict=True):
+            x = _block_step(w, x, at, unseen)
         states: Tensor = last.apply(x)
         return states
 

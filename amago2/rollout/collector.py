@@ -108,8 +108,10 @@ class Collector:
         for history, action in zip(self.history, actions, strict=True):
             history.append(action)
         over = terminated | truncated
-        full = self.time - self.chunk_start >= self.chunk_limit
-        for row in np.flatnonzero(over | full).tolist():
+        complete = over | (self.time - self.chunk_start >= self.chunk_limit)
+        if not complete.any():
+            return []
+        for row in np.flatnonzero(complete).tolist():
             self._store_chunk(row)
             if not over[row]:
                 self._start_chunk(row)
@@ -139,7 +141,8 @@ class Collector:
             self.tokens["action"][row, 0] = self.envs.actions.blank()
             seeds.append(self._rollout_seed(row))
         self.envs.reset(rows, seeds)
-        self._stage_observation(np.array(rows))
+        started = np.array(rows)
+        self._stage_observation(started, np.zeros_like(started))
 
     def _rollout_seed(self, row: int) -> int:
         return integer(self.config.seed, Stream.ROLLOUT, row, int(self.rollout[row]))
@@ -156,10 +159,10 @@ class Collector:
         self.tokens["action"][rows, at] = actions
         self.tokens["reward"][rows, at] = reward
         self.tokens["terminated"][rows, at] = terminated
-        self._stage_observation(rows)
+        self._stage_observation(rows, at)
 
-    def _stage_observation(self, rows: Array) -> None:
-        at = self.time[rows] - self.chunk_start[rows]
+    def _stage_observation(self, rows: Array, at: Array) -> None:
+        """Write what `rows` see now to the tokens `at` of their current chunks."""
         self.tokens["time"][rows, at] = self.time[rows]
         for key, value in self.envs.observation.items():
             self.tokens[f"observation.{key}"][rows, at] = value[rows]
