@@ -6,6 +6,7 @@ y = x W'^T + b with W' = (g / sigma(W)) W, where sigma is the largest singular v
 
 import math
 from collections.abc import Sequence
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -46,47 +47,69 @@ def training_weights(layers: Sequence[SigmaLinear]) -> list[LinearWeights]:
 
     Gradients flow through W inside sigma, and not through its singular vectors.
     """
-    by_shape: dict[torch.Size, list[SigmaLinear]] = {}
-    for layer in layers:
-        by_shape.setdefault(layer.weight.shape, []).append(layer)
-    found: dict[SigmaLinear, Tensor] = {}
-    for group in by_shape.values():
-        given = [x for layer in group for x in (layer.weight, layer.gain, layer.left, layer.right)]
-        with torch.autocast(group[0].weight.device.type, enabled=False):
-            weights = _TrainingWeights.apply(*given)  # type: ignore[no-untyped-call]
-        found.update(zip(group, weights, strict=True))
+    ordered = sorted(layers, key=lambda layer: layer.weight.shape)
+    shapes = [layer.weight.shape for layer in ordered]
+    sizes = [shapes.count(shape) for shape in dict.fromkeys(shapes)]
+    columns = [[getattr(layer, name) for layer in ordered] for name in _TrainingWeights.GIVEN]
+    with torch.autocast(layers[0].weight.device.type, enabled=False):
+        weights = _TrainingWeights.apply(sizes, *chain(*columns))  # type: ignore[no-untyped-call]
+    found = dict(zip(ordered, weights, strict=True))
     return [LinearWeights(found[layer], layer.bias) for layer in layers]
 
 
 class _TrainingWeights(torch.autograd.Function):
-    """W' (O, I) of n layers from each one's W (O, I), g (), left (O,) and right (I,).
+    """W' (O, I) of n layers, of which the first `sizes[0]` have one shape, and so on.
 
-    Overwrites left and right.
+    From all their W (O, I), then all g (), left (O,) and right (I,). Overwrites left and right.
     """
 
-    @staticmethod
-    def forward(ctx: Any, *given: Tensor) -> tuple[Tensor, ...]:
-        weights, gains, lefts, rights = (given[i::4] for i in range(4))
-        weight, gain = torch.stack(weights), torch.stack(gains)
-        right = torch.stack(rights).unsqueeze(2)  # (n, I, 1)
-        left = F.normalize(weight @ right, dim=1, eps=EPSILON)  # (n, O, 1)
-        right = weight.mT @ left
-        # With right = W^T left / |W^T left|, sigma = left^T W right is that length.
-        sigma = torch.linalg.vector_norm(right, dim=1, keepdim=True).clamp_(min=EPSILON)
-        right = right / sigma
-        torch._foreach_copy_(
-            [*lefts, *rights], [*left.squeeze(2).unbind(), *right.squeeze(2).unbind()]
-        )
-        scale = gain.view(-1, 1, 1) / sigma
-        ctx.save_for_backward(weight, left, right, sigma, scale)
-        return (weight * scale).unbind()
+    GIVEN = "weight", "gain", "left", "right"
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        weight, left, right, sigma, scale = ctx.saved_tensors
-        gradient = torch.stack(gradients)
+    def forward(ctx: Any, sizes: list[int], *given: Tensor) -> tuple[Tensor, ...]:
+        count = sum(sizes)
+        weights, gains, lefts, rights = (given[i * count :][:count] for i in range(4))
+        groups = [torch.stack(each) for each in _split(weights, sizes)]
+        new_lefts, new_rights, sigmas = [], [], []
+        for weight, start in zip(groups, _split(rights, sizes), strict=True):
+            right = torch.stack(start).unsqueeze(2)  # (n, I, 1)
+            left = F.normalize(weight @ right, dim=1, eps=EPSILON)  # (n, O, 1)
+            right = weight.mT @ left
+            # With right = W^T left / |W^T left|, sigma = left^T W right is that length.
+            sigma = torch.linalg.vector_norm(right, dim=1, keepdim=True).clamp_(min=EPSILON)
+            new_lefts.append(left)
+            new_rights.append(right / sigma)
+            sigmas.append(sigma)
+        torch._foreach_copy_([*lefts, *rights], _rows(new_lefts, 2) + _rows(new_rights, 2))
+        sigma = torch.cat(sigmas)  # (count, 1, 1)
+        scale = torch.stack(gains).view(-1, 1, 1) / sigma
+        ctx.sizes = sizes
+        ctx.save_for_backward(sigma, scale, *groups, *new_lefts, *new_rights)
+        return tuple(_rows([w * s for w, s in zip(groups, scale.split(sizes), strict=True)]))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        sizes, (sigma, scale, *saved) = ctx.sizes, ctx.saved_tensors
+        groups, lefts, rights = (saved[i * len(sizes) :][: len(sizes)] for i in range(3))
+        stacked = [torch.stack(each) for each in _split(gradients, sizes)]
         # dL/dg = <dL/dW', W> / sigma, and dL/dsigma = -g / sigma times that.
-        of_gain = (gradient * weight).sum((1, 2), keepdim=True) / sigma
-        of_weight = (gradient * scale).addcmul_(left * (of_gain * scale), right.mT, value=-1)
-        per_layer = zip(of_weight.unbind(), of_gain.flatten().unbind(), strict=True)
-        return tuple(x for pair in per_layer for x in (*pair, None, None))
+        products = zip(stacked, groups, strict=True)
+        of_gain = torch.cat([(g * w).sum((1, 2), keepdim=True) for g, w in products]) / sigma
+        parts = (stacked, scale.split(sizes), lefts, rights, (of_gain * scale).split(sizes))
+        of_weight = [
+            (gradient * own).addcmul_(left * of_sigma, right.mT, value=-1)
+            for gradient, own, left, right, of_sigma in zip(*parts, strict=True)
+        ]
+        none = [None] * (2 * len(gradients))
+        return (None, *_rows(of_weight), *of_gain.flatten().unbind(), *none)
+
+
+def _split(tensors: Sequence[Tensor], sizes: Sequence[int]) -> list[list[Tensor]]:
+    """Consecutive groups of these sizes."""
+    each = iter(tensors)
+    return [[*islice(each, size)] for size in sizes]
+
+
+def _rows(stacked: Sequence[Tensor], squeezed: int | None = None) -> list[Tensor]:
+    """The tensors of all stacks, perhaps without an axis of size 1."""
+    return [x for each in stacked for x in (each if squeezed is None else each.squeeze(squeezed))]

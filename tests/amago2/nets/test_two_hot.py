@@ -67,6 +67,14 @@ def test_cross_entropy_equals_the_dense_form_and_its_gradient() -> None:
     assert torch.allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.parametrize("with_symlog", [True, False])
+def test_what_a_gpu_takes_for_labels_is_equal_to_rounding(with_symlog: bool) -> None:
+    bins = ValueBins((-1e3, 1e5), 64, with_symlog)
+    rng = torch.Generator().manual_seed(0)
+    values = torch.randn(7, 30, generator=rng) * torch.logspace(-3, 6, 30)
+    assert torch.allclose(bins.hats(values), bins.encode(values), atol=2e-5)
+
+
 def test_values_are_decoded_in_float32_beside_bfloat16_products() -> None:
     probabilities = torch.eye(64)
     bins = ValueBins(1e5, 64)
