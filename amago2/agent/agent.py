@@ -17,6 +17,7 @@ from amago2.env.spaces import ActionSpec
 from amago2.errors import ConfigError
 from amago2.nets import action_values
 from amago2.nets.actor import Actor
+from amago2.nets.captured import CapturedTransformer
 from amago2.nets.critics import Critic, PopArtCritic, TwoHotCritic
 from amago2.nets.distributions import ActionDistribution, Categorical
 from amago2.nets.inference_weights import WithInferenceWeights
@@ -130,14 +131,28 @@ class Agent(nn.Module):
             if isinstance(module, RunningMoments):
                 module.group = group
 
-    def loss(self, batch: Batch | PreparedBatch, rng: torch.Generator) -> tuple[Tensor, Metrics]:
+    def loss(
+        self,
+        batch: Batch | PreparedBatch,
+        rng: torch.Generator,
+        captured: CapturedTransformer | None = None,
+    ) -> tuple[Tensor, Metrics]:
         """Actor loss plus weighted critic loss () of a batch, and metrics for the log.
 
-        Both losses train the encoders; the actor's sends no gradient to the critics.
+        Both losses train the encoders; the actor's sends no gradient to the critics. `captured` is
+        to stand in for the trajectory encoder.
         """
         prepared = self.prepare(batch) if isinstance(batch, Batch) else batch
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.use_bfloat16):
-            return self._loss(prepared, rng)
+        with self.autocast():
+            actor, critic, metrics = self.loss_terms(prepared, rng, captured)
+            actor_loss, critic_loss = actor.mean(), critic.mean()
+            metrics |= {"loss_actor": actor_loss.detach(), "loss_critic": critic_loss.detach()}
+            return actor_loss + self.config.critic_loss_weight * critic_loss, metrics
+
+    def autocast(self, cache_enabled: bool | None = None) -> torch.autocast:
+        """A context in which products have the configured type."""
+        half = self.use_bfloat16
+        return torch.autocast(self.device.type, torch.bfloat16, half, cache_enabled)
 
     def prepare(self, batch: Batch) -> PreparedBatch:
         """All that needs no network, computed where the batch is, on the agent's device."""
@@ -159,17 +174,18 @@ class Agent(nn.Module):
             transitions,
         ).to(self.device)
 
-    def _loss(self, batch: PreparedBatch, rng: torch.Generator) -> tuple[Tensor, Metrics]:
-        actor, critic, metrics = self.loss_terms(batch, rng)
-        actor_loss, critic_loss = actor.mean(), critic.mean()
-        metrics |= {"loss_actor": actor_loss.detach(), "loss_critic": critic_loss.detach()}
-        return actor_loss + self.config.critic_loss_weight * critic_loss, metrics
-
     def loss_terms(
-        self, batch: PreparedBatch, rng: torch.Generator
+        self,
+        batch: PreparedBatch,
+        rng: torch.Generator,
+        captured: CapturedTransformer | None = None,
     ) -> tuple[Tensor, Tensor, Metrics]:
         """What the losses are means of: the actor's (M, G) and the critics' (C, M, G); metrics."""
-        states = self._states(batch, rng).flatten(0, 1)  # (B * L, D)
+        tokens = self.timestep_encoder(
+            batch.observation, batch.reward, batch.action, batch.tokens, rng
+        )
+        encode = captured or self.trajectory_encoder
+        states = encode(tokens, batch.time, rng).flatten(0, 1)  # (B * L, D)
         state_t = batch.transitions.rows_t.take(states)  # (M, D)
         action_t = batch.action_t[:, None, None]  # (M, 1, 1, A)
         masks = batch.observation[MASK_KEY].flatten(0, 1) if self.masked else None  # (B * L, A)
@@ -192,13 +208,6 @@ class Agent(nn.Module):
         )
         metrics |= self._value_metrics(outputs, q.mean(0), target)
         return actor_terms, critic_terms, metrics
-
-    def _states(self, batch: PreparedBatch, rng: torch.Generator) -> Tensor:
-        """States (B, L, D) of a batch."""
-        encoded = self.timestep_encoder(
-            batch.observation, batch.reward, batch.action, batch.tokens, rng
-        )
-        return self.trajectory_encoder(encoded, batch.time, rng)
 
     @torch.no_grad()
     def _td_target(

@@ -80,7 +80,7 @@ class Block(nn.Module):
         """x (B, L, D) -> (B, L, D), causal; `keep` (B, L, D) is the dropout's factor."""
         batch, length, _ = x.shape
         qkv = w.qkv.apply(w.norm1.apply(x)).view(batch, length, 3, self.heads, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
+        q, k, v = (each.transpose(1, 2) for each in qkv.unbind(2))
         attended = causal_attention(q, k, v)
         merged = (attended * w.head_scale).transpose(1, 2).flatten(2)
         x, change = _after_attention(x, merged, w)
@@ -127,11 +127,20 @@ class Transformer(WithInferenceWeights):
 
     def forward(self, tokens: Tensor, time: Tensor, rng: torch.Generator | None) -> Tensor:
         """Encode tokens (B, L, D_in) at times (B, L); `rng` drives dropout, None means none."""
+        return self.encode(tokens, time, self.dropout_scales(tokens, rng))
+
+    def dropout_scales(self, tokens: Tensor, rng: torch.Generator | None) -> Tensor | None:
+        """Factors (1 + layers, B, L, D) of all dropouts for tokens (B, L, D_in)."""
+        like = tokens.new_empty(*tokens.shape[:2], self.output, dtype=torch.float32)
+        return dropout_scales(like, self.config.dropout, rng, 1 + len(self.blocks))
+
+    def encode(self, tokens: Tensor, time: Tensor, keep: Tensor | None = None) -> Tensor:
+        """As `forward`, with given `dropout_scales`."""
+        first, *keeps = [None] * (1 + len(self.blocks)) if keep is None else keep.unbind()
         x = self.input(tokens) + positions(time, self.frequencies)
-        first, *keeps = dropout_scales(x, self.config.dropout, rng, 1 + len(self.blocks))
         x = x if first is None else x * first
-        for block, weights, keep in zip(self.blocks, self._block_weights(), keeps, strict=True):
-            x = block(x, weights, keep)
+        for block, weights, own in zip(self.blocks, self._block_weights(), keeps, strict=True):
+            x = block(x, weights, own)
         states: Tensor = self.norm(x)
         return states
 

@@ -13,6 +13,8 @@ from amago2.config.schema import AmagoConfig
 from amago2.distributed import SingleProcess
 from amago2.env.spaces import Array
 from amago2.errors import RunError
+from amago2.nets.captured import CapturedTransformer
+from amago2.nets.transformer import Transformer
 from amago2.replay.batches import make_batch, shuffle_rewards
 from amago2.replay.buffer import Replay
 from amago2.seeding import Stream, numpy_rng, torch_rng
@@ -21,6 +23,15 @@ from amago2.training.one_ahead import one_ahead
 
 class NonFiniteError(RunError):
     """A loss or weight became infinite or NaN."""
+
+
+def captured_transformer(agent: Agent, config: AmagoConfig) -> CapturedTransformer | None:
+    """Stands in for the agent's trajectory encoder in training, if that is configured."""
+    transformer, c = agent.trajectory_encoder, config.learner
+    if not c.cuda_graph or agent.device.type != "cuda" or not isinstance(transformer, Transformer):
+        return None
+    with agent.autocast(cache_enabled=False):
+        return CapturedTransformer(transformer, c.batch_size // (c.processes or 1))
 
 
 class Learner:
@@ -47,6 +58,7 @@ class Learner:
         self.updates = 0
         self.ahead = agent.device.type == "cuda" and type(self.group) is SingleProcess
         """Whether a thread makes batches, which changes nothing of them."""
+        self.captured = captured_transformer(agent, config)
 
     def learn(self, updates: int) -> dict[str, Tensor]:
         """Make updates, one at least, and return the mean of each metric.
@@ -103,7 +115,7 @@ class Learner:
         counters = (self.updates, *self.group.rng_counters)
         rng = torch_rng(self.config.seed, Stream.UPDATE, *counters, device=device)
         self._set_learning_rate()
-        loss, metrics = self.agent.loss(batch, rng)
+        loss, metrics = self.agent.loss(batch, rng, self.captured)
         self.optimizer.zero_grad(set_to_none=True)
         (loss * self.group.share).backward()
         self.group.all_reduce_gradients(self.parameters)

@@ -59,7 +59,7 @@ def _losses(
         shuffle_rewards(records, lengths, numpy_rng(*counters, 1))
     batch = make_batch(records, lengths, agent.actions)
     task = tasks.unsqueeze(1).expand(batch.valid.shape)[:, 1:][batch.valid[:, 1:]]
-    with torch.autocast(agent.device.type, torch.bfloat16, enabled=agent.use_bfloat16):
+    with agent.autocast():
         rng = torch_rng(*counters, device=agent.device)
         actor, critic, _ = agent.loss_terms(agent.prepare(batch), rng)
     return {"actor": actor.mean(-1), "critic": critic.mean((0, -1))}, task.to(agent.device)

@@ -58,6 +58,20 @@ def test_lower_precisions_are_close(precision: str) -> None:
     assert torch.cosine_similarity(rounded[1], exact[1], 0) > 0.99
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_captured_transformer_learns_the_same_bits(precision: str, tmp_path: Path) -> None:
+    """It needs CUDA graphs, which a driver that computes nothing may lack."""
+    runs = [
+        train(
+            small(device=DEVICE, learner={"precision": precision, "cuda_graph": captured}),
+            tmp_path / str(captured),
+        )
+        for captured in (False, True)
+    ]
+    for name in ("metrics.csv", "checkpoint/policy.safetensors", "checkpoint/trainer.safetensors"):
+        assert content(runs[0])[name] == content(runs[1])[name], name
+
+
 @pytest.mark.parametrize("precision", [None, "bfloat16"])
 def test_steps_with_a_cache_are_the_whole_sequence(precision: str | None) -> None:
     made = agent(DEVICE, DISCRETE, {"precision": precision}).eval()

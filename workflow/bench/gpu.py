@@ -1,4 +1,4 @@
-"""The paper's sizes on a GPU: updates/s by precision, compiled or not, and what a profile shows.
+"""The paper's sizes on a GPU: updates/s by precision, eager and not, and what a profile shows.
 
 All arguments but `repeats` are text, as they come from the command line; all results are numbers.
 """
@@ -6,12 +6,14 @@ All arguments but `repeats` are text, as they come from the command line; all re
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
 
 from amago2.agent.agent import Agent
 from amago2.config.schema import AmagoConfig
+from amago2.training.learner import captured_transformer
 from amago2.training.torch_settings import torch_settings
 from workflow.bench import workloads
 from workflow.bench.measures import Result, actor_config, collecting, updater
@@ -30,26 +32,27 @@ def missing() -> str | None:
     return None if torch.cuda.is_available() else "PyTorch finds no CUDA device"
 
 
-def agent_and_config(
-    size: str, mode: Precision, how: str, device: str
-) -> tuple[Agent, AmagoConfig]:
-    """An agent of Ind./Ind. at one of the paper's sizes, its loss perhaps compiled."""
-    over: dict[str, Any] = {"device": device, "learner": {"precision": mode}}
-    config = workloads.config(size, "ind_actor_ind_critic", over)
+def sized(size: str, mode: Precision, how: str, device: str) -> AmagoConfig:
+    """Ind./Ind. at one of the paper's sizes."""
+    learner = {"precision": mode, "cuda_graph": how == "captured"}
+    return workloads.config(size, "ind_actor_ind_critic", {"device": device, "learner": learner})
+
+
+def agent_of(size: str, config: AmagoConfig, how: str) -> Agent:
+    """Its agent, whose loss is eager, compiled, or has a captured Transformer."""
     agent = workloads.agent(size, config)
+    loss: Any = partial(agent.loss, captured=captured_transformer(agent, config))
     if how == "compiled":
         torch._dynamo.config.recompile_limit = 64  # a part is compiled anew for each kind of call
-        agent._loss = torch.compile(agent._loss, backend=BACKEND)  # type: ignore[method-assign]
-    return agent, config
+        loss = torch.compile(agent.loss, backend=BACKEND)
+    agent.loss = loss  # type: ignore[method-assign]
+    return agent
 
 
-def _update(
-    size: str, mode: Precision, how: str, device: str
-) -> tuple[Callable[[], None], AmagoConfig]:
-    """An update with the paper's batch, all of whose timesteps are valid, and its configuration."""
-    agent, config = agent_and_config(size, mode, how, device)
+def _update(size: str, config: AmagoConfig, how: str) -> Callable[[], None]:
+    """An update with the paper's batch, all of whose timesteps are valid."""
     batch = workloads.batch(size, config, torch.Generator().manual_seed(0))
-    return updater(agent, batch)[1], config
+    return updater(agent_of(size, config, how), batch)[1]
 
 
 def _seconds(work: Callable[[], None], device: str) -> float:
@@ -64,12 +67,13 @@ def _seconds(work: Callable[[], None], device: str) -> float:
 def gpu(size: str, mode: Precision, how: str, repeats: int, device: str = "cuda") -> Result:
     """An update: its seconds, operations per second, memory, and how long the first one took.
 
-    `how` is eager or compiled. Nothing if it does not fit.
+    `how` is eager, captured or compiled. Nothing if it does not fit.
     """
-    update, config = _update(size, mode, how, device)
+    config = sized(size, mode, how, device)
     flops = flops_per_update(config)
     try:
         with torch_settings(config):
+            update = _update(size, config, how)
             first = _seconds(update, device)
             for _ in range(3):
                 _seconds(update, device)
@@ -96,9 +100,10 @@ def profile(
 
     `busy` is that time, as a share of the clock's.
     """
-    update, config = _update(size, mode, "eager", device)
+    config = sized(size, mode, "eager", device)
     kind = torch.profiler.ProfilerActivity
     with torch_settings(config):
+        update = _update(size, config, "eager")
         for _ in range(3):
             _seconds(update, device)
         activities = [kind.CPU, kind.CUDA] if device == "cuda" else [kind.CPU]

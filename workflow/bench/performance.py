@@ -90,7 +90,7 @@ def jobs(part: str) -> Iterator[dict[str, str]]:
     elif part == "gpu":
         for size in PAPER_BATCH:
             for mode in ("float32", "tfloat32", "bfloat16"):
-                for how in ("eager", "compiled"):
+                for how in ("eager", "captured", "compiled"):
                     yield {"measure": part, "size": size, "mode": mode, "how": how}
         for count in ("16", "64"):
             for mode in ("float32", "bfloat16"):

@@ -45,9 +45,9 @@ def learned_from(monkeypatch: pytest.MonkeyPatch, folder: Path, **over: Any) -> 
     batches = []
     loss = Agent.loss
 
-    def watched(self: Agent, batch: PreparedBatch, rng: torch.Generator) -> Any:
+    def watched(self: Agent, batch: PreparedBatch, *rest: Any) -> Any:
         batches.append(batch)
-        return loss(self, batch, rng)
+        return loss(self, batch, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(Agent, "loss", watched)

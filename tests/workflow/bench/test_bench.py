@@ -268,7 +268,8 @@ def gpu_part_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_update_of_the_gpu_part_is_the_same_compiled() -> None:
     losses = {}
     for how in ("eager", "compiled"):
-        agent, config = gpu.agent_and_config("popgym", "float32", how, "cpu")
+        config = gpu.sized("popgym", "float32", how, "cpu")
+        agent = gpu.agent_of("popgym", config, how)
         losses[how] = gradients(agent, padded("popgym", config))
     assert_equal(*losses.values())
 
