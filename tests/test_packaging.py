@@ -94,7 +94,7 @@ def test_every_requirement_is_locked_at_a_version_it_admits() -> None:
 @pytest.mark.parametrize(
     ("room", "extras"),
     [
-        ("amago2", ("video",)),
+        ("amago2", ("video", "minari")),
         ("envs", ("benchmarks",)),
         ("workflow", ("pipeline", "baselines", "benchmarks")),
     ],
@@ -120,6 +120,11 @@ def top_level_imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module.split(".")[0])
     return names
+
+
+def test_the_sdist_leaves_the_tests_out() -> None:
+    """Which setuptools would take some of, without the modules that they import."""
+    assert "prune tests" in (ROOT / "MANIFEST.in").read_text().splitlines()
 
 
 def test_the_citation_agrees_with_the_package() -> None:

@@ -117,7 +117,8 @@ def test_the_sdist_has_what_the_wheel_is_built_from_and_no_results(dist: Path) -
     with tarfile.open(only(dist, "*.tar.gz")) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "amago2/py.typed"} <= names
-    assert not {name for name in names if name.startswith(("results", "envs", "workflow"))}
+    others = ("results", "envs", "workflow", "tests")
+    assert not {name for name in names if name.startswith(others)}
 
 
 def test_it_trains_where_nothing_else_is_installed(installed: Path, tmp_path: Path) -> None:
