@@ -93,6 +93,14 @@ def train(
         Path | None,
         typer.Option("--from", metavar="RUN", help="Continue this finished run for more epochs."),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Start a new run from the weights of this run or checkpoint, or of this file of "
+            "the official code.",
+        ),
+    ] = None,
     local_disk: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="On this machine's disk, for copies of replay."),
@@ -119,6 +127,7 @@ def train(
 
     layers = [Layer(str(path), read_yaml(path)) for path in configs]
     layers += _parsed(overrides)
+    layers += [Layer("--weights", {"initial_weights": str(weights)})] if weights else []
     config = build(layers)
     if (ranks := _ranks()) > 1 and config.learner.processes is None:
         config = build([*layers, Layer("torchrun", {"learner": {"processes": ranks}})])

@@ -37,7 +37,9 @@ def update_bytes(config: AmagoConfig, shapes: Shapes, in_one_pass: bool) -> int:
     Counts the activations that are kept for the backward pass and, if action values are computed
     `in_one_pass`, as a GPU does it, what that takes meanwhile; a CPU computes them in chunks.
     """
-    sequences = config.learner.batch_size // (config.learner.processes or 1)
+    learner = config.learner
+    sequences = learner.batch_size // (learner.processes or 1)
+    sequences //= learner.gradient_accumulation or 1
     timesteps = sequences * (config.trajectory_encoder.context_length + 1)
     kept = _trajectory(config) + _timestep(config, shapes) + _heads(config, shapes)
     size = 4.0 if config.learner.precision != "bfloat16" else 4 * BFLOAT16_SHARE
@@ -145,4 +147,4 @@ def _capacity(config: AmagoConfig) -> int:
 
 def _collected(config: AmagoConfig) -> int:
     c = config.collector
-    return c.actors * c.steps_per_epoch * c.epochs
+    return c.actors * c.steps_per_epoch * c.epochs if config.online else 0

@@ -25,7 +25,7 @@ from amago2.nets.normalisation import RunningMoments
 from amago2.nets.popart import PopArt
 from amago2.nets.rows import Rows
 from amago2.nets.timestep_encoders import make_timestep_encoder
-from amago2.nets.trajectory_encoders import Memory, make_trajectory_encoder
+from amago2.nets.trajectory_encoders import Memory, TrajectoryEncoder, make_trajectory_encoder
 from amago2.nets.two_hot import ValueBins
 from amago2.seeding import seeded_init
 
@@ -174,6 +174,29 @@ class Agent(nn.Module):
             transitions,
         ).to(self.device)
 
+    @torch.no_grad()
+    def targets(self, batch: PreparedBatch, rng: torch.Generator) -> Tensor:
+        """TD targets (M, G), by the draws that `loss` makes from an equal generator."""
+        with self.autocast():
+            states = self._states(batch, rng, self.trajectory_encoder)
+            return self._td_target(states, self._masks(batch), batch.transitions, rng)
+
+    def _states(
+        self,
+        batch: PreparedBatch,
+        rng: torch.Generator,
+        encoder: TrajectoryEncoder | CapturedTransformer,
+    ) -> Tensor:
+        """States (B * L, D) of a batch."""
+        tokens = self.timestep_encoder(
+            batch.observation, batch.reward, batch.action, batch.tokens, rng
+        )
+        return encoder(tokens, batch.time, rng).flatten(0, 1)
+
+    def _masks(self, batch: PreparedBatch) -> Tensor | None:
+        """Masks (B * L, A) of the allowed actions."""
+        return batch.observation[MASK_KEY].flatten(0, 1) if self.masked else None
+
     def loss_terms(
         self,
         batch: PreparedBatch,
@@ -181,14 +204,10 @@ class Agent(nn.Module):
         captured: CapturedTransformer | None = None,
     ) -> tuple[Tensor, Tensor, Metrics]:
         """What the losses are means of: the actor's (M, G) and the critics' (C, M, G); metrics."""
-        tokens = self.timestep_encoder(
-            batch.observation, batch.reward, batch.action, batch.tokens, rng
-        )
-        encode = captured or self.trajectory_encoder
-        states = encode(tokens, batch.time, rng).flatten(0, 1)  # (B * L, D)
+        states = self._states(batch, rng, captured or self.trajectory_encoder)
         state_t = batch.transitions.rows_t.take(states)  # (M, D)
         action_t = batch.action_t[:, None, None]  # (M, 1, 1, A)
-        masks = batch.observation[MASK_KEY].flatten(0, 1) if self.masked else None  # (B * L, A)
+        masks = self._masks(batch)
         target = self._td_target(states.detach(), masks, batch.transitions, rng)
         if self.uses_popart:
             self.popart.update(target)

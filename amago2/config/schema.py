@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from amago2.config.data import DataSource, online_share
 from amago2.config.documents import dump_yaml, read_yaml
 from amago2.config.environment import EnvironmentConfig as EnvironmentConfig
 from amago2.config.environment import Part, in_full, lay_environment
@@ -108,7 +109,10 @@ class LearnerConfig(Section):
     processes: int | None = Field(None, ge=2)
     """Processes that share each batch, each on its own GPU if `device` is cuda; results differ, in
     rounding and noise, between numbers of processes. If null, a single process."""
-
+    gradient_accumulation: int | None = Field(None, ge=2)
+    """Parts into which each batch is split. Their gradients, computed one after the other, add up
+    to the batch's: the same but for rounding and noise, in a fraction of the memory. If null, the
+    batch is not split."""
     cuda_graph: Switch = None
     """On a GPU, replay the Transformer's passes over batches of whole contexts as CUDA graphs,
     which spares the host half of its launches. The same kernels, so not part of the run's hash."""
@@ -118,6 +122,12 @@ class LearnerConfig(Section):
         if self.batch_size % (self.processes or 1):
             raise ValueError(
                 f"batch_size {self.batch_size} must be divisible by processes {self.processes}"
+            )
+        if self.batch_size % ((self.processes or 1) * (self.gradient_accumulation or 1)):
+            times = f"processes {self.processes} times " if self.processes else ""
+            raise ValueError(
+                f"batch_size {self.batch_size} must be divisible by {times}"
+                f"gradient_accumulation {self.gradient_accumulation}"
             )
         return self
 
@@ -265,6 +275,23 @@ class AmagoConfig(RunConfig):
     trajectory_encoder: TrajectoryEncoderConfig
     learner: LearnerConfig
     replay: ReplayConfig
+    data: tuple[DataSource, ...] | None = Field(None, min_length=1)
+    """Trajectories of others to learn from, alone or besides the run's own: see docs/data.md."""
+
+    initial_weights: str | None = Field(None, min_length=1)
+    """Folder of a run or checkpoint to start from (fine-tuning), or a file of the official code's
+    weights: see docs/data.md. The record of a run has their digest."""
+
+    @field_validator("data")
+    @classmethod
+    def _shared_out(cls, data: tuple[DataSource, ...] | None) -> tuple[DataSource, ...] | None:
+        online_share(data)
+        return data
+
+    @property
+    def online(self) -> bool:
+        """Whether environment steps are taken to learn from."""
+        return online_share(self.data) > 0
 
     @model_validator(mode="after")
     def _exists(self) -> Self:
@@ -272,6 +299,18 @@ class AmagoConfig(RunConfig):
             raise ValueError("learner.precision tfloat32 exists on device cuda only")
         if self.learner.cuda_graph and self.trajectory_encoder.kind != "transformer":
             raise ValueError("learner.cuda_graph needs trajectory_encoder.kind transformer")
+        if self.learner.cuda_graph and self.learner.gradient_accumulation:
+            raise ValueError("learner.cuda_graph excludes learner.gradient_accumulation")
+        if self.learner.gradient_accumulation and self.agent.filter == "exponential":
+            raise ValueError(
+                "learner.gradient_accumulation excludes agent.filter exponential, whose weights "
+                "depend on the advantages of the whole batch"
+            )
+        if not self.online and self.collector.warmup_epochs:
+            raise ValueError(
+                "collector.warmup_epochs only collect, but data leave nothing to collect: set it "
+                "to 0, or lower the shares of data"
+            )
         return self
 
 

@@ -152,6 +152,17 @@ def check_same_spaces(
         )
 
 
+def check_data(
+    name: str, made_for: Mapping[str, Any], observations: Boxes, actions: ActionSpec
+) -> None:
+    """The same for data that somebody else collected."""
+    if differing := _differences(made_for, describe_spaces(observations, actions)):
+        raise ConfigError(
+            f"{name}: has {differing[0]}, but the environment has {differing[1]}; name data of "
+            "this environment, or wrap it (env.wrappers) as that of the data was"
+        )
+
+
 def check_eval_set(
     name: str, made_for: Mapping[str, Any], observations: Boxes, actions: ActionSpec
 ) -> None:

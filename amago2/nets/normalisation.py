@@ -19,6 +19,8 @@ class RunningMoments(nn.Module):
     count: Tensor
     group: SingleProcess = SingleProcess()
     """The processes that share each batch."""
+    held = False
+    """Whether `update` does nothing: it has been given the whole batch already."""
 
     def __init__(self, size: int, rate: float, square: float) -> None:
         """Begin with a mean of 0 and a mean square of `square`."""
@@ -31,7 +33,7 @@ class RunningMoments(nn.Module):
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
         """Average in this process's share (M, D) of a batch."""
-        if not len(x):
+        if self.held or not len(x):
             return
         self.count += 1
         rate = (self.rate / (1 - (1 - self.rate) ** self.count)).float()

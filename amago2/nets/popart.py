@@ -30,7 +30,7 @@ class PopArt(RunningMoments):
     @torch.no_grad()
     def update(self, targets: Tensor) -> None:
         """Learn from TD targets (M, G) and adjust weight and bias so that values stay the same."""
-        if not len(targets):
+        if self.held or not len(targets):
             return
         old_mean, old_std = self.mean.clone(), self.std
         super().update(targets)

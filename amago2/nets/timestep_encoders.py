@@ -38,6 +38,7 @@ class TimestepEncoder(nn.Module):
         super().__init__()
         self.output = output
         self.symlog_reward = symlog_reward
+        self.norm: InputNorm | None = None
 
     def forward(
         self,
@@ -52,13 +53,30 @@ class TimestepEncoder(nn.Module):
         In training, the leading shape is (B, L) and `tokens` selects the timesteps that are encoded
         and that update the input normalisation; the others become zeros. `rng` drives augmentation.
         """
-        reward = (symlog(reward) if self.symlog_reward else reward).unsqueeze(-1)
         if tokens is None:
-            return self.encode(observation, [reward, action], None, rng)
+            return self.encode(observation, [self._reward(reward), action], None, rng)
+        batch = tokens.index, reward.shape[:2]
+        encoded = self.encode(*self._valid(observation, reward, action, tokens), batch, rng)
+        return tokens.put(encoded).view(*batch[1], -1)
+
+    def _reward(self, reward: Tensor) -> Tensor:
+        return (symlog(reward) if self.symlog_reward else reward).unsqueeze(-1)
+
+    def _valid(
+        self, observation: Observation, reward: Tensor, action: Tensor, tokens: Rows
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """The valid timesteps (M, ...) of observations, and of the previous reward and action."""
         flat = {key: tokens.take(x.flatten(0, 1)) for key, x in observation.items()}
-        previous = [tokens.take(x.flatten(0, 1)) for x in (reward, action)]
-        encoded = self.encode(flat, previous, (tokens.index, reward.shape[:2]), rng)
-        return tokens.put(encoded).view(*reward.shape[:2], -1)
+        return flat, [tokens.take(x.flatten(0, 1)) for x in (self._reward(reward), action)]
+
+    def learn_statistics(self, parts: Iterable[tuple[Observation, Tensor, Tensor, Rows]]) -> None:
+        """Learn the input normalisation from all parts of a batch: arguments of `forward` each."""
+        if self.norm:
+            self.norm.update(torch.cat([self._joined(*self._valid(*part)) for part in parts]))
+
+    def _joined(self, observation: Observation, previous: list[Tensor]) -> Tensor:
+        """The vectors (M, D) that `norm` normalises, of valid timesteps; see `encode`."""
+        raise NotImplementedError
 
     def encode(
         self,
@@ -91,7 +109,7 @@ class VectorEncoder(TimestepEncoder):
         inputs = sum(math.prod(box.shape) for box in observations.values()) + 1 + actions.size
         super().__init__(config.output_size, symlog_reward)
         self.keys = list(observations)
-        self.norm = InputNorm(inputs)
+        self.norm: InputNorm = InputNorm(inputs)
         self.net = Mlp([inputs, *config.hidden_sizes, config.output_size])
         self.out_norm = nn.LayerNorm(config.output_size)
 
@@ -103,9 +121,12 @@ class VectorEncoder(TimestepEncoder):
         rng: torch.Generator | None,
     ) -> Tensor:
         """See `TimestepEncoder.encode`."""
-        joined = torch.cat([*_vectors(observation, self.keys, previous), *previous], -1)
-        encoded: Tensor = self.out_norm(self.net(self.norm(joined, update=batch is not None)))
+        inputs = self.norm(self._joined(observation, previous), update=batch is not None)
+        encoded: Tensor = self.out_norm(self.net(inputs))
         return encoded
+
+    def _joined(self, observation: Observation, previous: list[Tensor]) -> Tensor:
+        return torch.cat([*_vectors(observation, self.keys, previous), *previous], -1)
 
 
 def _not_a_vector(key: str, box: gym.spaces.Box) -> str:
@@ -165,11 +186,10 @@ class ImageEncoder(TimestepEncoder):
         """Raises `ValueError` unless there is one picture; what is beside it becomes vectors."""
         super().__init__(config.output_size, symlog_reward=True)
         self.key, self.augment = _only_picture(observations), config.augment
-        others = (key for key in observations if key != self.key)
-        vectors = {key: math.prod(observations[key].shape) for key in others}
+        vectors = {k: math.prod(box.shape) for k, box in observations.items() if k != self.key}
         self.vectors = list(vectors)
         inputs = 1 + actions.size + sum(vectors.values())
-        self.norm = InputNorm(inputs)
+        self.norm: InputNorm = InputNorm(inputs)
         self.recompute_frames = config.recompute_frames
         box = observations[self.key]
         channels = box.shape[2]
@@ -199,10 +219,13 @@ class ImageEncoder(TimestepEncoder):
             place, (size, length) = batch
             frames = random_shift(frames, place // length, size, rng)
         image = self.image_norm(self.project(self._image_features(frames)))
-        joined = torch.cat([*previous, *_vectors(observation, self.vectors, previous)], -1)
+        joined = self._joined(observation, previous)
         rest = self.previous(self.norm(joined, update=batch is not None))
         encoded: Tensor = self.out_norm(self.merge(torch.cat([image, rest], -1)))
         return encoded
+
+    def _joined(self, observation: Observation, previous: list[Tensor]) -> Tensor:
+        return torch.cat([*previous, *_vectors(observation, self.vectors, previous)], -1)
 
     def _image_features(self, frames: Tensor) -> Tensor:
         """Outputs (F, features) of the CNN for frames (F, H, W, C)."""

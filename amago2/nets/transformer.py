@@ -6,7 +6,8 @@ from the start of the rollout. `forward` reads whole sequences, `step` one times
 cache; the two agree for rollouts up to the context length.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -124,6 +125,7 @@ class Transformer(WithInferenceWeights):
         self.norm = nn.LayerNorm(config.width)
         self.register_buffer("frequencies", frequencies(config.width), persistent=False)
         self._position_table: Tensor | None = None
+        self._held: list[BlockWeights] | None = None
 
     def forward(self, tokens: Tensor, time: Tensor, rng: torch.Generator | None) -> Tensor:
         """Encode tokens (B, L, D_in) at times (B, L); `rng` drives dropout, None means none."""
@@ -144,7 +146,18 @@ class Transformer(WithInferenceWeights):
         states: Tensor = self.norm(x)
         return states
 
+    @contextmanager
+    def same_weights(self) -> Iterator[None]:
+        """Derive the blocks' weights once, by one power iteration, for several forward passes."""
+        self._held = self._block_weights()
+        try:
+            yield
+        finally:
+            self._held = None
+
     def _block_weights(self) -> list[BlockWeights]:
+        if self._held is not None:
+            return self._held
         blocks: list[Block] = list(self.blocks)  # type: ignore[arg-type]  # a ModuleList knows Modules
         layers = [layer for block in blocks for layer in block.sigma_layers()]
         linear = training_weights(layers) if self.training else [each.linear() for each in layers]

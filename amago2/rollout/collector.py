@@ -248,6 +248,25 @@ class Collector:
         return fingerprint(self.envs, row, float(self.returns[row]), self.tokens[row, :length])
 
 
+class NoCollector:
+    """In a collector's place where a run learns from data alone."""
+
+    def reset(self) -> None:
+        """See `Collector.reset`."""
+
+    def collect(self, epoch: int) -> list[FinishedRollout]:
+        """See `Collector.collect`."""
+        return []
+
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """See `Collector.state_dict`."""
+        return {}, {}
+
+    def load_state_dict(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> Replayed:
+        """See `Collector.load_state_dict`."""
+        return Replayed(0, exact=True)
+
+
 def make_replay(
     config: AmagoConfig, envs: VectorEnv, folder: Path, copies: LocalCopies | None = None
 ) -> Replay:

@@ -15,14 +15,17 @@ from amago2.config.schema import AmagoConfig, build
 from amago2.distributed import SingleProcess, launch
 from amago2.env.stored_spaces import describe_spaces
 from amago2.errors import ConfigError, RunError
+from amago2.files import read_json
 from amago2.printing import warn
 from amago2.replay.local_copies import LocalCopies, copies_folder
 from amago2.replay.stored import read_state
-from amago2.rollout.collector import Collector, make_replay
+from amago2.rollout.collector import Collector, NoCollector, make_replay
 from amago2.rollout.replaying import Replayed
 from amago2.training import checkpoint as ckpt
 from amago2.training.async_collector import AsyncCollector
 from amago2.training.continue_run import check_origin, continue_run
+from amago2.training.data import open_data, origins
+from amago2.training.initial_weights import NOTE, load_initial_weights
 from amago2.training.learner import Learner, NonFiniteError
 from amago2.training.rank_worker import work
 from amago2.training.resources import check_resources
@@ -89,16 +92,23 @@ class AmagoTrainer(Trainer):
         group: SingleProcess | None = None,
         local_disk: Path | None = None,
     ) -> None:
-        # If another process steps the actors, this one needs an environment for its spaces only.
-        super().__init__(config, scratch, 1 if config.collector.asynchronous else None)
+        # If another process or none steps actors, this one needs an environment for its spaces.
+        here = config.online and not config.collector.asynchronous
+        started_in = Path.cwd()  # which an environment may change
+        super().__init__(config, scratch, None if here else 1)
         self.group = group or SingleProcess()
         check_resources(config, self.envs, scratch)
         self.agent = make_agent(config, self.envs.observations, self.envs.actions)
+        if config.initial_weights and not self.checkpoints():
+            load_initial_weights(self.agent, config, scratch, started_in)
         self.copies = LocalCopies(copies_folder(local_disk, scratch)) if local_disk else None
         self.replay = make_replay(config, self.envs, scratch / "replay", self.copies)
-        self.learner = Learner(config, self.agent, self.replay, self.group)
-        self.collector: Collector | AsyncCollector
-        if config.collector.asynchronous:
+        self.sampled = open_data(config, self.envs, self.replay, scratch, started_in)
+        self.learner = Learner(config, self.agent, self.sampled, self.group)
+        self.collector: Collector | AsyncCollector | NoCollector
+        if not config.online:
+            self.collector = NoCollector()
+        elif config.collector.asynchronous:
             self.collector = AsyncCollector(config)
         else:
             self.collector = Collector(config, self.envs, self.agent, self.replay)
@@ -107,6 +117,16 @@ class AmagoTrainer(Trainer):
     def updates(self) -> int:
         """Gradient steps so far."""
         return self.learner.updates
+
+    @property
+    def env_steps(self) -> int:
+        """See `Trainer.env_steps`; 0 if nothing is collected."""
+        return super().env_steps if self.config.online else 0
+
+    @property
+    def step(self) -> int:
+        """See `Trainer.step`; updates if nothing is collected."""
+        return self.env_steps if self.config.online else self.updates
 
     @property
     def parameters(self) -> Sequence[Tensor]:
@@ -146,9 +166,9 @@ class AmagoTrainer(Trainer):
         """
         started = time.monotonic()
         due = self.epoch >= self.config.collector.warmup_epochs
-        if due and not len(self.replay):
+        if due and not len(self.sampled):
             self._warn_of_no_end()
-        ready = due and len(self.replay)
+        ready = due and len(self.sampled)
         metrics = self._update(self.config.learner.updates_per_epoch if ready else 0)
         return metrics, time.monotonic() - started
 
@@ -181,12 +201,21 @@ class AmagoTrainer(Trainer):
 
     def extra_metrics(self) -> list[tuple[int, str, str, float]]:
         """See `Trainer.extra_metrics`: each task's share of replay, and what `measure` finds."""
-        shares = sorted(self.replay.task_shares().items())
+        shares = sorted(self.sampled.task_shares().items())
         rows = [("replay_share", task, share) for task, share in shares]
         evaluated = self.epoch % self.config.evaluation.every == 0
         if self.updates and (evaluated or self.epoch == self.config.collector.epochs):
-            rows += measure(self.config, self.agent, self.replay, self.parameters, self.updates)
-        return [(self.env_steps, *row) for row in rows]
+            rows += measure(self.config, self.agent, self.sampled, self.parameters, self.updates)
+        return [(self.step, *row) for row in rows]
+
+    def extra_record(self) -> dict[str, Any]:
+        """See `Trainer.extra_record`: the initial weights and the data."""
+        found: dict[str, Any] = {}
+        if self.config.initial_weights:
+            found["initial_weights"] = read_json(self.scratch / NOTE)
+        if self.config.data:
+            found["data"] = origins(self.config, self.scratch)
+        return found
 
     def close(self) -> None:
         """See `Trainer.close`."""

@@ -136,6 +136,23 @@ def read(folder: Path, trainer: bool = True, config: type[RunConfig] = AmagoConf
     `config` is the class of its configuration. Raises `CheckpointError`.
     """
     verify(folder)
+    state = _read_state(folder)
+    try:
+        configured = load_as(config, folder / "config.yaml")
+    except (ConfigError, OSError) as error:
+        raise CheckpointError(f"{folder}: cannot be read: {error}") from None
+    if state["epoch"] > configured.collector.epochs:
+        raise CheckpointError(
+            f"{folder / 'state.json'}: epoch: is {state['epoch']}, and its configuration has "
+            f"{configured.collector.epochs}"
+        )
+    policy = read_tensors(folder / "policy.safetensors")
+    rest = read_tensors(folder / "trainer.safetensors") if trainer else {}
+    return Checkpoint(configured, state.pop("spaces"), policy, rest, state)
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    """What `state.json` says, checked, but for its schema."""
     path = folder / "state.json"
     state = read_object(path)
     if (schema := state.pop("schema", None)) != SCHEMA:
@@ -148,18 +165,14 @@ def read(folder: Path, trainer: bool = True, config: type[RunConfig] = AmagoConf
         read_spaces(state["spaces"])
     except ValueError as error:
         raise CheckpointError(f"{path}: spaces: {error}") from None
-    try:
-        configured = load_as(config, folder / "config.yaml")
-    except (ConfigError, OSError) as error:
-        raise CheckpointError(f"{folder}: cannot be read: {error}") from None
-    if state["epoch"] > configured.collector.epochs:
-        raise CheckpointError(
-            f"{path}: epoch: is {state['epoch']}, and its configuration has "
-            f"{configured.collector.epochs}"
-        )
-    policy = read_tensors(folder / "policy.safetensors")
-    rest = read_tensors(folder / "trainer.safetensors") if trainer else {}
-    return Checkpoint(configured, state.pop("spaces"), policy, rest, state)
+    return state
+
+
+def read_described_spaces(folder: Path) -> dict[str, Any]:
+    """The description of the spaces for which a checkpoint was made. Raises `CheckpointError`."""
+    verify(folder)
+    spaces: dict[str, Any] = _read_state(folder)["spaces"]
+    return spaces
 
 
 def checkpoint_folder(run: Path) -> Path:

@@ -19,7 +19,9 @@ from amago2.printing import say
 from amago2.replay.shards import record_type
 from amago2.replay.stored import unpack
 from amago2.training import checkpoint as ckpt
+from amago2.training import initial_weights
 from amago2.training.best import BEST
+from amago2.training.data import check_same_data
 from amago2.training.logs import describe_log
 
 MAY_DIFFER = "budget, device, threads, collector.epochs, evaluation, checkpoint"
@@ -39,6 +41,7 @@ def continue_run(config: AmagoConfig, finished: Path, scratch: Path) -> None:
     """
     known = run_record.check(finished, "checkpoint", "replay")
     _check_config(config, finished)
+    check_same_data(config, known.get("data", []), Path.cwd())
     checkpoint = ckpt.read(finished / "checkpoint")
     folder = scratch / "checkpoints" / f"epoch-{_epoch(checkpoint, finished):08}"
     for made in (folder, scratch / "replay"):
@@ -61,6 +64,8 @@ def continue_run(config: AmagoConfig, finished: Path, scratch: Path) -> None:
     checkpoint.state["logs"] = {name: describe_log(scratch / f"{name}.csv") for name in tables}
     ckpt.write(folder, checkpoint)
     write_atomically(scratch / NOTE, json.dumps(_note(finished)) + "\n")
+    if began := known.get("initial_weights"):
+        write_atomically(scratch / initial_weights.NOTE, json.dumps(began) + "\n")
     sync_tree(scratch)
 
 
@@ -111,7 +116,8 @@ def _check_config(config: AmagoConfig, finished: Path) -> None:
     before = load(finished / "config.yaml")
     if differing := differences(_unchanging(before), _unchanging(config)):
         raise ConfigError(
-            f"{finished}: {'; '.join(differing[:4])}; a continued run may change {MAY_DIFFER} only"
+            f"{finished}: {'; '.join(differing[:4])}; a continued run may change {MAY_DIFFER} "
+            "only; --weights instead of --from starts a new run from its weights"
         )
     if config.collector.epochs <= before.collector.epochs:
         raise ConfigError(

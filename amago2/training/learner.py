@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from amago2.agent import accumulation
 from amago2.agent.agent import Agent, Metrics
 from amago2.agent.batch import PreparedBatch
 from amago2.config.schema import AmagoConfig
@@ -17,8 +19,12 @@ from amago2.nets.captured import CapturedTransformer
 from amago2.nets.transformer import Transformer
 from amago2.replay.batches import make_batch, shuffle_rewards
 from amago2.replay.buffer import Replay
+from amago2.replay.mixture import Mixture
 from amago2.seeding import Stream, numpy_rng, torch_rng
 from amago2.training.one_ahead import one_ahead
+
+Parts = list[PreparedBatch]
+"""A batch, or its parts if gradients are accumulated."""
 
 
 class NonFiniteError(RunError):
@@ -41,7 +47,7 @@ class Learner:
         self,
         config: AmagoConfig,
         agent: Agent,
-        replay: Replay | None,
+        replay: Replay | Mixture | None,
         group: SingleProcess | None = None,
     ) -> None:
         """`replay` is rank 0's; the other ranks of `group` learn from what it scatters."""
@@ -80,7 +86,7 @@ class Learner:
             raise NonFiniteError(f"a weight is not finite by update {self.updates}")
         return means
 
-    def _batches(self, numbers: range) -> Iterator[PreparedBatch]:
+    def _batches(self, numbers: range) -> Iterator[Parts]:
         """Batches of the updates of these numbers, each while the one before is computed."""
         return (
             one_ahead(self._batch, numbers, self.agent.device)
@@ -88,7 +94,7 @@ class Learner:
             else map(self._batch, numbers)
         )
 
-    def _batch(self, number: int) -> PreparedBatch:
+    def _batch(self, number: int) -> Parts:
         """This rank's share of an update's batch."""
         assert self.replay is not None
         c, seed = self.config, self.config.seed
@@ -100,8 +106,10 @@ class Learner:
             shuffle_rewards(records, lengths, numpy_rng(seed, Stream.SHUFFLE, number))
         return self._prepare(*self.group.scatter_batch(records, lengths))
 
-    def _prepare(self, records: Array, lengths: Array) -> PreparedBatch:
-        return self.agent.prepare(make_batch(records, lengths, self.agent.actions))
+    def _prepare(self, records: Array, lengths: Array) -> Parts:
+        count = self.config.learner.gradient_accumulation or 1
+        pairs = zip(np.split(records, count), np.split(lengths, count), strict=True)
+        return [self.agent.prepare(make_batch(*pair, self.agent.actions)) for pair in pairs]
 
     def step(self, records: Array, lengths: Array) -> Metrics:
         """Make one update from this rank's share of a batch: records (B, L), valid lengths (B,).
@@ -110,22 +118,33 @@ class Learner:
         """
         return self._update(self._prepare(records, lengths))
 
-    def _update(self, batch: PreparedBatch) -> Metrics:
-        device = self.agent.device
-        counters = (self.updates, *self.group.rng_counters)
-        rng = torch_rng(self.config.seed, Stream.UPDATE, *counters, device=device)
+    def _update(self, parts: Parts) -> Metrics:
         self._set_learning_rate()
-        loss, metrics = self.agent.loss(batch, rng, self.captured)
         self.optimizer.zero_grad(set_to_none=True)
-        (loss * self.group.share).backward()
+        metrics = self._backward(parts)
         self.group.all_reduce_gradients(self.parameters)
         metrics = self.group.all_reduce_metrics(metrics)
+        if len(parts) > 1:
+            metrics = accumulation.with_deviation(metrics)
         clip = self.config.learner.gradient_clip
         metrics["grad_norm"] = clip_grad_norm_(self.parameters, clip).detach()
         self.optimizer.step()
         self.agent.update_targets()
         self.updates += 1
         return metrics
+
+    def _backward(self, parts: Parts) -> Metrics:
+        """Compute the gradients of this rank's share of a batch. Returns its metrics."""
+        if len(parts) > 1:
+            return accumulation.backward(self.agent, parts, self._rng, self.group.share)
+        loss, metrics = self.agent.loss(parts[0], self._rng(), self.captured)
+        (loss * self.group.share).backward()
+        return metrics
+
+    def _rng(self, *part: int) -> torch.Generator:
+        """A fresh generator of the present update, and of a part of its batch if there are some."""
+        counters = (self.updates, *self.group.rng_counters, *part)
+        return torch_rng(self.config.seed, Stream.UPDATE, *counters, device=self.agent.device)
 
     def _set_learning_rate(self) -> None:
         c = self.config.learner

@@ -90,4 +90,5 @@ def make_record(trainer: Trainer, provenance: Mapping[str, Any]) -> dict[str, An
         "peak_rss_bytes": peak_rss_bytes(),
         "gpu": {"name": trainer.gpu.name} if trainer.gpu.name else None,
         "continued_from": read_json(trainer.scratch / "continued_from.json") or None,
+        **trainer.extra_record(),
     }

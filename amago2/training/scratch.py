@@ -12,8 +12,8 @@ from amago2.errors import ConfigError, RunError
 from amago2.folders import RUN, SCRATCH, check_free
 from amago2.run_record import FILES
 
-CONTENT = {*FILES, "lock", "progress.json", "continued_from.json"}
-CONTENT |= {"checkpoints", "checkpoint.partial", "best", "replay", "tensorboard"}
+CONTENT = {*FILES, "lock", "progress.json", "continued_from.json", "initial_weights.json"}
+CONTENT |= {"checkpoints", "checkpoint.partial", "best", "data", "replay", "tensorboard"}
 """Names of all that a run writes into its scratch folder."""
 
 

@@ -15,6 +15,7 @@ from amago2.config.schema import AmagoConfig
 from amago2.distributed import SingleProcess
 from amago2.replay.batches import make_batch, shuffle_rewards
 from amago2.replay.buffer import Replay
+from amago2.replay.mixture import Mixture
 from amago2.seeding import Stream, numpy_rng, torch_rng
 
 MOST_TASKS = 8
@@ -22,7 +23,11 @@ MOST_TASKS = 8
 
 
 def measure(
-    config: AmagoConfig, agent: Agent, replay: Replay, parameters: Sequence[Tensor], update: int
+    config: AmagoConfig,
+    agent: Agent,
+    replay: Replay | Mixture,
+    parameters: Sequence[Tensor],
+    update: int,
 ) -> list[tuple[str, str, float]]:
     """Rows name, task, value of a batch that is sampled for it after `update` updates.
 
@@ -47,7 +52,7 @@ def measure(
 
 
 def _losses(
-    config: AmagoConfig, agent: Agent, replay: Replay, update: int
+    config: AmagoConfig, agent: Agent, replay: Replay | Mixture, update: int
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Losses (M,) of the transitions of a batch, by kind, and the position (M,) of their tasks."""
     seed, size = config.seed, config.learner.batch_size

@@ -133,6 +133,10 @@ class Trainer(ABC):
         """Further rows of `metrics.csv`: step, name, key, value."""
         return []
 
+    def extra_record(self) -> dict[str, Any]:
+        """Further keys of the record of the finished run: where what it started with is from."""
+        return {}
+
     # --- the loop -------------------------------------------------------------------------------
 
     def train(self, stop: StopRequest | None = None) -> None:
@@ -163,6 +167,11 @@ class Trainer(ABC):
         """Environment steps of all actors so far."""
         c = self.config.collector
         return self.epoch * c.steps_per_epoch * c.actors
+
+    @property
+    def step(self) -> int:
+        """What the rows of tables and trackers are counted by: environment steps."""
+        return self.env_steps
 
     @property
     def resumed(self) -> str:
@@ -207,11 +216,11 @@ class Trainer(ABC):
     def _evaluate(self, rollouts: int) -> None:
         for i, (name, envs, counter) in enumerate(self._eval_sets(self.epoch)):
             rows = evaluate(self.agent, envs, name, rollouts, self.config.seed, counter)
-            self.logs["evaluations"].append(logs.evaluation_rows(rows, self.env_steps))
+            self.logs["evaluations"].append(logs.evaluation_rows(rows, self.step))
             whole = [row for row in rows if row.attempt == WHOLE_ROLLOUT]
             returns = [row.value for row in whole if row.metric == "return"]
             self._track({f"evaluation/{name}": float(np.mean(returns))})
-            self.callbacks.evaluated(self.env_steps, name, rows)
+            self.callbacks.evaluated(self.step, name, rows)
             self.progress.score = f", return {np.mean(returns):.4g} ({name})"
             if i == 0 and self.config.checkpoint.best:
                 self._keep_if_best(float(np.mean(returns)))
@@ -232,20 +241,20 @@ class Trainer(ABC):
         for name, envs, counter in self._eval_sets(self.epoch + 1):
             seed, settings = self.config.seed, (config.rollouts, config.l2_penalty)
             for row in probe(self.agent, envs, name, *settings, seed, counter):
-                values = {**asdict(row), "step": self.env_steps}
+                values = {**asdict(row), "step": self.step}
                 self.logs["probe"].append([tuple(values[key] for key in logs.PROBE)])
 
     # --- logs -----------------------------------------------------------------------------------
 
     def _log_metrics(self, finished: list[FinishedRollout], metrics: Mapping[str, Tensor]) -> None:
-        rows: list[tuple[Any, ...]] = [(self.env_steps, "updates", "", self.updates)]
+        rows: list[tuple[Any, ...]] = [(self.step, "updates", "", self.updates)]
         for name, mean in metrics.items():
             values = mean.flatten().tolist()
             keys = [""] if mean.ndim == 0 else range(len(values))
-            rows += [(self.env_steps, name, k, v) for k, v in zip(keys, values, strict=True)]
+            rows += [(self.step, name, k, v) for k, v in zip(keys, values, strict=True)]
         for task in sorted({f.task for f in finished}):
             values = [f.value for f in finished if f.task == task]
-            rows.append((self.env_steps, "train_return", task, float(np.mean(values))))
+            rows.append((self.step, "train_return", task, float(np.mean(values))))
         rows += self.extra_metrics()
         self.logs["metrics"].append(rows)
         self._track(
@@ -255,7 +264,7 @@ class Trainer(ABC):
     def _track(self, values: Mapping[str, float]) -> None:
         told: list[Tracker] = [self.tensorboard, *self.trackers]
         for tracker in told:
-            tracker.scalars(self.env_steps, values)
+            tracker.scalars(self.step, values)
 
     def _log_compute(self, steps: int, updates: int, result: EpochResult) -> None:
         values = {
@@ -380,4 +389,4 @@ class Trainer(ABC):
         ckpt.move_into_place(temporary, final)
         for old in self.checkpoints()[: -self.config.checkpoint.keep]:
             shutil.rmtree(old)
-        self.callbacks.saved(self.env_steps, final)
+        self.callbacks.saved(self.step, final)

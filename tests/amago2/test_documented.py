@@ -1,5 +1,6 @@
 """Every block of the pages on environments, Python and commands is run, with small sizes."""
 
+import json
 import re
 import shlex
 import sys
@@ -107,9 +108,29 @@ def test_commands() -> None:
         for line in text.splitlines():
             run(line)
             lines += 1
-    assert lines == 13
+    assert lines == 14
     assert Path("rollout.gif").exists()
     assert Path("rows.csv").stat().st_size > 40
+
+
+def test_data(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(here / "datasets"))
+    for language, text in blocks("data"):
+        if language == "python":
+            exec(compile(text, "data.md", "exec"), {})  # noqa: S102  it is our own page
+        elif not written(text):
+            assert language == "sh"
+            for line in text.splitlines():
+                run(line)
+    records = {path.parent.name: json.loads(path.read_text()) for path in here.rglob("record.json")}
+    assert {name: record["env_steps"] for name, record in records.items()} == {
+        "first": 480,
+        "offline": 0,
+        "minari": 0,
+        "mixture": 480,
+        "tuned": 480,
+    }
+    assert records["tuned"]["initial_weights"]["hash"] == records["first"]["hash"]
 
 
 def test_parts(here: Path) -> None:
