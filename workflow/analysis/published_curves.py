@@ -27,6 +27,14 @@ def popgym(tables: Tables, tasks: Sequence[str]) -> pd.DataFrame:
     return mean_over_tasks(percent)
 
 
+def at_equal_steps(curves: pd.DataFrame, trained: int, tasks: int) -> pd.DataFrame:
+    """Curves (timesteps of all `tasks`, ...) against the timesteps of the `trained` ones of them.
+
+    An agent of fewer tasks has then had as many timesteps of each.
+    """
+    return curves.assign(timesteps=curves.timesteps * (trained / tasks))
+
+
 def mean_over_tasks(curves: pd.DataFrame) -> pd.DataFrame:
     """Means (series, timesteps, value, low, high) of rows (series, task, timesteps, value).
 

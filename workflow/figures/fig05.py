@@ -33,7 +33,7 @@ def render(tables: frames.Tables, params: Params) -> Figure:
         return panels.empty_figure(params)
     means = frames.task_means(normalise(scores, POPGYM, tables))
     tasks = sorted(set(scores.task))
-    published = published_curves.popgym(tables, tasks) if params.spec.show_reference else None
+    published = _published(tables, tasks) if params.spec.show_reference else None
     ranges = _ranges(params.options.layout, float(means.step.max()), published)
     entries = panels.legend_entries(
         list(means.variant), panels.series_before(published, max(ranges.values()))
@@ -51,10 +51,18 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     return figure
 
 
+def _published(tables: frames.Tables, tasks: list[str]) -> pd.DataFrame:
+    curves = published_curves.popgym(tables, tasks)
+    return published_curves.at_equal_steps(curves, len(tasks), POPGYM.tasks)
+
+
 def _scale(tasks: int, published: bool) -> str:
     part = f"the {tasks} of {POPGYM.tasks} tasks evaluated here"
     if published:
-        part += ", the published curves too (from those of single tasks, so without bands)"
+        part += (
+            ", the published curves too (from those of single tasks, so without bands), at equal "
+            "steps of each task"
+        )
     return (
         f"Mean over {part if tasks < POPGYM.tasks else f'all {tasks} tasks'}. 0 %: random policy "
         "(ours, 200 rollouts a task); 100 %: best published single-task result at 15M steps."

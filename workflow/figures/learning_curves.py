@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from pydantic import Field
 
 from amago2.config.layers import Section
-from workflow.analysis import frames
+from workflow.analysis import frames, published_curves, scores
 from workflow.benchmarks.lookup import benchmark, benchmarks
 from workflow.render import panels, style
 from workflow.render.draw import Params
@@ -41,23 +41,23 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     """Rows of panels: one per cell and task, or one per cell."""
     options: Options = params.options
     evaluations = frames.all_rows(tables, "evaluations")
-    scores = frames.scores(evaluations, options.metric, options.attempt, options.split)
-    if scores.empty:
+    found = frames.scores(evaluations, options.metric, options.attempt, options.split)
+    if found.empty:
         return panels.empty_figure(params)
     if options.panels == "mean":
-        scores = frames.task_means(scores).assign(task="mean over tasks")
+        found = frames.task_means(found).assign(task="mean over tasks")
     groups = {
         (cell, task): rows
-        for cell, subset in frames.groups(scores, "cell").items()
+        for cell, subset in frames.groups(found, "cell").items()
         for task, rows in sorted(frames.groups(subset, "task").items(), key=_difficulty)
     }
     columns = min(options.columns, len(groups))
     rows = -(-len(groups) // columns)
-    published = _published(tables, params)
-    entries = _entries(list(scores.variant), published, options, float(scores.step.max()))
+    published, shift = _published(tables, params, evaluations)
+    entries = _entries(list(found.variant), published, options, float(found.step.max()))
     height = 0.3 + options.height * rows
-    note = f"* {options.mark_meaning}." if options.mark_meaning else ""
-    figure, body = panels.new_figure(params, height, panels.run_notes(tables, note), entries)
+    star = f"* {options.mark_meaning}." if options.mark_meaning else ""
+    figure, body = panels.new_figure(params, height, panels.run_notes(tables, star, shift), entries)
     grid = body.subplots(rows, columns, squeeze=False)
     for axes, ((cell, task), group) in zip(grid.flat, groups.items(), strict=False):
         _panel(axes, group, _of_task(published, task), list(options.levels))
@@ -76,14 +76,25 @@ def _difficulty(item: tuple[str, pd.DataFrame]) -> str:
     return panels.by_difficulty(item[0])
 
 
-def _published(tables: frames.Tables, params: Params) -> pd.DataFrame | None:
-    table = tables.get("reference.curves")
+def _published(
+    tables: frames.Tables, params: Params, ours: pd.DataFrame
+) -> tuple[pd.DataFrame | None, str]:
+    """The published curves at equal steps of each task, and a note where that moves them."""
+    table, note = tables.get("reference.curves"), ""
     if table is None or not params.spec.show_reference:
-        return None
-    names = {name for name in frames.all_rows(tables, "runs").benchmark if name in benchmarks()}
-    for name in sorted(names):
-        table = table.assign(panel=table.panel.map(benchmark(name).task_name))
-    return table
+        return None, note
+    for name in sorted(set(ours.benchmark) & set(benchmarks())):
+        described = benchmark(name)
+        rows = scores.on_training_tasks(ours[ours.benchmark == name])
+        trained, tasks = rows.task.nunique(), described.tasks
+        if trained < tasks:
+            table = published_curves.at_equal_steps(table, trained, tasks)
+            note = (
+                f"The published curves, of {tasks} tasks together, are drawn at equal steps of "
+                f"each task: {trained} are trained here."
+            )
+        table = table.assign(panel=table.panel.map(described.task_name))
+    return table, note
 
 
 def _entries(
@@ -102,13 +113,13 @@ def _of_task(published: pd.DataFrame | None, task: str) -> pd.DataFrame | None:
 
 
 def _panel(
-    axes: Axes, scores: pd.DataFrame, published: pd.DataFrame | None, levels: Sequence[str]
+    axes: Axes, ours: pd.DataFrame, published: pd.DataFrame | None, levels: Sequence[str]
 ) -> None:
     if published is not None:
         for index, series in enumerate(levels):
             for value in published.value[published.series == series]:
                 axes.add_line(_level("", index, value))
-    panels.draw_agents(axes, scores, published, small=True)
+    panels.draw_agents(axes, ours, published, small=True)
 
 
 def _level(label: str, index: int, value: float = 0) -> Line2D:

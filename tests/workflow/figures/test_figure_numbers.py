@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from amago2.errors import ConfigError
 from workflow.analysis import frames, scores
 from workflow.analysis.normalisation import normalise, solved, success_rates
-from workflow.analysis.published_curves import mean_over_tasks
+from workflow.analysis.published_curves import at_equal_steps, mean_over_tasks
 from workflow.benchmarks.lookup import benchmark
 from workflow.figures import fig07, fig09, fig10, fig15, fig_retro
 from workflow.render import panels
@@ -152,6 +152,13 @@ def test_published_curves_of_tasks_average_where_all_reach() -> None:
     assert mean.timesteps.iloc[-1] == 50
     assert mean.value.iloc[[0, -1]].tolist() == [1, 3.5]
     assert mean.low.isna().all()
+
+
+def test_published_curves_move_to_equal_steps_of_each_task() -> None:
+    """The published agent of 27 tasks: 2.7M steps of all are 100,000 of each, 400,000 of four."""
+    published = pd.DataFrame({"timesteps": [0, 2_700_000], "value": [0.0, 9.0]})
+    assert at_equal_steps(published, 4, 27).timesteps.tolist() == [0, 400_000]
+    assert at_equal_steps(published, 27, 27).equals(published.assign(timesteps=[0.0, 2_700_000.0]))
 
 
 def test_a_missing_run_is_named_with_its_benchmark_if_there_are_several() -> None:

@@ -127,6 +127,13 @@ def test_missing_runs_are_named(results: Path) -> None:
     assert "2 to 3 seeds" in words
 
 
+@pytest.mark.parametrize("name", ["fig05", "fig16", "fig17"])
+def test_an_agent_of_some_tasks_is_drawn_at_equal_steps_of_each(results: Path, name: str) -> None:
+    all_tasks, few = (_words(_draw(name, results, budget)) for budget in ("smoke", "mini"))
+    assert "at equal steps of each task" in " ".join(few.split())
+    assert "at equal steps of each task" not in " ".join(all_tasks.split())
+
+
 COMPUTED = ("fig03", "fig12", "scorecard")  # the last shows claims, whether or not there are runs
 
 
