@@ -305,14 +305,18 @@ def init(
         str, typer.Argument(metavar="NAME", help="`CartPole-v1`, `module:Class` and the like.")
     ],
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("my_config.yaml"),
+    memory: Annotated[
+        int | None, typer.Option(min=2, help="Timesteps that the agent is to remember.")
+    ] = None,
 ) -> None:
     """Write a starter configuration that fits an environment, with comments.
 
-    Spaces, time limit and some rollouts of random actions decide its sizes.
+    Spaces, time limit and some rollouts of random actions decide its sizes. Without --memory it
+    remembers nothing where there are a single task and no pictures, and else 16 timesteps.
     """
     from amago2.starter import write
 
-    write(environment, out)
+    write(environment, out, memory)
     say(f"{out}: next is amago2 train {out} --out runs/first")
 
 

@@ -17,6 +17,8 @@ from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, build
 from amago2.env.make import make_vector_env
 from amago2.env.pictures import is_large_picture
+from amago2.env.vector_env import VectorEnv
+from amago2.env.vectorized import VectorizedEnv
 from amago2.environment_check import sizes_for
 from amago2.errors import ConfigError
 from amago2.files import write_atomically
@@ -25,6 +27,8 @@ from amago2.random_rollouts import play_many
 
 STEPS = 2000
 """Of random actions, to see how long rollouts are and what rewards there are."""
+SHORT_MEMORY = 16
+"""Timesteps that are remembered unless asked otherwise, and those of a sub-sequence."""
 EXACT_UP_TO = 32
 """Discrete actions over which a policy's value is a sum; over more it is sampled."""
 
@@ -37,8 +41,10 @@ class Facts:
     """Pixels of the shorter side of a picture, if one is observed that is no mere vector."""
     actions: str
     action_size: int
+    limit: int | None
+    """Timesteps after which rollouts end, if that is known."""
     rollout: int
-    """Timesteps of the longest rollout: the time limit, or what random actions met."""
+    """Timesteps of the longest rollout of random actions."""
     rewards: tuple[float, float]
     """Lowest and highest that random actions met, or 0."""
     dense: bool
@@ -57,15 +63,24 @@ def facts(config: AmagoConfig) -> Facts:
             picture=min(sides, default=None),
             actions=envs.actions.kind,
             action_size=envs.actions.size,
-            rollout=envs.max_episode_steps or max(len(rollout.rewards) for rollout in rollouts),
+            limit=_limit(envs),
+            rollout=max(len(rollout.rewards) for rollout in rollouts),
             rewards=(min(0.0, float(rewards.min())), max(0.0, float(rewards.max()))),
             dense=bool(0 < abs(rewards).max() <= 20 * abs(rewards).mean()),
             tasks=max(1, len(envs.tasks)),
         )
 
 
-def write(environment: str, out: Path) -> None:
-    """Write the starter configuration of an environment to a new file.
+def _limit(envs: VectorEnv) -> int | None:
+    """Timesteps after which rollouts end: the configured limit, or that of Gymnasium's registry."""
+    if envs.max_episode_steps is not None:
+        return envs.max_episode_steps
+    made = envs.vector if isinstance(envs, VectorizedEnv) else envs.envs[0]
+    return made.spec.max_episode_steps if made and made.spec else None
+
+
+def write(environment: str, out: Path, memory: int | None = None) -> None:
+    """Write the starter configuration of an environment to a new file; see `starter`.
 
     Raises `ConfigError` if the file exists or nothing is known by that name.
     """
@@ -73,41 +88,67 @@ def write(environment: str, out: Path) -> None:
         raise ConfigError(f"{out}: is there already; name another file with --out")
     config = build([sizes_for(environment)])
     allow_modules(config)
-    text = starter(environment, facts(config))
+    text = starter(environment, facts(config), memory)
     build([Layer(str(out), parse_yaml(text, str(out)))])
     write_atomically(out, text)
 
 
-def starter(environment: str, found: Facts) -> str:
-    """The configuration of an agent for `environment`, as YAML with comments."""
+def starter(environment: str, found: Facts, memory: int | None = None) -> str:
+    """The configuration of an agent for `environment`, as YAML with comments.
+
+    It remembers `memory` timesteps. If that is None, it remembers none where there are a single
+    task and no pictures, and else `SHORT_MEMORY`.
+    """
     low, high = found.rewards
     one_scale = found.tasks == 1 and found.actions in ("discrete", "continuous")
-    parts = _one_scale(found) if one_scale else _any_scale(found)
+    forgets = memory is None and one_scale and found.picture is None
+    context = max(2, min(memory or SHORT_MEMORY, found.limit or found.rollout))
+    parts = (_one_scale if one_scale else _any_scale)(found, context)
     encoder = (
         "{hidden_sizes: [64, 64], output_size: 64}"
         if found.picture is None
         else f"{{kind: cnn, architecture: {_network(found.picture)}, output_size: 64}}"
     )
     return f"""\
-# Starter configuration for {environment}, small enough for one CPU core. Rollouts have up to
-# {found.rollout:,} steps; random actions met rewards of {low:g} to {high:g}.
+# Starter configuration for {environment}, small enough for one CPU core.
+# {_lengths(found)}, and random actions met rewards of {low:g} to {high:g}.
 #     amago2 train THIS_FILE --out runs/first
 #     amago2 evaluate runs/first/best
 # All keys are in docs/parameters.md; why these values, in docs/learning.md.
 env: {environment}
 {parts.agent}
 timestep_encoder: {encoder}
-trajectory_encoder:
-  context_length: {parts.context}            # timesteps that it remembers
-  width: 64
-  layers: 1
-  heads: 4
-  feedforward_size: 128
-  dropout: 0
+{_trajectory_encoder(context, forgets)}
 {parts.training}
 evaluation: {{every: 10, rollouts: 10, final_rollouts: 50}}
 checkpoint: {{every: 20, best: true}}  # the policy of the best evaluation is kept beside the last
 """
+
+
+def _lengths(found: Facts) -> str:
+    if found.limit is not None:
+        return f"Rollouts have up to {found.limit:,} steps"
+    return f"Rollouts of random actions had up to {found.rollout:,} steps"
+
+
+def _trajectory_encoder(context: int, forgets: bool) -> str:
+    if forgets:
+        return f"""\
+trajectory_encoder:
+  kind: feed_forward            # no memory: for one, write this file with --memory TIMESTEPS
+  context_length: {context:<3}           # timesteps of a sub-sequence in training
+  width: 64
+  layers: 1
+  feedforward_size: 128
+  dropout: 0"""
+    return f"""\
+trajectory_encoder:
+  context_length: {context:<3}           # timesteps that it remembers
+  width: 64
+  layers: 1
+  heads: 4
+  feedforward_size: 128
+  dropout: 0"""
 
 
 def _network(side: int) -> str:
@@ -117,15 +158,16 @@ def _network(side: int) -> str:
 
 class _Parts(NamedTuple):
     agent: str
-    context: int
     training: str
 
 
-def _one_scale(found: Facts) -> _Parts:
+def _one_scale(found: Facts, context: int) -> _Parts:
     """Ascend the value of a regressing critic: quickest where all returns have one scale."""
-    horizon, context = min(50, max(2, found.rollout)), max(2, min(16, found.rollout))
     discrete = found.actions == "discrete"
-    n_step, rate, steps, epochs = (5, 0.05, 16, 160) if discrete else (1, 0.01, 8, 50)
+    furthest, n_step, rate, steps, epochs = (
+        (100, 5, 0.05, 64, 80) if discrete else (50, 1, 0.01, 8, 50)
+    )
+    horizon = min(furthest, found.limit or furthest)
     agent = f"""\
 agent:
   actor: policy_gradient        # ascends the value; filtered_imitation if returns have many scales
@@ -137,7 +179,7 @@ agent:
   reward_multiplier: 1"""
     training = f"""\
 learner:
-  batch_size: 32                # sub-sequences of context_length timesteps
+  batch_size: {_batch(context):<3}               # sub-sequences of context_length timesteps
   updates_per_epoch: 64
   learning_rate: 1.0e-3
   learning_rate_decay: true     # to 0 at the end
@@ -151,12 +193,12 @@ collector:                      # an epoch: actors x steps_per_epoch steps, then
   warmup_epochs: 4              # before the first update
   exploration: {{first_step_epsilon: [1.0, 0.1], anneal_steps: 200, randomize: false}}
 replay: {{capacity: 50000, chunk_length: {2 * context}}}  # timesteps; rollouts are cut"""
-    return _Parts(agent, context, training)
+    return _Parts(agent, training)
 
 
-def _any_scale(found: Facts) -> _Parts:
+def _any_scale(found: Facts, context: int) -> _Parts:
     """Imitate what a classifying critic finds better: neither loss has the scale of returns."""
-    horizon, context = min(100, max(2, found.rollout)), max(2, min(16, found.rollout))
+    horizon = min(100, found.limit or 100)
     exact = found.actions == "discrete" and found.action_size <= EXACT_UP_TO
     agent = f"""\
 agent:
@@ -170,7 +212,7 @@ agent:
 {_bins(found, horizon)}"""
     training = f"""\
 learner:
-  batch_size: 32                # sub-sequences of context_length timesteps
+  batch_size: {_batch(context):<3}               # sub-sequences of context_length timesteps
   updates_per_epoch: 32
   learning_rate: 1.0e-3
   learning_rate_decay: true     # to 0 at the end
@@ -183,11 +225,17 @@ collector:                      # an epoch: actors x steps_per_epoch steps, then
   warmup_epochs: 4              # before the first update
   exploration: {{anneal_steps: 1000}}
 replay: {{capacity: 50000, chunk_length: {2 * context}}}  # timesteps; rollouts are cut"""
-    return _Parts(agent, context, training)
+    return _Parts(agent, training)
+
+
+def _batch(context: int) -> int:
+    """Sub-sequences of a batch of some 512 timesteps."""
+    return max(8, 512 // context)
 
 
 def _discounts(horizon: int) -> str:
-    return f"[{1 - 5 / (5 + horizon):.2f}, {1 - 1 / horizon:.3g}]"
+    """One that sees a fifth as far, and one that sees `horizon` (2 at least) timesteps ahead."""
+    return f"[{1 - 5 / (5 + max(2, horizon)):.2f}, {1 - 1 / max(2, horizon):.3g}]"
 
 
 def _bins(found: Facts, horizon: int) -> str:

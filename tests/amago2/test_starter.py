@@ -12,7 +12,7 @@ from amago2.starter import Facts, starter
 from amago2.training.amago_trainer import train
 from tests.amago2.test_cli import amago2
 
-CARTPOLE = Facts(None, "discrete", 2, 500, (0.0, 1.0), True, 1)
+CARTPOLE = Facts(None, "discrete", 2, 500, 30, (0.0, 1.0), True, 1)
 
 
 def written(found: Facts) -> AmagoConfig:
@@ -41,7 +41,7 @@ def test_sizes_follow_spaces_tasks_and_length() -> None:
         "filtered_imitation",
         "two_hot",
     )
-    short = written(replace(CARTPOLE, rollout=5))
+    short = written(replace(CARTPOLE, limit=5))
     assert (short.trajectory_encoder.context_length, short.agent.discounts[-1]) == (5, 0.8)
     assert written(several).agent.expectation == "exact"
     assert written(replace(several, action_size=100)).agent.expectation == "sampled"

@@ -1,12 +1,12 @@
-"""Starter configurations (`amago2 init`) beside stable-baselines3, at equal CPU time.
+"""Starter configurations (`amago2 init`) beside stable-baselines3, into docs/learning.md.
 
-    python -m workflow.bench.starters --seeds 5 --seconds 180
+    python -m workflow.bench.starters --only CartPole-v1 --seeds 5 --seconds 180
 
-Each run is one process of one thread. PPO and SAC have RL Zoo's settings for the environment
-(DLR-RM/rl-baselines3-zoo, `hyperparams/`); a run stops at its settings' steps or when it has used
-the CPU time. Every policy is evaluated on 100 rollouts that none was trained or picked on: ours as
-its best evaluation had it, with sampled actions, theirs as it was at the end, with its most likely
-actions, as each library does by default.
+Each run is one process of one thread. PPO and SAC have RL Zoo's settings; their runs end with the
+steps of those, or when the CPU time is used. Every policy is evaluated on 100 rollouts that none
+was trained or picked on: ours as its best evaluation had it, with sampled actions, theirs as it was
+at the end and after as many steps as ours, with its likeliest actions, as each library does by
+default. Rows that are there are not measured again.
 """
 
 import argparse
@@ -14,8 +14,8 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ import torch
 
 from amago2.config.documents import parse_yaml
 from amago2.config.layers import Layer
-from amago2.config.schema import build
+from amago2.config.schema import AmagoConfig, build
 from amago2.env.make import make_vector_env
 from amago2.environment_check import sizes_for
 from amago2.rollout.evaluate import WHOLE_ROLLOUT, evaluate
@@ -33,95 +33,109 @@ from amago2.run_record import read
 from amago2.starter import facts, starter
 from amago2.training.amago_trainer import train
 from amago2.training.checkpoint import load_policy
+from amago2.training.hardware import cpu_name
+from workflow.bench.starter_checks import CHECKS, Check
+from workflow.docs.marked_section import publish
 
+ROOT = Path(__file__).resolve().parents[2]
+STORED = ROOT / "docs" / "learning.jsonl"
+PAGE = ROOT / "docs" / "learning.md"
+COMMAND = "python -m workflow.bench.starters"
 ROLLOUTS = 100
 EVALUATION_SEED = 1_000_000
-GOALS = {"CartPole-v1": 475.0, "Pendulum-v1": -200.0}
-METHODS = {"CartPole-v1": ("amago2", "ppo"), "Pendulum-v1": ("amago2", "ppo", "sac")}
+Row = dict[str, Any]
 
 
-def _falling(start: float) -> Callable[[float], float]:
-    return lambda left: left * start
+def configuration(check: Check, seed: int) -> AmagoConfig:
+    """What `amago2 init` writes for the environment, with a seed."""
+    text = starter(
+        check.environment, facts(build([sizes_for(check.environment)])), memory=check.memory
+    )
+    return build([Layer("starter", parse_yaml(text, "starter")), Layer("seed", {"seed": seed})])
 
 
-ZOO: dict[tuple[str, str], tuple[int, int, dict[str, Any]]] = {
-    ("CartPole-v1", "ppo"): (8, 100_000, {
-        "n_steps": 32, "batch_size": 256, "gae_lambda": 0.8, "gamma": 0.98, "n_epochs": 20,
-        "ent_coef": 0.0, "learning_rate": _falling(1e-3), "clip_range": _falling(0.2),
-    }),
-    ("Pendulum-v1", "ppo"): (4, 100_000, {
-        "n_steps": 1024, "gae_lambda": 0.95, "gamma": 0.9, "n_epochs": 10, "ent_coef": 0.0,
-        "learning_rate": 1e-3, "clip_range": 0.2, "use_sde": True, "sde_sample_freq": 4,
-    }),
-    ("Pendulum-v1", "sac"): (1, 20_000, {"learning_rate": 1e-3}),
-}  # fmt: skip
-"""Environments, steps and settings by environment and algorithm."""
+def steps(config: AmagoConfig) -> int:
+    """Environment steps of a run."""
+    c = config.collector
+    return c.actors * c.steps_per_epoch * c.epochs
 
 
-def one(environment: str, method: str, seed: int, seconds: float) -> dict[str, Any]:
-    """Train and evaluate once: steps, CPU seconds of training, mean return."""
+def one(name: str, method: str, seed: int, seconds: float) -> Row:
+    """Train and evaluate once: steps, CPU seconds of training, mean returns by task."""
     torch.set_num_threads(1)
-    run = _amago2 if method == "amago2" else _sb3
-    steps, cpu_s, value = run(environment, method, seed, seconds)
-    return {
-        "environment": environment,
-        "method": method,
-        "seed": seed,
-        "steps": steps,
-        "cpu_s": round(cpu_s, 1),
-        "return": round(value, 1),
-    }
+    check = CHECKS[name]
+    config = configuration(check, seed)
+    if method == "amago2":
+        found = _amago2(config)
+    else:
+        from workflow.bench import sb3
+
+        limits = steps(config), seconds
+        evaluation = ROLLOUTS, EVALUATION_SEED
+        found = sb3.train_and_evaluate(name, method, seed, check.environments(), limits, evaluation)
+    about = f"{cpu_name()}, PyTorch {torch.__version__}"
+    return {"check": name, "method": method, "seed": seed, **found, "about": about}
 
 
-def _amago2(environment: str, _: str, seed: int, seconds: float) -> tuple[int, float, float]:
-    text = starter(environment, facts(build([sizes_for(environment)])))
-    config = build([Layer("starter", parse_yaml(text, "starter")), Layer("seed", {"seed": seed})])
+def _amago2(config: AmagoConfig) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         run = train(config, Path(folder) / "run")
         record, policy = read(run), load_policy(run / "best")
-    if record["cpu_s"] > seconds:
-        print(f"{environment} amago2: took {record['cpu_s']:.0f} CPU s", file=sys.stderr)
+    returns: dict[str, list[float]] = defaultdict(list)
     with closing(make_vector_env(config.env, 10)) as envs:
-        rows = evaluate(policy, envs, "train", ROLLOUTS, EVALUATION_SEED, 0)
-    value = float(np.mean([row.value for row in rows if row.attempt == WHOLE_ROLLOUT]))
-    return record["env_steps"], record["cpu_s"], value
+        for row in evaluate(policy, envs, "train", ROLLOUTS, EVALUATION_SEED, 0):
+            if (row.attempt, row.metric) == (WHOLE_ROLLOUT, "return"):
+                returns[row.task if envs.tasks else ""].append(row.value)
+    return {
+        "steps": record["env_steps"],
+        "cpu_s": round(record["cpu_s"], 1),
+        "returns": {task: round(float(np.mean(each)), 1) for task, each in returns.items()},
+    }
 
 
-def _sb3(environment: str, method: str, seed: int, seconds: float) -> tuple[int, float, float]:
-    from stable_baselines3 import PPO, SAC
-    from stable_baselines3.common.env_util import make_vec_env
-    from stable_baselines3.common.evaluation import evaluate_policy
-
-    count, steps, settings = ZOO[environment, method]
-    algorithm = {"ppo": PPO, "sac": SAC}[method]
-    envs = make_vec_env(environment, count, seed=seed)
-    model = algorithm("MlpPolicy", envs, seed=seed, device="cpu", **settings)
-    began = time.process_time()
-    model.learn(steps, callback=lambda *_: time.process_time() - began < seconds)
-    cpu_s = time.process_time() - began
-    fresh = make_vec_env(environment, 1, seed=EVALUATION_SEED)
-    value, _ = evaluate_policy(model, fresh, ROLLOUTS, warn=False)
-    return int(model.num_timesteps), cpu_s, float(np.mean(value))
+def solved(row: Row, key: str = "returns") -> bool:
+    """Whether every task's goal is reached."""
+    return all(row[key][task] >= goal for task, goal in CHECKS[row["check"]].goals.items())
 
 
-def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Markdown: a row for each environment and method, with all seeds."""
-    yield "| environment | method | steps | CPU s | returns by seed | mean [95 %] | solved |"
-    yield "|---|---|---|---|---|---|---|"
-    for environment, methods in METHODS.items():
-        for method in methods:
-            own = [r for r in rows if (r["environment"], r["method"]) == (environment, method)]
-            if not own:
-                continue
-            values = np.array([r["return"] for r in own])
-            low, high = interval(values)
-            solved = sum(value >= GOALS[environment] for value in values)
-            yield (
-                f"| {environment} | {method} | {max(r['steps'] for r in own):,} "
-                f"| {min(r['cpu_s'] for r in own):.0f}-{max(r['cpu_s'] for r in own):.0f} "
-                f"| {' '.join(f'{value:.0f}' for value in values)} "
-                f"| {values.mean():.0f} [{low:.0f}, {high:.0f}] | {solved} of {len(own)} |"
+def table(rows: Sequence[Row]) -> Iterator[str]:
+    """Markdown: a row for each environment, task and method, with all seeds."""
+    yield "| environment | method | steps | CPU s | return by seed | mean [95 %] | solved |"
+    yield "|---|---|---:|---:|---|---|---|"
+    for name, check in CHECKS.items():
+        for method in check.methods:
+            own = sorted(
+                (r for r in rows if (r["check"], r["method"]) == (name, method)),
+                key=lambda row: int(row["seed"]),
             )
+            early = [row for row in own if "returns_at_equal_steps" in row]
+            ours = [r for r in rows if (r["check"], r["method"]) == (name, "amago2")]
+            if early and ours:
+                yield from _lines(name, f"{method}, our steps", early, "returns_at_equal_steps")
+            if own:
+                yield from _lines(name, method, own, "returns")
+
+
+def page(rows: Sequence[Row]) -> str:
+    """The part of docs/learning.md that is made from rows: the table, and on what."""
+    if not rows:
+        return "Not measured yet."
+    return "\n".join([*table(rows), "", f"On {' and '.join(sorted({r['about'] for r in rows}))}."])
+
+
+def _lines(name: str, said: str, rows: Sequence[Row], key: str) -> Iterator[str]:
+    whole = key == "returns"
+    seconds = [row["cpu_s"] for row in rows]
+    used = f"{max(row['steps'] for row in rows):,} | {min(seconds):.0f} to {max(seconds):.0f}"
+    for task in CHECKS[name].goals:
+        values = np.array([row[key][task] for row in rows])
+        low, high = interval(values)
+        count = f"{sum(solved(row, key) for row in rows)} of {len(rows)}"
+        yield (
+            f"| {task or name} | {said} | {used if whole else ' | '} "
+            f"| {' '.join(f'{value:.4g}' for value in values)} "
+            f"| {values.mean():.4g} [{low:.4g}, {high:.4g}] | {count} |"
+        )
 
 
 def interval(values: "np.ndarray[Any, Any]", samples: int = 10_000) -> tuple[float, float]:
@@ -132,31 +146,65 @@ def interval(values: "np.ndarray[Any, Any]", samples: int = 10_000) -> tuple[flo
     return float(low), float(high)
 
 
-def measure(environment: str, method: str, seeds: int, seconds: float) -> Iterator[dict[str, Any]]:
-    """Results of `one` for all seeds, each from a process of its own."""
-    for seed in range(seeds):
-        command = [sys.executable, "-m", "workflow.bench.starters", "--seconds", str(seconds)]
-        command += ["--one", environment, method, str(seed)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        print(row, file=sys.stderr, flush=True)
-        yield row
+def stored(path: Path) -> list[Row]:
+    """Rows of a file that `measure` wrote, one JSON object a line; a later one replaces another."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return list({_key(row): row for row in rows}.values())
+
+
+def _key(row: Row) -> tuple[str, str, int]:
+    return row["check"], row["method"], row["seed"]
+
+
+def measure(
+    name: str, seeds: int, seconds: float, path: Path, methods: Sequence[str] = ()
+) -> list[Row]:
+    """Rows of all methods, or some, and seeds; those that `path` lacks are measured and added.
+
+    Each is measured in a process of its own. Rows of another starter configuration are measured
+    again, and those of other methods if the number of its steps has changed.
+    """
+    found = []
+    for method in methods or CHECKS[name].methods:
+        for seed in range(seeds):
+            config = configuration(CHECKS[name], seed)
+            wanted = {"config": config.hash} if method == "amago2" else {"ours": steps(config)}
+            known = [row for row in stored(path) if _key(row) == (name, method, seed)]
+            if not known or {key: known[0].get(key) for key in wanted} != wanted:
+                known = [_measure(name, method, seed, seconds) | wanted]
+                with path.open("a") as file:
+                    file.write(json.dumps(known[0]) + "\n")
+            row = known[0]
+            said = f"{name}, {method}, seed {seed}: {row['returns']}, {row['cpu_s']} CPU s"
+            print(said, file=sys.__stderr__, flush=True)
+            found.append(row)
+    return found
+
+
+def _measure(name: str, method: str, seed: int, seconds: float) -> Row:
+    command = [sys.executable, "-m", "workflow.bench.starters", "--seconds", str(seconds)]
+    command += ["--one", name, method, str(seed)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    row: Row = json.loads(done.stdout.splitlines()[-1])
+    return row
 
 
 def main() -> None:
-    """Run every seed of every method and print the table."""
+    """Run every seed of every method and write the table into docs/learning.md."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", action="append", choices=CHECKS)
+    parser.add_argument("--method", action="append", default=[])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=180.0)
-    parser.add_argument("--one", nargs=3, metavar=("ENVIRONMENT", "METHOD", "SEED"))
+    parser.add_argument("--one", nargs=3, metavar=("NAME", "METHOD", "SEED"))
     given = parser.parse_args()
     if given.one:
-        environment, method, seed = given.one
-        print(json.dumps(one(environment, method, int(seed), given.seconds)))
+        name, method, seed = given.one
+        print(json.dumps(one(name, method, int(seed), given.seconds)))
         return
-    pairs = [(environment, method) for environment in METHODS for method in METHODS[environment]]
-    rows = [row for pair in pairs for row in measure(*pair, given.seeds, given.seconds)]
-    print("\n".join(table(rows)))
+    for name in given.only or CHECKS:
+        measure(name, given.seeds, given.seconds, STORED, given.method)
+    publish(PAGE, COMMAND, page(stored(STORED)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,61 @@
+"""`make learn-check`: its table says what was measured, and rows that are there stay."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workflow.bench import starters
+from workflow.bench.starter_checks import CHECKS
+from workflow.docs.marked_section import END, begin
+
+
+def row(method: str, seed: int, value: float, **more: Any) -> starters.Row:
+    return {
+        "check": "CartPole-v1", "method": method, "seed": seed, "steps": 1000, "cpu_s": 9.0,
+        "returns": {"": value}, **more,
+    }  # fmt: skip
+
+
+def test_the_page_has_the_table_of_the_stored_rows() -> None:
+    text = starters.PAGE.read_text().partition(begin(starters.COMMAND))[2].partition(END)[0]
+    assert text.strip() == starters.page(starters.stored(starters.STORED))
+
+
+def test_stored_rows_are_those_of_the_present_starter_configurations() -> None:
+    for one in starters.stored(starters.STORED):
+        if one["method"] == "amago2":
+            config = starters.configuration(CHECKS[one["check"]], one["seed"])
+            assert one["config"] == config.hash, one["check"]
+
+
+def test_a_table_counts_the_seeds_that_reach_the_goal() -> None:
+    rows = [row("amago2", seed, value) for seed, value in enumerate((500.0, 475.0, 474.9))]
+    rows += [row("ppo", 0, 500.0, returns_at_equal_steps={"": 20.0})]
+    ours, early, theirs = list(starters.table(rows))[2:]
+    assert "500 475 474.9" in ours
+    assert "2 of 3" in ours
+    assert "ppo, our steps" in early
+    assert ("20 |" in early, "0 of 1" in early) == (True, True)
+    assert "1 of 1" in theirs
+
+
+def test_rows_that_are_there_are_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def measure(name: str, method: str, seed: int, seconds: float) -> starters.Row:
+        measured.append((method, seed))
+        return row(method, seed, 500.0)
+
+    monkeypatch.setattr(starters, "_measure", measure)
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row("amago2", 0, 9.0, config="00000000")) + "\n")
+    for _ in range(2):
+        found = starters.measure("CartPole-v1", 2, 1.0, path)
+        assert [one["returns"][""] for one in found] == [500.0] * 4
+        assert measured == [("amago2", 0), ("amago2", 1), ("ppo", 0), ("ppo", 1)]
+    assert len(starters.stored(path)) == 4
+    assert len(path.read_text().splitlines()) == 5
