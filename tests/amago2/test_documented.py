@@ -15,6 +15,7 @@ from amago2.config.documents import parse_yaml
 from amago2.config.environment import EnvironmentConfig, in_full
 from amago2.env.make import make_vector_env
 from tests.amago2.test_cli import amago2
+from workflow.docs import notebook
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -131,6 +132,20 @@ def test_data(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "tuned": 480,
     }
     assert records["tuned"]["initial_weights"]["hash"] == records["first"]["hash"]
+
+
+def test_tutorial() -> None:
+    """At full size: its numbers are those that a reader gets."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for cell in notebook.cells(DOCS / "tutorial.ipynb"):
+        if cell.kind == "code":
+            exec(compile(cell.text, "tutorial.ipynb", "exec"), namespace)  # noqa: S102  our own
+    assert namespace["report"].problems == []
+    for task, most in {"cents": 5, "euros": 500}.items():
+        (found,) = (x for x in namespace["results"] if (x.task, x.metric) == (task, "return"))
+        assert found.mean > 0.8 * most  # by chance: a third
+    offline = json.loads(Path("tutorial/offline/record.json").read_text())
+    assert (offline["env_steps"], offline["data"][0]["timesteps"]) == (0, 1920)
 
 
 def test_parts(here: Path) -> None:

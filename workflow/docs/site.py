@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from amago2.errors import ConfigError
-from workflow.docs import parameter_pages, reference
+from workflow.docs import notebook, parameter_pages, reference
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "site"
@@ -27,7 +27,8 @@ NAVIGATION = {
         "docs/troubleshooting",
     ],
     "An agent of your own": [
-        "docs/environments", "docs/python", "docs/commands", "docs/parts", "docs/data",
+        "docs/tutorial", "docs/environments", "docs/python", "docs/commands", "docs/parts",
+        "docs/data",
     ],
     "The method": ["docs/method", "docs/agent", "docs/fidelity", "docs/learning"],
     "Results": ["docs/results", "docs/experiments", "docs/benchmarks", "docs/performance"],
@@ -88,8 +89,11 @@ def prepare(source: Path) -> Path:
     for path in sorted(ROOT.iterdir()):
         if path.name not in ("build", "docs", *pages) and not path.name.startswith("."):
             (source / path.name).symlink_to(path)
-    shutil.copytree(ROOT / "docs", source / "docs", ignore=shutil.ignore_patterns("*.md"))
+    are_pages = shutil.ignore_patterns("*.md", "*.ipynb")
+    shutil.copytree(ROOT / "docs", source / "docs", ignore=are_pages)
     pages |= {f"docs/{path.name}": path.read_text() for path in (ROOT / "docs").glob("*.md")}
+    notebooks = (ROOT / "docs").glob("*.ipynb")
+    pages |= {f"docs/{path.stem}.md": notebook.page(path) for path in notebooks}
     pages |= {f"api/{name}.md": text for name, text in reference.pages().items()}
     pages |= {f"keys/{name}.md": text for name, text in parameter_pages.pages().items()}
     pages["index.md"] = pages.pop(FRONT) + tables_of_contents(pages)
@@ -107,6 +111,8 @@ def _linked(text: str, folder: Path) -> str:
         path = link["path"]
         if "://" not in path and (folder / path).is_dir():
             return link["text"]
+        if "://" not in path and path.endswith(".ipynb"):
+            return link[0].replace(path, f"{path.removesuffix('.ipynb')}.md")
         lost = "://" not in path and path.endswith(FRONT) and not (folder / path).exists()
         return link[0].replace(FRONT, "index.md") if lost else link[0]
 

@@ -22,7 +22,8 @@ from tests.amago2.training.test_train import content, interrupted_at
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that has learned Toy: its return is above 3.3, of 5 at most."""
-    config = small(learner={"updates_per_epoch": 40, "learning_rate": 5e-3})
+    learner = {"updates_per_epoch": 40, "learning_rate": 5e-3}
+    config = small(learner=learner, collector={"epochs": 6}, evaluation={"every": 6})
     return train(config, tmp_path_factory.mktemp("finished") / "run")
 
 
@@ -44,7 +45,7 @@ def test_a_tuned_policy_begins_where_the_other_ended(
     config = tuned(finished)
     run = train(config, tmp_path / "tuned")
     fresh = train(tuned(finished, initial_weights=None), tmp_path / "fresh")
-    assert final_return(run) > final_return(fresh) + 0.8
+    assert final_return(run) > final_return(fresh) + 0.6
     said = capsys.readouterr().out
     assert f"starting from the weights of {finished}; all that differs" in said
     assert "  learner.learning_rate is 0.005 there and 0.0001 here" in said
@@ -81,11 +82,11 @@ def test_a_checkpoint_alone_will_do_and_the_actors_loss_may_be_another(
 
 
 def test_an_interrupted_run_does_not_start_from_them_again(finished: Path, tmp_path: Path) -> None:
-    config = tuned(finished, collector={"epochs": 3})
+    config = tuned(finished, collector={"epochs": 2})
     whole = train(config, tmp_path / "whole")
-    interrupted_at(config, tmp_path / "resumed", epoch=2)
+    interrupted_at(config, tmp_path / "resumed", epoch=1)
     assert content(train(config, tmp_path / "resumed")) == content(whole)
-    longer = tuned(finished, collector={"epochs": 4})
+    longer = tuned(finished, collector={"epochs": 3})
     more = train(longer, tmp_path / "more", continue_from=whole)
     before, after = (
         json.loads((run / "record.json").read_text())["initial_weights"] for run in (whole, more)

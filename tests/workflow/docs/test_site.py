@@ -25,6 +25,9 @@ def test_every_page_is_copied_and_named_once(folder: Path) -> None:
     assert (source / "params" / "claims.yaml").is_file()
     assert (source / "docs" / "images").is_dir()
     assert (source / "api" / "agent.md").is_file()
+    tutorial = (source / "docs" / "tutorial.md").read_text()
+    assert tutorial.startswith("# Tutorial")
+    assert "\n```python\nimport amago2\n" in tutorial
     assert (source / "keys" / "benchmark.md").is_file()
     assert (folder / "CACHEDIR.TAG").is_file()
 
@@ -59,9 +62,9 @@ def test_links_hold_on_the_site(folder: Path) -> None:
     source = site.prepare(folder / "source")
     text = (
         "[a](README.md), [b](README.md#x), [c](docs/agent.md#y), [d](workflow), ![e](docs/images), "
-        "[f](https://example.org/README.md), [g](params/claims.yaml)"
+        "[f](https://example.org/README.md), [g](params/claims.yaml), [h](docs/tutorial.ipynb)"
     )
     assert site._linked(text, source) == (
         "[a](index.md), [b](index.md#x), [c](docs/agent.md#y), d, ![e](docs/images), "
-        "[f](https://example.org/README.md), [g](params/claims.yaml)"
+        "[f](https://example.org/README.md), [g](params/claims.yaml), [h](docs/tutorial.md)"
     )
