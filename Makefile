@@ -66,7 +66,7 @@ test: setup  ## linters, types, contracts, unit and end-to-end tests
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
 	$(PYTEST) -n 2 --dist loadgroup --durations 10 -rs || status=1; \
-	echo "not run here: make learn-check (minutes of training), make chaos (all of its trials)," \
+	echo "not run here: make learn-check (an hour or two of training), make chaos (all of its trials)," \
 		"make test-browser (Chromium)," \
 		"make docs and make test-package (an environment of their own)," \
 		"make test-gpu (an NVIDIA GPU), make test-docker and make test-slurm (as root, with a" \
@@ -116,7 +116,7 @@ bench: setup  ## measure speed and memory into docs/performance.md (ONLY="learne
 benchmark-table: setup  ## measure how fast every benchmark steps into docs/benchmarks.md
 	@$(RUN) OMP_NUM_THREADS=1 python -m workflow benchmark-table --out docs/benchmarks.md
 
-learn-check: setup  ## train small agents for minutes and see them learn what they should
+learn-check: setup  ## train small agents for an hour or two and see them learn what they should
 	@$(PYTEST) -m learn -n 2 -rP
 
 docs: setup  ## the documentation site in build/site/html, every warning an error (LINKS=1: ask for addresses)

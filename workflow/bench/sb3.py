@@ -38,9 +38,6 @@ _CARTPOLE = Settings(8, 100_000, {
     "n_steps": 32, "batch_size": 256, "gae_lambda": 0.8, "gamma": 0.98, "n_epochs": 20,
     "ent_coef": 0.0, "learning_rate": _falling(1e-3), "clip_range": _falling(0.2),
 })  # fmt: skip
-_ACROBOT = Settings(16, 1_000_000, {
-    "n_steps": 256, "gae_lambda": 0.94, "gamma": 0.99, "n_epochs": 4, "ent_coef": 0.0,
-}, normalise=True)  # fmt: skip
 _DOOR_KEY = Settings(8, 100_000, {
     "n_steps": 128, "batch_size": 64, "gae_lambda": 0.95, "gamma": 0.99, "n_epochs": 10,
     "ent_coef": 0.0, "learning_rate": 2.5e-4, "clip_range": 0.2,
@@ -52,7 +49,9 @@ ZOO: dict[tuple[str, str], Settings] = {
         "learning_rate": 1e-3, "clip_range": 0.2, "use_sde": True, "sde_sample_freq": 4,
     }),
     ("Pendulum-v1", "sac"): Settings(1, 20_000, {"learning_rate": 1e-3}),
-    ("Acrobot-v1", "ppo"): _ACROBOT,
+    ("Acrobot-v1", "ppo"): Settings(16, 1_000_000, {
+        "n_steps": 256, "gae_lambda": 0.94, "gamma": 0.99, "n_epochs": 4, "ent_coef": 0.0,
+    }, normalise=True),
     ("MountainCarContinuous-v0", "ppo"): Settings(1, 20_000, {
         "n_steps": 8, "batch_size": 256, "gae_lambda": 0.9, "gamma": 0.9999, "n_epochs": 10,
         "ent_coef": 0.00429, "learning_rate": 7.77e-5, "clip_range": 0.1, "max_grad_norm": 5,
@@ -65,10 +64,10 @@ ZOO: dict[tuple[str, str], Settings] = {
         "use_sde": True, "policy_kwargs": {"log_std_init": -3.67, "net_arch": [64, 64]},
     }),
     ("memory", "ppo"): _DOOR_KEY,
-    ("two scales", "ppo"): _ACROBOT,
+    ("two scales", "ppo"): _CARTPOLE,
 }  # fmt: skip
 """By environment and algorithm. `memory` has those of MiniGrid-DoorKey-5x5-v0, and `two scales`
-those of Acrobot-v1."""
+those of CartPole-v1."""
 
 
 class _Limits(BaseCallback):

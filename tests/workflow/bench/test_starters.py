@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from workflow.bench import starters
+from workflow.bench import sb3, starters
 from workflow.bench.starter_checks import CHECKS
 from workflow.docs.marked_section import END, begin
 
@@ -59,3 +59,19 @@ def test_rows_that_are_there_are_not_measured_again(
         assert measured == [("amago2", 0), ("amago2", 1), ("ppo", 0), ("ppo", 1)]
     assert len(starters.stored(path)) == 4
     assert len(path.read_text().splitlines()) == 5
+
+
+def test_another_library_is_evaluated_after_as_many_steps_as_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = sb3.Settings(2, 96, {"n_steps": 16, "batch_size": 32, "gamma": 0.9}, normalise=True)
+    monkeypatch.setitem(sb3.ZOO, ("two scales", "ppo"), settings)
+    environments = CHECKS["two scales"].environments()
+    environments.pop("mirrored x1000")
+    found = sb3.train_and_evaluate("two scales", "ppo", 0, environments, (64, 60.0), (2, 0))
+    assert found["steps"] == 96
+    assert found["returns"].keys() == found["returns_at_equal_steps"].keys() == {"CartPole x1"}
+    assert 8 <= found["returns"]["CartPole x1"] <= 500
+    stopped = sb3.train_and_evaluate("two scales", "ppo", 0, environments, (64, 0.0), (2, 0))
+    assert stopped["steps"] == 2
+    assert "returns_at_equal_steps" not in stopped
