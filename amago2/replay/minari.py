@@ -11,7 +11,7 @@ import numpy as np
 
 from amago2 import files
 from amago2.env.boundary import FLOAT32_MAX, Mismatch, Observations, task_label
-from amago2.env.observations import observation_space
+from amago2.env.observations import EncodedBox, observation_space
 from amago2.env.recorded import at, stored_actions
 from amago2.env.spaces import ActionSpec, Array
 from amago2.env.stored_spaces import check_data, describe_spaces
@@ -56,33 +56,40 @@ def copy_into(
     Raises `ConfigError`, which begins with `name`, unless the spaces are these, and all that was
     recorded is of them.
     """
-    observed, acted = dataset.observation_space, dataset.action_space
     try:
-        made_for = _described(observed, acted)
+        boxes, taken = observation_space(dataset.observation_space), dataset.action_space
+        made_for = describe_spaces(_alike(boxes, observations), ActionSpec.of(taken))
     except ConfigError as error:
         raise ConfigError(f"{name} is {dataset.id!r}: {error}") from None
     check_data(f"{name} is {dataset.id!r}", made_for, observations, actions)
     for episode in dataset.iterate_episodes():
         try:
-            tokens = _tokens(episode, observed, actions, replay.record)
+            tokens = _tokens(episode, observations, actions, replay.record)
         except (ValueError, IndexError, KeyError, TypeError) as error:
             where = f"{name} is {dataset.id!r}: episode {episode.id}"
             raise ConfigError(f"{where}: {error}") from None
         replay.add(tokens, _task(episode.infos) or str(dataset.id))
 
 
-def _described(observed: gym.Space[Any], acted: gym.Space[Any]) -> dict[str, Any]:
-    return describe_spaces(observation_space(observed), ActionSpec.of(acted))
+def _alike(boxes: Boxes, others: Boxes) -> dict[str, gym.spaces.Box]:
+    """The boxes, but the other one for each that encodes an equal space.
+
+    Equal spaces of texts may list their characters in another order.
+    """
+
+    def origin(box: gym.spaces.Box | None) -> Any:
+        return box.origin if isinstance(box, EncodedBox) else box
+
+    pairs = ((key, box, others.get(key)) for key, box in boxes.items())
+    return {k: other if other and origin(box) == origin(other) else box for k, box, other in pairs}
 
 
-def _tokens(
-    episode: Any, observed: gym.Space[Any], actions: ActionSpec, record: np.dtype[Any]
-) -> Array:
+def _tokens(episode: Any, observations: Boxes, actions: ActionSpec, record: np.dtype[Any]) -> Array:
     """Records (T + 1,) of an episode of T steps. Raises `ValueError` if there is none."""
     steps = len(episode.rewards)
     if steps == 0:
         raise ValueError("it has no step")
-    seen = Observations(observed, rows=steps + 1)
+    seen = Observations(gym.spaces.Dict({**observations}), rows=steps + 1, any_scalar=True)
     try:
         for step in range(steps + 1):
             seen.store(step, at(episode.observations, step))

@@ -46,7 +46,10 @@ def load_initial_weights(agent: Agent, config: AmagoConfig, scratch: Path, base:
     given = Path(str(config.initial_weights))
     path = base / given
     if path.is_file():
-        found = _Weights(read_official(path, agent), path, None)
+        try:
+            found = _Weights(read_official(path, agent), path, None)
+        except ConfigError as error:
+            raise ConfigError(f"{KEY}: {error}") from None
     else:
         found = _of_checkpoint(given, ckpt.checkpoint_folder(path), agent)
     _check_sizes(given, found, agent, config)

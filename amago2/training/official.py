@@ -59,9 +59,11 @@ def _read(path: Path) -> dict[str, Tensor]:
             content: Any = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickles may fail in any way
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "damaged"
-        raise ConfigError(f"{path}: is no file of weights: {reason}") from None
+    except Exception:  # a damaged pickle may fail in any way
+        raise ConfigError(
+            f"{path}: is no file of weights: torch.save or safetensors wrote none like it, it is "
+            "damaged, or it holds more than tensors"
+        ) from None
     if not isinstance(content, Mapping) or not all(
         isinstance(name, str) and isinstance(x, Tensor) for name, x in content.items()
     ):

@@ -7,18 +7,21 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import minari
 import numpy as np
 import pytest
 from minari.data_collector import EpisodeBuffer
 
 from amago2.config.schema import AmagoConfig
+from amago2.env.boundary import Observations
 from amago2.env.make import make_env
 from amago2.errors import ConfigError, RunError
 from amago2.replay.buffer import Replay
 from amago2.replay.mixture import Mixture
 from amago2.training.amago_trainer import AmagoTrainer, train
 from amago2.training.data import FOLDER
+from tests.amago2.env.zoo import Spaces
 from tests.amago2.toy import Toy, small
 from tests.amago2.training.test_train import content, interrupted_at
 
@@ -62,7 +65,7 @@ def record_toy(dataset_id: str, episodes: int, continuous: bool = False) -> None
     create(dataset_id, buffers, env)
 
 
-def create(dataset_id: str, buffers: list[EpisodeBuffer], env: Toy) -> None:
+def create(dataset_id: str, buffers: list[EpisodeBuffer], env: gym.Env[Any, Any]) -> None:
     spaces = {"action_space": env.action_space, "observation_space": env.observation_space}
     minari.create_dataset_from_buffers(dataset_id, buffers, **spaces)
 
@@ -137,6 +140,45 @@ def test_a_minari_episode_is_what_replay_would_have_stored(
             observation, reward, terminated, *_ = env.step(action)
             assert tokens["reward"][t + 1] == reward
             assert tokens["terminated"][t + 1] == terminated
+
+
+def over_time(values: list[Any]) -> Any:
+    """Values of nested spaces as data sets have them."""
+    if isinstance(values[0], dict):
+        return {key: over_time([value[key] for value in values]) for key in values[0]}
+    if isinstance(values[0], tuple):
+        return tuple(over_time([value[i] for value in values]) for i in range(len(values[0])))
+    return values
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [{"observed": "Text"}, {"observed": "nested Dict"}, {"observed": "Tuple", "taken": "Dict"}],
+    ids=str,
+)
+def test_spaces_of_every_kind_are_read(tmp_path: Path, kwargs: dict[str, Any]) -> None:
+    env = Spaces(**kwargs)
+    env.action_space.seed(0)
+    seen, taken = [env.reset(seed=0)[0]], [env.action_space.sample() for _ in range(4)]
+    seen += [env.step(action)[0] for action in taken]
+    ends = {"terminations": [False] * 4, "truncations": [False] * 3 + [True]}
+    buffer = EpisodeBuffer(
+        observations=over_time(seen), actions=over_time(taken), rewards=[1.0] * 4, **ends
+    )
+    create("zoo/spaces-v0", [buffer], env)
+    named = {"entry_point": "tests.amago2.env.zoo:Spaces", "kwargs": kwargs}
+    with closing(AmagoTrainer(offline({"minari": "zoo/spaces-v0"}, env=named), tmp_path)) as run:
+        assert isinstance(run.sampled, Mixture)
+        tokens = run.sampled.replays[0]._room[:5]
+        assert run.sampled.tasks == ["zoo/spaces-v0"]
+        expected = Observations(env.observation_space, rows=5)
+        for step, observation in enumerate(seen):
+            expected.store(step, observation)
+        for key, values in expected.arrays.items():
+            assert tokens[f"observation.{key}"].tolist() == values.tolist()
+        for action, other in zip(run.envs.actions.to_env(tokens["action"][1:]), taken, strict=True):
+            pair = [gym.spaces.flatten(env.action_space, each) for each in (action, other)]
+            assert pair[0] == pytest.approx(pair[1], abs=1e-6)
 
 
 def mixed(finished: Path, **over: Any) -> AmagoConfig:
