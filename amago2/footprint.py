@@ -97,9 +97,17 @@ def _heads(config: AmagoConfig, shapes: Shapes) -> int:
     if a.critic == "popart" and shapes.discrete:  # a table of all actions, from the state alone
         return 2 * a.num_critics * hidden + pairs * 2 * shapes.actions
     bins = a.bins if a.critic == "two_hot" else 0
-    # A policy gradient goes back through a second evaluation of the critics.
-    second = hidden + bins if a.actor == "policy_gradient" else 0
-    return pairs * (hidden + 3 * bins + second)
+    # A policy gradient goes back through the critics' values of its samples.
+    samples = valued_actions(config, shapes) if a.actor == "policy_gradient" else 0
+    return pairs * (hidden + 3 * bins + samples * (hidden + bins))
+
+
+def valued_actions(config: AmagoConfig, shapes: Shapes) -> int:
+    """Actions of the policy that the actor's loss has valued in each state."""
+    a = config.agent
+    if a.critic == "popart":
+        return 1
+    return shapes.actions if a.expectation == "exact" and shapes.discrete else a.value_samples
 
 
 def _valuation(config: AmagoConfig, shapes: Shapes) -> float:
@@ -108,10 +116,9 @@ def _valuation(config: AmagoConfig, shapes: Shapes) -> float:
     widest, pairs = max(a.head_hidden_sizes), a.num_critics * len(a.discounts)
     if a.critic == "popart" and shapes.discrete:
         return 0
+    samples = valued_actions(config, shapes)
     if a.actor == "policy_gradient":
-        return pairs * 2 * widest
-    exact = a.expectation == "exact" and shapes.discrete
-    samples = shapes.actions if exact else a.value_samples
+        return pairs * (1 + samples) * widest
     return samples * pairs * (3 * widest + (1.5 * a.bins if a.critic == "two_hot" else 0))
 
 

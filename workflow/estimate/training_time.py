@@ -8,6 +8,7 @@ host takes for it, and environments are stepped by the cores that the run is giv
 import math
 
 from amago2.config.schema import AmagoConfig, ImageEncoderConfig, RunConfig
+from amago2.footprint import valued_actions
 from workflow.baselines.config import BaselineConfig, PpoGruConfig, SacConfig
 from workflow.estimate import network
 from workflow.estimate.evaluations import evaluation_steps
@@ -146,12 +147,11 @@ def _heads(config: AmagoConfig) -> int:
     actors = 4 * network.actor(config)  # forward and backward, and the target's forward
     if network.has_table(config):
         return actors + 4 * a.num_critics * network.critic(config)
-    if a.expectation == "exact":  # every action is evaluated, without gradient
-        target_actions = baseline_actions = shapes(config).actions
-    else:  # a policy gradient's backward pass goes through its sample
-        target_actions = 1
-        baseline_actions = 2 if a.actor == "policy_gradient" else a.value_samples
-    passes = 3 + target_actions + baseline_actions
+    valued = valued_actions(config, shapes(config))
+    if a.expectation == "exact" and shapes(config).discrete:  # without gradient
+        passes = 3 + 2 * valued
+    else:  # one for the target; a policy gradient's backward pass goes through its samples
+        passes = 3 + 1 + valued * (2 if a.actor == "policy_gradient" else 1)
     # The first layer's product with the state serves all discounts and actions.
     state = 4 * config.trajectory_encoder.width * a.head_hidden_sizes[0]
     outputs = a.bins if a.critic == "two_hot" else 1

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from amago2.config.layers import Layer
-from amago2.footprint import Shapes, memory_bytes, update_bytes
+from amago2.footprint import Shapes, update_bytes
 from tests.workflow.estimate.configs import PARAMS, counted, resolved
 from workflow.estimate import memory, resources
 
 MEASURED = Path(__file__).with_name("measured_memory.csv")
-"""GiB at the peak of an update on CUDA, with weights, the optimiser and the memory of the actors.
+"""GiB at the peak of updates on CUDA, with weights, the optimiser and the memories of all actors.
 
 Measured with the CUDA build of PyTorch 2.13 and its caching allocator over a driver that computes
-nothing, which stands for an A100: three updates with the paper's batch, all timesteps valid. CUDA's
-context is not in it, and evaluations were not running.
+nothing, which stands for an A100: nine updates with the paper's batch, all timesteps valid in three
+of them, then from half of a sub-sequence to all of it. CUDA's context is not in it.
 """
 VECTORS = Shapes(record_bytes=200, actions=4)
 
@@ -27,12 +27,10 @@ def test_estimates_agree_with_what_was_allocated(row: dict[str, str]) -> None:
     precision = row["precision"] if row["precision"] != "float32" else None
     over = Layer("test", {"device": "cuda", "learner": {"precision": precision}})
     config = PARAMS.resolve(row["benchmark"], row["variant"], "paper", 0, [over])
-    evaluation = memory_bytes(config, config.evaluation.actors)  # type: ignore[arg-type]
-    allocated = memory.allocated_bytes(config) - evaluation
-    assert allocated / 2**30 == pytest.approx(float(row["allocated_gib"]), rel=0.2)
-    held = memory.gpu_bytes(config) - memory.CUDA_BYTES - evaluation
-    reserved = float(row["reserved_gib"])
-    assert 0.95 * reserved - 0.02 < held / 2**30 < 1.3 * reserved
+    allocated = memory.allocated_bytes(config)
+    assert allocated / 2**30 == pytest.approx(float(row["allocated_gib"]), rel=0.15)
+    taken = float(row["reserved_gib"]) * 2**30 + memory.CUDA_BYTES
+    assert 0.93 * taken < memory.gpu_bytes(config) < 1.25 * taken
 
 
 def test_an_update_keeps_its_activations() -> None:

@@ -74,12 +74,12 @@ def test_operations_are_those_counted_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("actor", "sampled"), [("policy_gradient", 1 + 2), ("filtered_imitation", 1 + 5)]
+    ("actor", "sampled"), [("policy_gradient", 1 + 2 * 5), ("filtered_imitation", 1 + 5)]
 )
 def test_an_exact_expectation_evaluates_every_action(actor: str, sampled: int) -> None:
     """Forward passes of the critics: 12 actions for the target and 12 for the actor.
 
-    Sampled, the target takes one and a policy gradient two, or filtered imitation one a sample.
+    Sampled, the target takes one, and the actor one a sample; a policy gradient goes back, too.
     """
     agent = {"actor": actor, "critic": "two_hot", "value_samples": 5}
     one, other = (small(agent={**agent, "expectation": kind}) for kind in ("sampled", "exact"))
