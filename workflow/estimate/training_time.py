@@ -24,7 +24,9 @@ STEPPING_SHARE = 0.25
 
 
 def env_steps(config: RunConfig) -> int:
-    """Environment steps of all actors."""
+    """Environment steps of all actors; none if a run learns from data alone."""
+    if isinstance(config, AmagoConfig) and not config.online:
+        return 0
     return config.collector.actors * config.collector.steps_per_epoch * config.collector.epochs
 
 

@@ -37,8 +37,8 @@ def test_an_update_keeps_its_activations() -> None:
     """Four bytes each, of 24 sub-sequences of 257 timesteps; action values come on top on a GPU."""
     per_timestep = 3 * (12 * 320 + 3 * 1280) + 2 * 512 + 4 * 7 * (512 + 3 * 128)
     samples = 3 * 4 * 7 * (3 * 256 + 1.5 * 128)
-    for processes, sequences in ((None, 24), (4, 6)):
-        config = counted(batch_size=24, processes=processes)
+    for processes, parts, sequences in ((None, None, 24), (4, None, 6), (None, 3, 8), (4, 2, 3)):
+        config = counted(batch_size=24, processes=processes, gradient_accumulation=parts)
         found = [update_bytes(config, VECTORS, in_one_pass=each) for each in (False, True)]
         timesteps = 4 * sequences * 257
         assert found == [

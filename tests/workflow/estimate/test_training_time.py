@@ -60,6 +60,9 @@ def test_steps_and_updates_are_those_of_all_epochs() -> None:
     late = Layer("test", {"collector": {"warmup_epochs": 200}})
     config = resolved("popgym", "paper", late)
     assert updates(config) == 1000 * 4000
+    data = Layer("test", {"data": [{"replay": "runs/first", "share": 1}]})
+    config = resolved("popgym", "paper", data)
+    assert (env_steps(config), updates(config)) == (0, 1000 * 4200)
 
 
 def test_operations_are_those_counted_by_hand() -> None:
