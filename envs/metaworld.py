@@ -199,7 +199,8 @@ class MultiTaskMetaWorld(MultiTaskEnv):
 
     def _play(self, action: Any) -> StepResult:
         clipped = np.minimum(np.maximum(np.asarray(action, np.float32), -1.0), 1.0)
-        values, reward, _, _, info = self._simulator.env.step(clipped)
+        # In float64: NumPy 2 would count the parts of rewards that have the grip in float32.
+        values, reward, _, _, info = self._simulator.env.step(clipped.astype(np.float64))
         self._step += 1
         self._solved = self._solved or bool(info["success"])
         over = self._step == self._attempt_steps

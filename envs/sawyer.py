@@ -17,8 +17,8 @@ HALF, WHOLE = 18, 39
 
 
 def set_xyz_action(env: Any, action: NDArray[Any]) -> None:
-    """Move the hand's target by an action (3,) in [-1, 1]."""
-    moved = env.data.mocap_pos + action * env.action_scale
+    """Move the hand's target by an action (3,) in [-1, 1], scaled in float32."""
+    moved = env.data.mocap_pos + action.astype(np.float32) * env.action_scale
     env.data.mocap_pos = np.minimum(np.maximum(moved, env.mocap_low), env.mocap_high)
     env.data.mocap_quat = (1.0, 0.0, 1.0, 0.0)
 

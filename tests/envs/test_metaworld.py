@@ -70,7 +70,10 @@ def test_every_task_fits_the_spaces_and_hides_its_goal() -> None:
 
 
 def bare_simulator(env: MultiTaskMetaWorld) -> Any:
-    """Meta-World's own environment of the running task, set up through its own `set_task`."""
+    """Meta-World's own environment of the running task, set up through its own `set_task`.
+
+    With rewards in float64 under every NumPy, as ours.
+    """
     from metaworld.types import Task
 
     simulator = env_dict.ALL_V3_ENVIRONMENTS[env._task]()
@@ -80,6 +83,8 @@ def bare_simulator(env: MultiTaskMetaWorld) -> Any:
         "partially_observable": True,
     }
     simulator.set_task(Task(env._task, pickle.dumps(data)))
+    evaluate = simulator.evaluate_state
+    simulator.evaluate_state = lambda seen, action: evaluate(seen, action.astype(np.float64))
     return simulator
 
 
@@ -126,7 +131,7 @@ def test_every_task_equals_the_bare_simulator_while_fingers_close_on_the_object(
             towards = 10 * (ours._get_pos_objects()[:3] - ours.tcp_center)
             action = np.clip([*towards, 1 if step > 20 else -1], -1, 1).astype(np.float32)
             expected, reward, _, _, info = bare.step(action)
-            shown, given, _, _, told = ours.step(action)
+            shown, given, _, _, told = ours.step(action.astype(np.float64))
             assert np.array_equal(shown, expected), task
             assert (given, told) == (reward, info), task
             grasped += info["grasp_success"]
