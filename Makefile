@@ -10,7 +10,11 @@ RUNTIME ?=
 PROFILE ?=
 # cpu, cuda or cuda12; if left out, the one that is there, or that the machine's driver allows
 TORCH ?=
-PYTHON ?= $(or $(shell command -v python3.11),python3)
+# The one in .venv; for a new .venv the first of these that runs
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(shell for each in .venv/bin/python python3.11 python3.12 python3.13; do \
+	$$each -c '' 2>/dev/null && echo $$each && exit; done; echo python3)
+endif
 
 BIN := .venv/bin
 # Tools that are called by name (dvc, snakemake, python) are the locked ones.
@@ -34,7 +38,7 @@ help:  ## this list
 	@echo "           RUNTIME=host|docker|podman|apptainer PROFILE=gpu|slurm"
 
 setup:  ## put up .venv from the locks; does nothing when it is there
-	@command -v $(PYTHON) >/dev/null || { echo "set-up: there is no Python; install Python 3.11 (Debian: apt-get install python3.11-venv)" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "set-up: there is no Python; install 3.11, 3.12 or 3.13 (Debian and Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
 	@$(PYTHON) -m workflow.setup install $(if $(TORCH),--torch $(TORCH))
 
 reproduce: setup  ## train, evaluate and draw everything of a budget

@@ -1,11 +1,15 @@
 """The make targets: what they pass on, what they remove, and that their exit codes are honest."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from workflow.setup import locks
+from workflow.setup.environment import PYTHONS
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ("ruff", "mypy", "lint-imports", "snakemake", "snakefmt", "python")
@@ -86,7 +90,18 @@ def test_figures_and_tables_take_the_same_options(target: str) -> None:
 def test_a_missing_python_is_named_in_a_sentence() -> None:
     done = make(ROOT, "setup", "PYTHON=no-such-python")
     assert done.returncode != 0
-    assert "install Python 3.11" in done.stderr
+    assert "install 3.11, 3.12 or 3.13" in done.stderr
+
+
+def test_the_environments_own_python_comes_first(checkout: Path) -> None:
+    own = make(checkout, "-n", "setup").stdout
+    assert ".venv/bin/python -m workflow.setup install" in own
+    (checkout / ".venv" / "bin" / "python").write_text("broken")
+    other = make(checkout, "-n", "setup").stdout
+    assert re.search(r"python3\S* -m workflow.setup install", other)
+    assert "-m workflow.setup" in make(checkout, "-n", "setup", "PYTHON=mine").stdout
+    for python in map(locks.dotted, PYTHONS):
+        assert f" python{python}" in (ROOT / "Makefile").read_text()
 
 
 def test_make_test_succeeds_if_every_part_does(checkout: Path) -> None:

@@ -24,7 +24,8 @@ BASE, CPU, CUDA = (
     pins((LOCKS / f"{name}.lock").read_text()) for name in ("base", "torch-cpu", "torch-cuda")
 )
 LINE = re.compile(
-    r"#.*make lock.*|[a-z0-9-]+={2,3}[\w.+!]+ \\|    --hash=sha256:[0-9a-f]{64}( \\)?"
+    r"#.*make lock.*|[a-z0-9-]+={2,3}[\w.+!]+( ; python_full_version < '[\d.]+')? \\"
+    r"|    --hash=sha256:[0-9a-f]{64}( \\)?"
 )
 
 

@@ -107,7 +107,7 @@ class Reference:
         self.actions = int(space.n if self.grid is None else np.prod(self.grid))
 
     def see(self, sample: object, attempt: int, valid: float, reward: float) -> Array:
-        flat = gymnasium.spaces.flatten(self.simulator.observation_space, sample)
+        flat: Any = gymnasium.spaces.flatten(self.simulator.observation_space, sample)
         padded = np.zeros(29, np.float32)
         padded[: len(flat)] = flat
         padded[26:] = attempt, valid, reward

@@ -14,6 +14,7 @@ import pytest
 
 from workflow.benchmarks.lookup import benchmarks
 from workflow.setup import environment
+from workflow.setup.locks import OVERRIDE
 from workflow.setup.sources import pip_configuration, uv_environment, uv_options
 from workflow.setup.tools import VENV_NAME
 
@@ -72,6 +73,9 @@ def install(python: Path, *what: str) -> None:
     options = uv_options(pip_configuration(environment.PYTHON))
     locks = [option for name in ("base", "torch-cpu") for option in
              ("--constraints", str(without_hashes(python.parent, name)))]  # fmt: skip
+    override = python.parent / "override.txt"
+    override.write_text(OVERRIDE)
+    options += ["--override", str(override)]
     run(UV, "pip", "install", "--quiet", "--python", python, *options, *locks, *what)
 
 

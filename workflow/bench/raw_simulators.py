@@ -26,11 +26,11 @@ SLOTS = 8
 """Of Atari's vector environment."""
 
 
-def variant(seed: int, tasks: int, *bounds: int) -> int:
+def variant(seed: int, tasks: int, low: int, high: int | None = None) -> int:
     """The number that our environment draws in a rollout with this seed, after its task."""
     generator, _ = np_random(seed)
     generator.integers(tasks)
-    return int(generator.integers(*bounds))
+    return int(generator.integers(low, high))
 
 
 def attempts(

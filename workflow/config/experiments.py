@@ -210,7 +210,8 @@ def matrices(parameters: Parameters, selection: Selection) -> list[Matrix]:
     _check_hashes(member.config for matrix in found for member in matrix.members)
     if (selection.experiments or selection.benchmarks) and not any(m.selected for m in found):
         asked = ", ".join(f"{key}={value}" for key, value in selection.options().items())
-        raise ConfigError(f"{asked}: no experiment has such runs in this budget")
+        lacks = "; ".join(sentence for matrix in found for sentence in matrix.left_out)
+        raise ConfigError(f"{asked}: {lacks or 'no experiment has such runs in this budget'}")
     return found
 
 

@@ -7,6 +7,7 @@ are no part of it. `workflow.dag.provenance` compares it with what the target wa
 import ast
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -107,4 +108,14 @@ def _parse(path: Path) -> tuple[str, list[str]]:
             imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
+    return hashlib.sha256(_dump(tree).encode()).hexdigest(), imported
+
+
+def _dump(tree: ast.AST) -> str:
+    """A syntax tree as text: that of Python 3.11, whichever Python this is."""
+    if sys.version_info >= (3, 13):
+        text = ast.dump(tree, show_empty=True)
+    else:
+        text = ast.dump(tree)
+    text = text.replace(", type_params=[]", "")  # since 3.12
+    return text.replace(", Constant(value='')]))", "]))")  # 3.12, at the end of `:{width}`

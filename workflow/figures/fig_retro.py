@@ -79,8 +79,8 @@ def _gains(axes: Axes, gains: pd.Series) -> None:
         if gain == 0 or np.isnan(gain):  # no bar to see
             text = "0" if gain == 0 else "n/a"
             axes.annotate(
-                text, (0, place), (3, 0), textcoords="offset points", fontsize=6, va="center",
-                color=style.MUTED,
+                text, (0, float(place)), (3, 0), textcoords="offset points", fontsize=6,
+                va="center", color=style.MUTED,
             )  # fmt: skip
     axes.axvline(0, color=style.DARK, linewidth=0.6)
     axes.set_yticks(places, [name.replace("SuperMario", "SM") for name in gains.index], fontsize=6)

@@ -69,7 +69,9 @@ def _figure(
 
 def _literal(table: "pd.DataFrame") -> "pd.DataFrame":
     """With names of tasks, which environments choose, in which no `$` begins a formula."""
-    if "task" not in table or table.task.dtype != object:
+    from pandas.api.types import is_numeric_dtype  # heavy
+
+    if "task" not in table or is_numeric_dtype(table.task):
         return table
     return table.assign(task=table.task.str.replace("$", r"\$", regex=False))
 

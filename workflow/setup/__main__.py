@@ -8,31 +8,32 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from workflow.setup import doctor
 from workflow.setup.clean import clean
-from workflow.setup.environment import BUILDS, ROOT
+from workflow.setup.environment import BUILDS, PYTHONS, ROOT, VENV_PARTS, can_make_venv
 from workflow.setup.install import install
-from workflow.setup.locks import lock
+from workflow.setup.locks import dotted, lock
 from workflow.setup.tools import install_tools, lock_tools
 
 
 def check_python() -> None:
     """Stop with a sentence if this Python cannot hold the environment."""
-    if sys.version_info[:2] != (3, 11):
+    if sys.version_info[:2] not in PYTHONS:
         found = ".".join(map(str, sys.version_info[:3]))
+        known = ", ".join(map(dotted, PYTHONS))
         sys.exit(
-            f"set-up: this is Python {found}, but the locked packages are for Python 3.11; install "
-            "it (Debian: apt-get install python3.11-venv) and name it: make setup PYTHON=python3.11"
+            f"set-up: this is Python {found}, but the locked packages are for Python {known}; "
+            "install one (Debian 12 and 13, Ubuntu 24.04: apt-get install python3-venv) and name "
+            f"it: make setup PYTHON=python{dotted(PYTHONS[0])}"
         )
-    if not importlib.util.find_spec("ensurepip"):
+    if not can_make_venv():
         sys.exit(
             "set-up: this Python cannot make environments, as its venv parts are missing; "
-            "on Debian: apt-get install python3.11-venv"
+            f"on Debian and Ubuntu: {VENV_PARTS}"
         )
 
 

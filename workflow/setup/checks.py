@@ -12,9 +12,9 @@ from pathlib import Path
 
 from workflow.benchmarks.lookup import benchmarks
 from workflow.setup.driver import Driver
-from workflow.setup.environment import ROOT
+from workflow.setup.environment import PYTHONS, ROOT
 from workflow.setup.findings import Finding, ask, ask_python, interpreter, set_up
-from workflow.setup.locks import lock_files, pins
+from workflow.setup.locks import dotted, lock_files, no_wheel, pins
 
 GIB = 2**30
 MEMORY_NEEDED, DISK_NEEDED = 4 * GIB, 5 * GIB
@@ -59,16 +59,20 @@ def python_version() -> Finding:
     ok, version = ask(
         [str(interpreter()), "-c", "import platform; print(platform.python_version())"]
     )
-    if ok and version.startswith("3.11."):
+    known = [dotted(each) for each in PYTHONS]
+    if ok and version.rpartition(".")[0] in known:
         return Finding("Python", version, needed=True)
-    remedy = "install Python 3.11 (Debian: apt-get install python3.11-venv), then `make setup`"
+    remedy = (
+        f"install {known[0]}, or one of {', '.join(known[1:])} (Debian and Ubuntu: apt-get install "
+        "python3-venv), then `make setup`"
+    )
     return Finding("Python", version, remedy, needed=True)
 
 
-def packages(installed: Mapping[str, str], torch: str) -> Finding:
-    """Whether the installed packages are the locked ones."""
+def packages(installed: Mapping[str, str], torch: str, python: tuple[int, int]) -> Finding:
+    """Whether the installed packages are those that the locks have for this Python."""
     text = "".join(path.read_text() for path in lock_files(torch))
-    locked = pins(text)
+    locked = pins(text, python)
     name = f"packages of {' and '.join(path.stem for path in lock_files(torch))}"
     wrong = sorted(key for key, version in locked.items() if installed.get(key) != version)
     if not wrong:
@@ -125,12 +129,14 @@ def no_gpu(build: str, found: Driver | None) -> tuple[str, str] | None:
     return found.problem(build)
 
 
-def simulators(needed: frozenset[str]) -> list[Finding]:
+def simulators(needed: frozenset[str], python: tuple[int, int]) -> list[Finding]:
     """Whether each simulator can be imported, two asked at a time."""
     locked = pins(lock_files("cpu")[0].read_text())
 
     def one(name: str) -> Finding:
         simulator = SIMULATORS[name]
+        if lack := no_wheel(simulator.package, python):
+            return Finding(f"simulator of {name}", *lack)
         wheel = f"{simulator.package}=={locked.get(simulator.package, '?')}"
         ok, answer = ask_python(f"import {simulator.module}", PYGLET_HEADLESS="1")
         if ok:

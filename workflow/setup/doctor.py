@@ -9,22 +9,23 @@ import json
 import sys
 
 from workflow.setup import checkout, checks, driver
-from workflow.setup.environment import build_of
+from workflow.setup.environment import PYTHONS, build_of
 from workflow.setup.findings import Finding, ask_python
 
 ASK_PACKAGES = """
-import json, re
+import json, re, sys
 from importlib.metadata import distributions
-print(json.dumps({re.sub("[-_.]+", "-", d.name).lower(): d.version for d in distributions()}))
+found = {re.sub("[-_.]+", "-", d.name).lower(): d.version for d in distributions()}
+print(json.dumps([found, sys.version_info[:2]]))
 """
 
 
 def examine() -> list[Finding]:
     """Every finding, in the order of the report."""
     ok, answer = ask_python(ASK_PACKAGES)
-    installed = json.loads(answer) if ok else {}
+    installed, (major, minor) = json.loads(answer) if ok else ({}, PYTHONS[0])
     build = build_of(installed.get("torch", "+cpu"))
-    locked = checks.packages(installed, build)
+    locked = checks.packages(installed, build, (major, minor))
     there = locked.found != checks.NOT_INSTALLED  # else nothing can be said of what they bring
     return [
         checks.python_version(),
@@ -34,7 +35,7 @@ def examine() -> list[Finding]:
         *(question() for question in (checks.cores, checks.memory, checks.disk)),
         *(question() for question in (checkout.git, checkout.pointers, checkout.cache)),
         checkout.folders(),
-        *(checks.simulators(checks.simulators_in_use()) if there else []),
+        *(checks.simulators(checks.simulators_in_use(), (major, minor)) if there else []),
         *(question() for question in (checks.dvc_remote, checks.containers, checks.slurm)),
         *(question() for question in ((checks.rendering, checks.roms) if there else ())),
     ]

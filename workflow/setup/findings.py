@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from workflow.setup.environment import PYTHON, ROOT, STAMP
+from workflow.setup.environment import PYTHON, ROOT, STAMP, VENV_PARTS, can_make_venv
 
 SECONDS = 60
 """How long one question may take: a simulator imports in at most ten on a busy machine."""
@@ -62,4 +62,6 @@ def interpreter() -> Path:
 
 def set_up() -> str:
     """The remedy for a package: set-up does nothing where it believes to be done."""
-    return "`rm -rf .venv && make setup`" if STAMP.exists() else "`make setup`"
+    if STAMP.exists():
+        return "`rm -rf .venv && make setup`"
+    return "`make setup`" if can_make_venv() else f"{VENV_PARTS}, then `make setup`"

@@ -23,7 +23,7 @@ from workflow.setup.environment import (
     say,
     torch_for_this_machine,
 )
-from workflow.setup.locks import blocks, lock_files
+from workflow.setup.locks import blocks, dotted, lock_files
 from workflow.setup.sources import pip_configuration, uv_environment, uv_options
 
 BOOTSTRAP = ("uv", "setuptools")
@@ -129,8 +129,8 @@ def check_unused() -> None:
 
 
 def site_packages() -> Path:
-    """Where `.venv` has its packages."""
-    return environment.VENV / "lib" / "python3.11" / "site-packages"
+    """Where `.venv` has its packages; nowhere yet if it was made with another Python."""
+    return environment.VENV / "lib" / f"python{dotted(sys.version_info[:2])}" / "site-packages"
 
 
 def make_venv(torch: str) -> None:
@@ -155,6 +155,7 @@ def fingerprints(torch: str) -> tuple[str, str]:
     """Hashes of what decides the installed packages, and of what decides our own entry points."""
     # The path counts, as the scripts of a moved environment do not start.
     locked = hashlib.sha256(os.fsencode(environment.ROOT))
+    locked.update(dotted(sys.version_info[:2]).encode())
     for path in lock_files(torch):
         locked.update(path.read_bytes())
     project = hashlib.sha256((environment.ROOT / "pyproject.toml").read_bytes())

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from workflow.setup import environment
 from workflow.setup.environment import say
+from workflow.setup.locks import COMPILE, check, plain
 from workflow.setup.sources import pip_configuration, uv_environment, uv_options
 
 LOCK_NAME = "tools.lock"
@@ -54,11 +55,12 @@ def lock_tools(upgrade: bool) -> None:
         result = Path(folder, LOCK_NAME)
         result.write_text("" if upgrade or not path.exists() else path.read_text())
         command: list[str | Path] = [environment.VENV / "bin" / "uv", "pip", "compile"]
-        command += ["--group", "pyproject.toml:tools", "--generate-hashes", "--python-version"]
-        command += ["3.11", "--python-platform", "x86_64-manylinux_2_28", "--no-header"]
-        command += ["--no-annotate", "--quiet", "--output-file", result, *uv_options(configuration)]
+        command += ["--group", "pyproject.toml:tools", *COMPILE]
+        command += ["--output-file", result, *uv_options(configuration)]
         variables = uv_environment(configuration)
         if subprocess.run(command, cwd=environment.ROOT, env=variables).returncode:
             sys.exit("set-up: no new lock of the tools; uv's lines above say why")
-        path.write_text("# Made by `make lock`; not edited by hand.\n" + result.read_text())
+        text = plain(result.read_text())
+        check(text)
+        path.write_text("# Made by `make lock`; not edited by hand.\n" + text)
     say(f"{path.relative_to(environment.ROOT)}")

@@ -67,7 +67,7 @@ def display(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _shown(value: str, published: str | None, same: bool | None) -> str:
-    if published is None:
+    if pd.isna(published):
         return f"{value} *"
     return value if same else f"{value} † (paper: {published})"
 

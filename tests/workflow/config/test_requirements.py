@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from amago2.errors import ConfigError
 from envs.retro_roms import MARIO_GAMES, Rom
 from workflow.config import experiments, requirements
 from workflow.config.experiments import Selection
+from workflow.config.parameters import Parameters
 from workflow.dag.plan import plan
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -83,6 +85,21 @@ def test_benchmarks_without_files_of_the_user_lack_nothing(monkeypatch: pytest.M
     roms_are(monkeypatch, {})
     assert requirements.lacking("retro_free") is None
     assert requirements.lacking("no such benchmark") is None
+
+
+@pytest.mark.usefixtures("nothing_cached")
+def test_a_benchmark_whose_simulator_has_no_wheel_for_this_python_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(requirements, "THIS_PYTHON", (3, 12))
+    assert requirements.lacking("procgen_easy") is None
+    requirements.lacking.cache_clear()
+    monkeypatch.setattr(requirements, "THIS_PYTHON", (3, 13))
+    names = set(Parameters(ROOT / "params").names("benchmarks"))
+    lack = {name for name in names - {"retro"} if requirements.lacking(name)}
+    assert lack == {"procgen_easy", "procgen_easy_rescaled", "procgen_memory_hard"}
+    with pytest.raises(ConfigError, match=r"procgen-mirror has no wheel.*PYTHON=python3\.11"):
+        plan(Selection(experiments=("procgen",)), ROOT / "params", Path("nowhere"))
 
 
 HIDE = """

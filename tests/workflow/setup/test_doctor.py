@@ -69,12 +69,15 @@ def test_packages_that_differ_from_the_locks_are_named() -> None:
     locked = {
         key: value for path in lock_files("cpu") for key, value in pins(path.read_text()).items()
     }
-    assert checks.packages(locked, "cpu").mark == "ok"
-    wrong = checks.packages({**locked, "numpy": "2.0"}, "cpu")
+    assert checks.packages(locked, "cpu", (3, 11)).mark == "ok"
+    wrong = checks.packages({**locked, "numpy": "2.0"}, "cpu", (3, 11))
     assert wrong.mark == "missing"
     assert f"numpy 2.0 instead of {locked['numpy']}" in wrong.found
     assert "make setup" in wrong.remedy
-    assert checks.packages({}, "cpu").found == "not installed"
+    assert checks.packages({}, "cpu", (3, 11)).found == "not installed"
+    del locked["procgen-mirror"]
+    assert "procgen-mirror missing" in checks.packages(locked, "cpu", (3, 12)).found
+    assert "procgen-mirror" not in checks.packages(locked, "cpu", (3, 13)).found
 
 
 @pytest.mark.parametrize(
@@ -128,12 +131,24 @@ def test_a_simulator_that_does_not_import_comes_with_its_wheel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     python_says(monkeypatch, False, "ModuleNotFoundError: No module named 'procgen'")
-    found = {finding.what: finding for finding in checks.simulators(frozenset({"popgym"}))}
+    needed = frozenset({"popgym"})
+    found = {finding.what: finding for finding in checks.simulators(needed, (3, 11))}
     assert len(found) == len(checks.SIMULATORS)
     procgen = found["simulator of procgen"]
     assert procgen.mark == "absent"
     assert "pip install procgen-mirror==0.10.7" in procgen.remedy
     assert found["simulator of popgym"].mark == "missing"
+
+
+def test_a_simulator_without_a_wheel_for_this_python_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    python_says(monkeypatch, True, "")
+    found = checks.simulators(frozenset(checks.SIMULATORS), (3, 13))
+    (procgen,) = (finding for finding in found if finding.mark != "ok")
+    assert (procgen.what, procgen.mark) == ("simulator of procgen", "absent")
+    assert procgen.found == "procgen-mirror has no wheel for Python 3.13"
+    assert "`make setup PYTHON=python3.11`" in procgen.remedy
 
 
 def test_simulators_in_use_are_those_that_parameter_files_name() -> None:
@@ -197,6 +212,8 @@ def test_before_set_up_it_is_the_one_remedy(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(remedies) == 2  # Python's own, and the packages'
     assert remedies[1].startswith("`make setup`, then `make doctor` again")
     assert not any("simulator of" in finding.what for finding in report)
+    monkeypatch.setattr(findings, "can_make_venv", lambda: False)
+    assert checks.packages({}, "cpu", (3, 11)).remedy.startswith("apt-get install python3.")
 
 
 @pytest.mark.parametrize(("needed", "code"), [(True, 1), (False, 0)])

@@ -1,6 +1,7 @@
 """Set-up: what it does when, and the sentences it stops with. Nothing is really installed here."""
 
 import ast
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -204,6 +205,16 @@ def test_the_official_index_is_asked_only_where_the_wheel_is_nowhere_else(
     assert checkout.install() == [*STEPS[:4], "official index", "bytecode", "editable"]
 
 
+def test_another_python_makes_the_environment_anew(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout.install("cuda")
+    (install.site_packages() / "torch-2.13.0.dist-info").mkdir(parents=True)
+    monkeypatch.setattr(sys, "version_info", (3, 13, 1))
+    assert "torch-cuda.lock" in checkout.install(None)  # the build of PyTorch stays
+    assert checkout.install(None) == []
+
+
 def test_a_missing_lock_is_named(checkout: Checkout) -> None:
     (checkout.root / "containers" / "torch-cpu.lock").unlink()
     with pytest.raises(SystemExit, match=r"containers/torch-cpu\.lock is missing"):
@@ -214,6 +225,38 @@ def test_a_lock_is_read_by_package() -> None:
     text = LOCK + "torch===2.13.0 \\\n    --hash=sha256:cc\n"
     assert locks.pins(text) == {"uv": "1.0", "setuptools": "2", "torch": "2.13.0"}
     assert locks.blocks(text)["uv"] == "uv==1.0 \\\n    --hash=sha256:aa\n"
+
+
+def test_a_package_may_be_for_older_pythons_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linux = "and sys_platform == 'linux' \\\n    --hash=sha256:cc\n"
+    text = "".join(
+        f"{package} ; python_full_version < '{python}' {linux}"
+        for package, python in (("old==1", "3.13"), ("new==2", "3.14"))
+    )
+    text = locks.plain(text)
+    assert [line for line in text.splitlines() if "==" in line] == [
+        "old==1 ; python_full_version < '3.13' \\",
+        "new==2 \\",
+    ]
+    assert locks.pins(text) == locks.pins(text, (3, 12)) == {"old": "1", "new": "2"}
+    assert locks.pins(text, (3, 13)) == {"new": "2"}
+    monkeypatch.setattr(environment, "LOCKS", tmp_path)
+    (tmp_path / "base.lock").write_text(text)
+    assert locks.no_wheel("old", (3, 12)) is locks.no_wheel("new", (3, 13)) is None
+    assert locks.no_wheel("of nobody", (3, 13)) is None
+    assert locks.no_wheel("old", (3, 13)) == (
+        "old has no wheel for Python 3.13",
+        "Python 3.11 or 3.12 has one: `make setup PYTHON=python3.11`",
+    )
+
+
+def test_a_lock_with_another_version_for_each_python_is_refused() -> None:
+    """As from an index that lacks wheels of some Python."""
+    text = "a==1 ; python_full_version >= '3.12' \\\n    --hash=sha256:aa\n"
+    with pytest.raises(SystemExit, match="no version of a for all Pythons"):
+        locks.check(LOCK + text)
 
 
 def test_pips_configuration_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +280,21 @@ def test_pips_configuration_is_passed_on(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_another_python_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 9, 2))
-    with pytest.raises(SystemExit, match=r"this is Python 3\.9\.2.*Python 3\.11.*PYTHON="):
+    with pytest.raises(SystemExit, match=r"this is Python 3\.9\.2.*3\.11, 3\.12, 3\.13.*PYTHON="):
+        command_line.main(["install"])
+
+
+@pytest.mark.parametrize("version", environment.PYTHONS)
+def test_every_python_that_the_locks_are_for_is_taken(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, int]
+) -> None:
+    asked: list[str | None] = []
+    monkeypatch.setattr(sys, "version_info", (*version, 1))
+    monkeypatch.setattr(command_line, "install", asked.append)
+    assert command_line.main(["install"]) == 0
+    assert asked == [None]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(SystemExit, match=r"apt-get install python3\.\d+-venv"):
         command_line.main(["install"])
 
 
