@@ -8,15 +8,16 @@ import pytest
 from amago2.config.documents import parse_yaml, read_yaml
 from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, ImageEncoderConfig, build
-from amago2.starter import Facts, starter
+from amago2.environment_check import sizes_for
+from amago2.starter import Facts, facts, starter
 from amago2.training.amago_trainer import train
 from tests.amago2.test_cli import amago2
 
 CARTPOLE = Facts(None, "discrete", 2, 500, 30, (0.0, 1.0), True, 1)
 
 
-def written(found: Facts) -> AmagoConfig:
-    text = starter("tests.amago2.toy:Toy", found)
+def written(found: Facts, memory: int | None = None) -> AmagoConfig:
+    text = starter("tests.amago2.toy:Toy", found, memory)
     assert max(map(len, text.splitlines())) <= 120
     return build([Layer("starter", parse_yaml(text, "starter"))])
 
@@ -49,6 +50,31 @@ def test_sizes_follow_spaces_tasks_and_length() -> None:
         encoder = written(replace(CARTPOLE, picture=side)).timestep_encoder
         assert isinstance(encoder, ImageEncoderConfig)
         assert encoder.architecture == network
+
+
+def test_it_remembers_if_asked_to_or_where_one_observation_may_not_tell_all() -> None:
+    def kind(found: Facts, memory: int | None = None) -> tuple[str, int, int]:
+        config = written(found, memory)
+        encoder = config.trajectory_encoder
+        return encoder.kind, encoder.context_length, config.learner.batch_size
+
+    assert kind(CARTPOLE) == ("feed_forward", 16, 32)
+    assert kind(CARTPOLE, 64) == ("transformer", 64, 8)
+    assert kind(replace(CARTPOLE, limit=40), 64) == ("transformer", 40, 12)
+    for other in (replace(CARTPOLE, tasks=2), replace(CARTPOLE, picture=84)):
+        assert kind(other) == ("transformer", 16, 32)
+
+
+def test_the_horizon_is_that_of_the_limit_not_of_random_actions() -> None:
+    found = facts(build([sizes_for("CartPole-v1")]))
+    assert found.limit == 500
+    assert found.rollout < 100
+    assert written(found).agent.discounts == (0.95, 0.99)
+    own = facts(build([sizes_for("tests.amago2.toy:Toy")]))
+    assert own.limit is None
+    vector = {"env": {"id": "CartPole-v1", "vectorization": "vector_entry_point"}}
+    together = facts(build([sizes_for("CartPole-v1"), Layer("test", vector)]))
+    assert together.limit == 500
 
 
 @pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1"])

@@ -128,7 +128,7 @@ def train_and_evaluate(
                     fresh = VecNormalize(fresh, training=False, norm_reward=False)
                     fresh.obs_rms = statistics
                 each, _ = evaluate_policy(model, fresh, evaluation[0], warn=False)
-                found[task] = round(float(np.mean(each)), 1)
+                found[task] = round(float(np.mean(each)), 3)
         return found
 
     row: dict[str, Any] = {

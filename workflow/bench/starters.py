@@ -89,7 +89,7 @@ def _amago2(config: AmagoConfig) -> Row:
     return {
         "steps": record["env_steps"],
         "cpu_s": round(record["cpu_s"], 1),
-        "returns": {task: round(float(np.mean(each)), 1) for task, each in returns.items()},
+        "returns": {task: round(float(np.mean(each)), 3) for task, each in returns.items()},
     }
 
 
