@@ -126,16 +126,22 @@ def page(rows: Sequence[Row]) -> str:
 def _lines(name: str, said: str, rows: Sequence[Row], key: str) -> Iterator[str]:
     whole = key == "returns"
     seconds = [row["cpu_s"] for row in rows]
-    used = f"{max(row['steps'] for row in rows):,} | {min(seconds):.0f} to {max(seconds):.0f}"
+    used = f"{max(row['steps'] for row in rows):,} | {min(seconds):.0f}"
+    used += f" to {max(seconds):.0f}" if len(rows) > 1 else ""
     for task in CHECKS[name].goals:
         values = np.array([row[key][task] for row in rows])
-        low, high = interval(values)
+        mean = _said(values.mean())
+        if len(values) > 1:
+            mean += " [" + ", ".join(map(_said, interval(values))) + "]"
         count = f"{sum(solved(row, key) for row in rows)} of {len(rows)}"
         yield (
             f"| {task or name} | {said} | {used if whole else ' | '} "
-            f"| {' '.join(f'{value:.4g}' for value in values)} "
-            f"| {values.mean():.4g} [{low:.4g}, {high:.4g}] | {count} |"
+            f"| {' '.join(map(_said, values))} | {mean} | {count} |"
         )
+
+
+def _said(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def interval(values: "np.ndarray[Any, Any]", samples: int = 10_000) -> tuple[float, float]:
