@@ -58,9 +58,21 @@ def test_lower_precisions_are_close(precision: str) -> None:
     assert torch.cosine_similarity(rounded[1], exact[1], 0) > 0.99
 
 
+def records_graphs() -> bool:
+    """Whether the driver can record anything at all; one that computes nothing may not."""
+    x = torch.zeros(1, device=DEVICE)
+    try:
+        with torch.cuda.graph(torch.cuda.CUDAGraph()):
+            x.add_(1)
+    except RuntimeError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_captured_transformer_learns_the_same_bits(precision: str, tmp_path: Path) -> None:
-    """It needs CUDA graphs, which a driver that computes nothing may lack."""
+    if not records_graphs():
+        pytest.skip("this driver records no CUDA graphs, so it is not a GPU's")
     runs = [
         train(
             small(device=DEVICE, learner={"precision": precision, "cuda_graph": captured}),
