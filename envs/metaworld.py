@@ -75,6 +75,11 @@ def _require(module: str) -> ModuleType:
         return require(module, "metaworld")
     except SimulatorMissing as error:
         backend, cause = os.environ.get("MUJOCO_GL"), error.__cause__
+        if "GLFW3" in str(cause):
+            raise SimulatorMissing(
+                "the simulator package `mujoco` finds no libX11, which its window library loads "
+                "though nothing here opens one: install it (Debian: apt-get install libx11-6)"
+            ) from error
         if not backend or isinstance(cause, ModuleNotFoundError):
             raise
         raise SimulatorMissing(

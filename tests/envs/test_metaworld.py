@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 
+from envs import metaworld
 from envs.contract import SimulatorMissing
 from envs.metaworld import (
     ALL_TASKS,
@@ -263,6 +264,15 @@ def test_bad_arguments_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         MultiTaskMetaWorld(split="test")
     monkeypatch.setitem(__import__("sys").modules, "metaworld.env_dict", None)
     with pytest.raises(SimulatorMissing, match=r"pip install 'amago2\[metaworld\]'"):
+        MultiTaskMetaWorld()
+
+
+def test_a_missing_window_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(module: str, extra: str) -> None:
+        raise SimulatorMissing from ImportError("Failed to load GLFW3 shared library.")
+
+    monkeypatch.setattr(metaworld, "require", fails)
+    with pytest.raises(SimulatorMissing, match=r"apt-get install libx11-6"):
         MultiTaskMetaWorld()
 
 

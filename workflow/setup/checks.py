@@ -142,6 +142,8 @@ def simulators(needed: frozenset[str], python: tuple[int, int]) -> list[Finding]
         if ok:
             return Finding(f"simulator of {name}", wheel, needed=name in needed)
         remedy = f"{set_up()}, or with your own Python: pip install {wheel}"
+        if "GLFW3" in answer:
+            remedy = "install libX11, which it loads (Debian: apt-get install libx11-6)"
         return Finding(f"simulator of {name}", answer, remedy, name in needed)
 
     with ThreadPoolExecutor(max_workers=2) as pool:

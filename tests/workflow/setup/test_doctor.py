@@ -138,6 +138,8 @@ def test_a_simulator_that_does_not_import_comes_with_its_wheel(
     assert procgen.mark == "absent"
     assert "pip install procgen-mirror==0.10.7" in procgen.remedy
     assert found["simulator of popgym"].mark == "missing"
+    python_says(monkeypatch, False, "ImportError: Failed to load GLFW3 shared library.")
+    assert "apt-get install libx11-6" in checks.simulators(needed, (3, 11))[0].remedy
 
 
 def test_a_simulator_without_a_wheel_for_this_python_is_left_out(
