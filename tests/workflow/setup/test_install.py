@@ -210,7 +210,8 @@ def test_another_python_makes_the_environment_anew(
 ) -> None:
     checkout.install("cuda")
     (install.site_packages() / "torch-2.13.0.dist-info").mkdir(parents=True)
-    monkeypatch.setattr(sys, "version_info", (3, 13, 1))
+    other = next(each for each in environment.PYTHONS if each != sys.version_info[:2])
+    monkeypatch.setattr(sys, "version_info", (*other, 1))
     assert "torch-cuda.lock" in checkout.install(None)  # the build of PyTorch stays
     assert checkout.install(None) == []
 
