@@ -82,7 +82,9 @@ def _progress(run: Path, folder: Path) -> list[RenderableType]:
     idle = time.time() - seen
     if idle > 60:
         head += f"; nothing new for {idle:.0f} s"
-    return [Text(plain(head)), ProgressBar(total=1.0, completed=done, width=POINTS)]
+    bar = Table.grid()  # which ends its line, as a bar alone does not
+    bar.add_row(ProgressBar(total=1.0, completed=done, width=POINTS))
+    return [Text(plain(head)), bar]
 
 
 def _training(path: Path) -> dict[str, Curve]:

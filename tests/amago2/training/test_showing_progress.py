@@ -53,6 +53,7 @@ def test_a_run_that_trains_is_watched(tmp_path: Path, capsys: pytest.CaptureFixt
         train(small(collector=SHORT), out)
     assert "steps" in seen[-1]
     assert "training, left" in seen[-1]
+    assert any(line.split()[:2] == ["task", "least"] for line in seen[-1].splitlines())
 
 
 def test_weights_and_biases_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
