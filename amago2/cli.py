@@ -135,13 +135,18 @@ def train(
     from amago2.training.amago_trainer import (
         train as run,  # loads PyTorch: only once the parameters are right
     )
+    from amago2.training.scratch import default_scratch
 
     finished = (out / run_record.NAME).exists()
     allow_modules(config)
     try:
         where = run(config, out, scratch, extra, continue_from, local_disk, track or ())
     except KeyboardInterrupt:
-        warn("\namago2: stopped; run the same command again to continue from the last checkpoint")
+        said = "run the same command again to continue from the last checkpoint"
+        if not any((scratch or default_scratch(out)).glob("checkpoints/*")):
+            every = config.checkpoint.every
+            said = f"no checkpoint yet (checkpoint.every is {every} epochs), so it would begin anew"
+        warn(f"\namago2: stopped; {said}")
         raise typer.Exit(130) from None
     if finished:
         say(f"{out} is finished; nothing to do")
@@ -302,7 +307,11 @@ def watch(
 @app.command()
 def init(
     environment: Annotated[
-        str, typer.Argument(metavar="NAME", help="`CartPole-v1`, `module:Class` and the like.")
+        str,
+        typer.Argument(
+            metavar="NAME|FILE",
+            help="`CartPole-v1`, `module:Class` and the like, or a YAML file with `env` alone.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("my_config.yaml"),
     memory: Annotated[
@@ -342,7 +351,7 @@ def check_env(
     from amago2.config.documents import read_yaml
     from amago2.config.layers import Layer
     from amago2.config.schema import build
-    from amago2.environment_check import check, sizes_for
+    from amago2.environment_check import SIZES, check, sizes_for
     from amago2.inference.stored_run import allow_modules
 
     name = environment[0]
@@ -352,8 +361,9 @@ def check_env(
         config = build([sizes_for(name), *given])
         choose_encoder = not any("timestep_encoder" in layer.data for layer in given)
     else:
-        config = build([*(Layer(path, read_yaml(path)) for path in environment), *given])
-        choose_encoder = False
+        layers = [*(Layer(path, read_yaml(path)) for path in environment), *given]
+        choose_encoder = all(layer.data.keys() <= {"env"} for layer in layers)
+        config = build([*([Layer("check-env", SIZES)] if choose_encoder else []), *layers])
     allow_modules(config)
     report = check(config, choose_encoder, steps)
     if report.facts:

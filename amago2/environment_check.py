@@ -5,7 +5,7 @@ same seeds and actions must give the same, there, here, and again in an environm
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from amago2.config.schema import AmagoConfig, build
 from amago2.env.boundary import task_label
 from amago2.env.make import check_name, is_vectorized, make_vector_env
 from amago2.env.pictures import is_large_picture
+from amago2.env.rendering import PICTURES, rendered
 from amago2.env.stored_spaces import (
     check_eval_set,
     describe_spaces,
@@ -252,9 +253,9 @@ class _Check:
             returns = [sum(r.rewards) for r in ended]
             self._fact(
                 "rollouts",
-                f"of {min(lengths):,} to {max(lengths):,} steps ({len(ended)} of random actions)",
+                f"of {_range(lengths)} steps ({len(ended)} of random actions)",
             )
-            self._fact("returns", f"{min(returns):g} to {max(returns):g}")
+            self._fact("returns", _range(returns))
         elif limit is None and not limited and played >= steps:
             self.report.add(
                 f"no rollout has ended in {played:,} steps of random actions, and there is no time "
@@ -264,7 +265,7 @@ class _Check:
             self.report.notes.append(f"no rollout has ended in {played:,} steps of random actions")
         if limit is not None:
             self._fact("time limit", f"{limit:,} steps")
-        self._fact("rewards", f"{min(rewards):g} to {max(rewards):g}")
+        self._fact("rewards", _range(rewards))
         if not any(rewards):
             self.report.notes.append(f"{played:,} steps of random actions gave no reward but 0")
         self._fact("speed", f"{played / max(seconds, 1e-9):,.0f} steps/s")
@@ -325,15 +326,20 @@ class _Check:
                 return
 
     def _check_video(self) -> None:
-        mode = self.envs.envs[0].render_mode
+        """Whether `amago2 play` could film it, which makes it anew, to render pictures."""
         try:
-            height, width, _ = frame(self.envs).shape
-            self._fact("video", f"{width} x {height} pixels")
-        except RunError as error:
-            if mode == "rgb_array":
-                self.report.add(str(error))
-            else:
-                self._fact("video", f"none (render_mode is {mode!r})")
+            with closing(make_vector_env(rendered(self.config.env, None), 1)) as envs:
+                envs.reset([0], [0], [None])
+                mode = envs.envs[0].render_mode
+                try:
+                    height, width, _ = frame(envs).shape
+                    self._fact("video", f"{width} x {height} pixels")
+                except RunError:
+                    if mode == PICTURES:
+                        raise
+                    self._fact("video", f"none (render_mode is {mode!r})")
+        except (ConfigError, RunError) as error:
+            self.report.add(f"for a video: {error}")
 
     def _check_eval_set(self, name: str) -> None:
         made_for = describe_spaces(self.envs.observations, self.envs.actions)
@@ -346,3 +352,8 @@ class _Check:
 def _some(names: Any) -> str:
     shown = list(names)[:10]
     return ", ".join(shown) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = (f"{value:,.6g}" for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import yaml
 
-from amago2.config.documents import parse_yaml
+from amago2.config.documents import parse_yaml, read_yaml
 from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, build
 from amago2.env.make import make_vector_env
 from amago2.env.pictures import is_large_picture
 from amago2.env.vector_env import VectorEnv
 from amago2.env.vectorized import VectorizedEnv
-from amago2.environment_check import sizes_for
+from amago2.environment_check import SIZES, sizes_for
 from amago2.errors import ConfigError
 from amago2.files import write_atomically
 from amago2.inference.stored_run import allow_modules
@@ -82,15 +83,29 @@ def _limit(envs: VectorEnv) -> int | None:
 def write(environment: str, out: Path, memory: int | None = None) -> None:
     """Write the starter configuration of an environment to a new file; see `starter`.
 
-    Raises `ConfigError` if the file exists or nothing is known by that name.
+    The environment is known by its name, or described by a YAML file with `env` alone. Raises
+    `ConfigError` if the file to write exists, or nothing is known by that name.
     """
     if os.path.lexists(out):
         raise ConfigError(f"{out}: is there already; name another file with --out")
-    config = build([sizes_for(environment)])
+    described = environment.endswith((".yaml", ".yml"))
+    sizes = _described(environment) if described else sizes_for(environment)
+    config = build([sizes])
     allow_modules(config)
     text = starter(environment, facts(config), memory)
+    if described:
+        env = yaml.safe_dump({"env": sizes.data["env"]}, sort_keys=False, default_flow_style=None)
+        text = text.replace(f"env: {environment}\n", env)
     build([Layer(str(out), parse_yaml(text, str(out)))])
     write_atomically(out, text)
+
+
+def _described(path: str) -> Layer:
+    """All that a configuration needs, for the environment that a file describes."""
+    given = read_yaml(Path(path))
+    if given.keys() != {"env"}:
+        raise ConfigError(f"{path}: must have the key env alone; init chooses all others")
+    return Layer(path, {**SIZES, "env": given["env"]})
 
 
 def starter(environment: str, found: Facts, memory: int | None = None) -> str:

@@ -78,7 +78,7 @@ def registered(env_id: str) -> gym.envs.registration.EnvSpec:
             (gym.error.NameNotFound, gym.error.NamespaceNotFound),
         )
         if isinstance(error, unknown) and module == "gymnasium":
-            said += "; if another package registers it, name its module, such as my_module:MyEnv-v0"
+            said += f"; if another package registers it, name its module, such as my_module:{name}"
         raise ConfigError(f"{asked}: {said}") from None
 
 

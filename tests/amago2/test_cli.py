@@ -234,3 +234,18 @@ def test_python_api_is_the_same_as_the_command(config: Path, run: Path, tmp_path
     other = train(small(collector={"epochs": 2}), tmp_path / "run")
     name = "checkpoint/policy.safetensors"
     assert (other / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_after_ctrl_c_it_is_said_whether_anything_is_stored(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("amago2.training.amago_trainer.train", interrupted)
+    done = amago2("train", config, "--out", tmp_path / "run")
+    assert done.returncode == 130
+    assert "no checkpoint yet (checkpoint.every is" in done.stderr
+    (tmp_path / ".run.scratch" / "checkpoints" / "epoch-1").mkdir(parents=True)
+    done = amago2("train", config, "--out", tmp_path / "run")
+    assert done.stderr.endswith("again to continue from the last checkpoint\n")

@@ -102,7 +102,7 @@ def test_what_would_be_learned_from_is_said() -> None:
         "observations": "o (3,) float32",
         "actions": "Discrete(3)",
         "timestep encoder": "feed_forward (there is no picture)",
-        "rollouts": "of 5 to 5 steps (20 of random actions)",
+        "rollouts": "of 5 steps (20 of random actions)",
         "returns": "",
         "rewards": "0 to 1",
         "speed": "",
@@ -119,7 +119,7 @@ def test_what_would_be_learned_from_is_said() -> None:
     [
         ("space", "action_space .* is unbounded"),
         ("picture", "observation p is a picture of float32 without bounds"),
-        ("render", "render returned None"),
+        ("render", "for a video: .*render returned None"),
         ("tasks", "reset.*'up'.* begins task 'left'; evaluation asks for every task by its name"),
         ("unnamed", r"info\['task'\] does not name the task"),
         ("object", r"info\['task'\] is .*object.*; it must be text"),

@@ -9,7 +9,8 @@ from amago2.config.documents import parse_yaml, read_yaml
 from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, ImageEncoderConfig, build
 from amago2.environment_check import sizes_for
-from amago2.starter import Facts, facts, starter
+from amago2.errors import ConfigError
+from amago2.starter import Facts, facts, starter, write
 from amago2.training.amago_trainer import train
 from tests.amago2.test_cli import amago2
 
@@ -97,3 +98,18 @@ def test_an_unknown_name_is_a_sentence(tmp_path: Path) -> None:
     done = amago2("init", "NoSuch-v7", "--out", tmp_path / "c.yaml")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert not (tmp_path / "c.yaml").exists()
+
+
+def test_a_file_describes_what_no_name_does(tmp_path: Path) -> None:
+    described, path = tmp_path / "env.yaml", tmp_path / "config.yaml"
+    described.write_text("env: [CartPole-v1, {id: Acrobot-v1, weight: 2}]\n")
+    write(str(described), path)
+    config = build([Layer(str(path), read_yaml(path))])
+    assert [(m.id, m.weight) for m in config.env.mixture or ()] == [
+        ("CartPole-v1", 1),
+        ("Acrobot-v1", 2),
+    ]
+    assert config.agent.critic == "two_hot"
+    described.write_text("env: CartPole-v1\nseed: 1\n")
+    with pytest.raises(ConfigError, match="must have the key env alone"):
+        write(str(described), tmp_path / "other.yaml")
