@@ -180,7 +180,12 @@ def _make_one(config: OneEnvironment, given: Mapping[str, Any], row: int) -> gym
 
 def _wrapped(env: gym.Env[Any, Any], wrapper: Mapping[str, Any]) -> gym.Env[Any, Any]:
     ((path, given),) = wrapper.items()
-    made_by, kwargs = imported(path, "env.wrappers"), copy.deepcopy(dict(given))
+    made_by = imported(path, "env.wrappers")
+    # wrappers are given tuples for lists, which YAML has alone: ResizeObservation takes no list
+    kwargs = {
+        key: tuple(value) if isinstance(value, list | tuple) else value
+        for key, value in copy.deepcopy(dict(given)).items()
+    }
     if not callable(made_by) or (misfit := misfit_of(made_by, kwargs, env)):
         said = misfit if callable(made_by) else "it is no class or function"
         raise ConfigError(f"env.wrappers: {path} with {kwargs}: {said}")

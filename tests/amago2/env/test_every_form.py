@@ -49,6 +49,8 @@ NAMES: dict[str, Any] = {
         "kwargs": {"sutton_barto_reward": True},
         "wrappers": [
             "gymnasium.wrappers.FlattenObservation",
+            {"gymnasium.wrappers.ReshapeObservation": {"shape": [2, 2]}},
+            "gymnasium.wrappers.FlattenObservation",
             {"gymnasium.wrappers:FrameStackObservation": {"stack_size": 2}},
         ],
         "max_episode_steps": 4,
@@ -108,7 +110,7 @@ def test_masked_actions_are_never_taken(
 @pytest.mark.parametrize(
     ("env", "sentence"),
     [
-        ("CartPol-v1", r"env.id is 'CartPol-v1': .*Did you mean: `CartPole`.*my_module:MyEnv-v0"),
+        ("CartPol-v1", r"env.id is 'CartPol-v1': .*Did you mean: `CartPole`.*my_module:CartPol-v1"),
         ("Taxi-v3", "use `Taxi-v4` instead"),
         ("nowhere:Env-v0", "cannot import nowhere"),
         (f"{ZOO}:Nothing-v0", "Nothing"),
