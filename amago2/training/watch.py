@@ -35,8 +35,11 @@ def watch(run: Path, once: bool = False) -> None:
     `run` is its folder, whether it is finished or not, or its scratch folder. Raises `ConfigError`
     if there is no run.
     """
+    if once or _finished(run):
+        Console().print(_view(run))
+        return
     with Live(_view(run), console=Console(), auto_refresh=False, transient=False) as live:
-        while not (once or _finished(run)):
+        while not _finished(run):
             time.sleep(EVERY_S)
             live.update(_view(run), refresh=True)
 
