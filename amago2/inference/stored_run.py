@@ -9,6 +9,7 @@ from amago2.config.named_code import modules_of, modules_of_networks, refuse_for
 from amago2.config.schema import AmagoConfig, load
 from amago2.env import present_folder
 from amago2.errors import ConfigError
+from amago2.training.scratch import default_scratch
 
 TRUSTED = "envs"
 """The package whose environments a stored configuration may name without being asked."""
@@ -19,6 +20,12 @@ def config_file(run: Path) -> Path:
     for path in (run / "config.yaml", run / "checkpoint" / "config.yaml"):
         if path.exists():
             return path
+    unfinished = default_scratch(run)
+    if not run.exists() and (unfinished / "config.yaml").exists():
+        known = [unfinished / "best", *sorted(unfinished.glob("checkpoints/*"))[-1:]]
+        known = [folder for folder in known if (folder / "config.yaml").exists()]
+        instead = f", or name {known[0]}" if known else ""
+        raise ConfigError(f"{run}: the run is not finished; train it to its end{instead}")
     raise ConfigError(f"{run}: no run or checkpoint here (no config.yaml)")
 
 

@@ -249,3 +249,13 @@ def test_after_ctrl_c_it_is_said_whether_anything_is_stored(
     (tmp_path / ".run.scratch" / "checkpoints" / "epoch-1").mkdir(parents=True)
     done = amago2("train", config, "--out", tmp_path / "run")
     assert done.stderr.endswith("again to continue from the last checkpoint\n")
+
+
+def test_the_policy_of_a_run_that_is_not_finished_is_pointed_at(tmp_path: Path) -> None:
+    best = tmp_path / ".run.scratch" / "best"
+    best.mkdir(parents=True)
+    (best.parent / "config.yaml").touch()
+    assert amago2("evaluate", tmp_path / "run").stderr.endswith("train it to its end\n")
+    (best / "config.yaml").touch()
+    done = amago2("evaluate", tmp_path / "run")
+    assert (done.returncode, done.stderr.endswith(f"its end, or name {best}\n")) == (2, True)
