@@ -26,6 +26,7 @@ from amago2.files import atomic, refuse_other_file
 from amago2.nets.distributions import make_distribution
 from amago2.nets.own_trajectory_encoder import OwnTrajectoryEncoder
 from amago2.nets.recurrent import Gru
+from amago2.nets.timestep_encoders import ImageEncoder
 from amago2.training.checkpoint import load_policy
 
 FORMATS = {".pt2": "torch.export", ".pt": "TorchScript"}
@@ -49,12 +50,19 @@ class PolicyProgram(nn.Module):
         self, observation: Mapping[str, Tensor], reward: Tensor, action: Tensor, time: Tensor
     ) -> tuple[Tensor, Tensor]:
         """See this module."""
-        encoded = self.timestep_encoder(observation, reward, action)
+        encoded = self._encoded(observation, reward, action)
         outputs = self.actor.net(self.trajectory_encoder(encoded, time, None))
         outputs = outputs.unflatten(-1, (self.actor.discounts, -1))[..., -1, :]
         mask = observation[MASK_KEY] if self.masked else None
         limits = self.actor.probability_limits
         return make_distribution(self.actions, outputs, limits, mask).mode(), outputs
+
+    def _encoded(self, observation: Mapping[str, Tensor], reward: Tensor, action: Tensor) -> Tensor:
+        if not isinstance(self.timestep_encoder, ImageEncoder):
+            return self.timestep_encoder(observation, reward, action)
+        flat = {key: value.flatten(0, 1) for key, value in observation.items()}  # CNNs want frames
+        encoded = self.timestep_encoder(flat, reward.flatten(0, 1), action.flatten(0, 1))
+        return encoded.view(*reward.shape, -1)
 
 
 def export(run: Path | str, out: Path | str, allow_env: Sequence[str] = ()) -> dict[str, str]:
@@ -68,6 +76,10 @@ def export(run: Path | str, out: Path | str, allow_env: Sequence[str] = ()) -> d
         raise ConfigError(f"{out}: must end in .pt2 (torch.export) or .pt (TorchScript)")
     refuse_other_file(out, "exported policy", lambda start: start.startswith(b"PK"))
     agent = load_policy(run, allowed=allow_env)
+    if out.suffix == ".pt2" and isinstance(agent.timestep_encoder, ImageEncoder):
+        raise ConfigError(
+            f"{out}: an agent that sees pictures is exported to .pt (TorchScript) only"
+        )
     length = agent.context_length
     policy = PolicyProgram(copy.deepcopy(agent))  # a copy has no weights packed for this processor
     policy.training = False
