@@ -26,9 +26,10 @@ from amago2.files import atomic, refuse_other_file
 from amago2.nets.distributions import make_distribution
 from amago2.nets.own_trajectory_encoder import OwnTrajectoryEncoder
 from amago2.nets.recurrent import Gru
-from amago2.nets.timestep_encoders import ImageEncoder
+from amago2.nets.timestep_encoders import GridLanguageEncoder, ImageEncoder
 from amago2.training.checkpoint import load_policy
 
+SEE_PICTURES = ImageEncoder, GridLanguageEncoder
 FORMATS = {".pt2": "torch.export", ".pt": "TorchScript"}
 INFO = "amago2.json"
 """Extra file in what is written: the spaces, and the longest window."""
@@ -58,7 +59,7 @@ class PolicyProgram(nn.Module):
         return make_distribution(self.actions, outputs, limits, mask).mode(), outputs
 
     def _encoded(self, observation: Mapping[str, Tensor], reward: Tensor, action: Tensor) -> Tensor:
-        if not isinstance(self.timestep_encoder, ImageEncoder):
+        if not isinstance(self.timestep_encoder, SEE_PICTURES):
             return self.timestep_encoder(observation, reward, action)
         flat = {key: value.flatten(0, 1) for key, value in observation.items()}  # CNNs want frames
         encoded = self.timestep_encoder(flat, reward.flatten(0, 1), action.flatten(0, 1))
@@ -76,7 +77,8 @@ def export(run: Path | str, out: Path | str, allow_env: Sequence[str] = ()) -> d
         raise ConfigError(f"{out}: must end in .pt2 (torch.export) or .pt (TorchScript)")
     refuse_other_file(out, "exported policy", lambda start: start.startswith(b"PK"))
     agent = load_policy(run, allowed=allow_env)
-    if out.suffix == ".pt2" and isinstance(agent.timestep_encoder, ImageEncoder):
+    if out.suffix == ".pt2" and isinstance(agent.timestep_encoder, SEE_PICTURES):
+        # torch.export takes a window of one timestep for a case of its own there.
         raise ConfigError(
             f"{out}: an agent that sees pictures is exported to .pt (TorchScript) only"
         )

@@ -68,6 +68,18 @@ def loaded(path: Path) -> tuple[Any, str]:
     return program, extra[INFO]
 
 
+def test_an_agent_that_sees_pictures_is_exported_to_torchscript(tmp_path: Path) -> None:
+    env = {"entry_point": "tests.amago2.env.zoo:Spaces", "kwargs": {"observed": "channels last"}}
+    cnn = {"kind": "cnn", "channels": [4, 4, 4], "features": 8, "output_size": 8}
+    changes = {**SMALL, "env": env, "timestep_encoder": cnn}
+    changes["collector"] = {"actors": 2, "steps_per_epoch": 10, "epochs": 1}
+    finished = package.train(changes, tmp_path / "run")
+    facts = export(finished, tmp_path / "policy.pt")  # which compares it with the agent
+    assert facts["observations"] == "observation (B, L, 36, 40, 3)"
+    with pytest.raises(ConfigError, match=r"sees pictures is exported to .pt"):
+        export(finished, tmp_path / "policy.pt2")
+
+
 def test_what_cannot_be_exported_to_is_a_sentence(run: Path, tmp_path: Path) -> None:
     done = amago2("export", run, "--out", tmp_path / "policy.onnx")
     assert done.returncode == 2
