@@ -325,7 +325,8 @@ def init(
     """
     from amago2.starter import write
 
-    write(environment, out, memory)
+    if slow := write(environment, out, memory):
+        say(f"{out}: {slow}")
     say(f"{out}: next is amago2 train {out} --out runs/first")
 
 

@@ -5,6 +5,7 @@ Where and why the settings differ from the paper's is in docs/learning.md.
 """
 
 import os
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from amago2.random_rollouts import play_many
 
 STEPS = 2000
 """Of random actions, to see how long rollouts are and what rewards there are."""
+LONG_S = 300.0
+"""Seconds of stepping environments from which on `amago2 init` says how long that takes."""
 SHORT_MEMORY = 16
 """Timesteps that are remembered unless asked otherwise, and those of a sub-sequence."""
 EXACT_UP_TO = 32
@@ -51,12 +54,16 @@ class Facts:
     dense: bool
     """Whether no reward is far above the others."""
     tasks: int
+    steps_per_s: float
+    """Of random actions in one environment, on one core."""
 
 
 def facts(config: AmagoConfig) -> Facts:
     """Play random actions in the environment of a configuration."""
     with closing(make_vector_env(config.env, 1)) as envs:
+        began = time.perf_counter()
         rollouts = play_many(envs, STEPS)
+        seconds = time.perf_counter() - began
         rewards = np.array([reward for rollout in rollouts for reward in rollout.rewards])
         boxes = envs.observations.values()
         sides = [min(box.shape[:2]) for box in boxes if is_large_picture(box)]
@@ -69,6 +76,7 @@ def facts(config: AmagoConfig) -> Facts:
             rewards=(min(0.0, float(rewards.min())), max(0.0, float(rewards.max()))),
             dense=bool(0 < abs(rewards).max() <= 20 * abs(rewards).mean()),
             tasks=max(1, len(envs.tasks)),
+            steps_per_s=len(rewards) / max(seconds, 1e-9),
         )
 
 
@@ -80,11 +88,12 @@ def _limit(envs: VectorEnv) -> int | None:
     return made.spec.max_episode_steps if made and made.spec else None
 
 
-def write(environment: str, out: Path, memory: int | None = None) -> None:
+def write(environment: str, out: Path, memory: int | None = None) -> str | None:
     """Write the starter configuration of an environment to a new file; see `starter`.
 
-    The environment is known by its name, or described by a YAML file with `env` alone. Raises
-    `ConfigError` if the file to write exists, or nothing is known by that name.
+    The environment is known by its name, or described by a YAML file with `env` alone. Returns what
+    to tell of an environment that is slow. Raises `ConfigError` if the file to write exists, or
+    nothing is known by that name.
     """
     if os.path.lexists(out):
         raise ConfigError(f"{out}: is there already; name another file with --out")
@@ -92,12 +101,27 @@ def write(environment: str, out: Path, memory: int | None = None) -> None:
     sizes = _described(environment) if described else sizes_for(environment)
     config = build([sizes])
     allow_modules(config)
-    text = starter(environment, facts(config), memory)
+    found = facts(config)
+    text = starter(environment, found, memory)
     if described:
         env = yaml.safe_dump({"env": sizes.data["env"]}, sort_keys=False, default_flow_style=None)
         text = text.replace(f"env: {environment}\n", env)
-    build([Layer(str(out), parse_yaml(text, str(out)))])
+    written = build([Layer(str(out), parse_yaml(text, str(out)))])
     write_atomically(out, text)
+    return slowness(written, found.steps_per_s)
+
+
+def slowness(config: AmagoConfig, steps_per_s: float) -> str | None:
+    """How long the steps of a training's environments take on one core, if that is long."""
+    c = config.collector
+    seconds = c.actors * c.steps_per_epoch * c.epochs / steps_per_s
+    if seconds < LONG_S:
+        return None
+    return (
+        f"its environments make some {steps_per_s:.3g} steps a second, so that collecting takes "
+        f"about {seconds / 60:.0f} minutes on one core; env.processes shares them out over cores, "
+        "and collector.epochs can be smaller"
+    )
 
 
 def _described(path: str) -> Layer:
@@ -136,7 +160,7 @@ timestep_encoder: {encoder}
 {_trajectory_encoder(context, forgets)}
 {parts.training}
 evaluation: {{every: 10, rollouts: 10, final_rollouts: 50}}
-checkpoint: {{every: 20, best: true}}  # the policy of the best evaluation is kept beside the last
+checkpoint: {{every: 5, best: true}}  # the policy of the best evaluation is kept beside the last
 """
 
 

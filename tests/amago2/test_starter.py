@@ -10,11 +10,11 @@ from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, ImageEncoderConfig, build
 from amago2.environment_check import sizes_for
 from amago2.errors import ConfigError
-from amago2.starter import Facts, facts, starter, write
+from amago2.starter import Facts, facts, slowness, starter, write
 from amago2.training.amago_trainer import train
 from tests.amago2.test_cli import amago2
 
-CARTPOLE = Facts(None, "discrete", 2, 500, 30, (0.0, 1.0), True, 1)
+CARTPOLE = Facts(None, "discrete", 2, 500, 30, (0.0, 1.0), True, 1, 1e5)
 
 
 def written(found: Facts, memory: int | None = None) -> AmagoConfig:
@@ -92,6 +92,13 @@ def test_init_writes_what_trains(environment: str, tmp_path: Path) -> None:
     }
     config = build([Layer(str(path), read_yaml(path)), Layer("short", short)])
     assert (train(config, tmp_path / "run") / "best").is_dir()
+
+
+def test_it_says_how_long_a_slow_environment_takes() -> None:
+    assert slowness(written(CARTPOLE), CARTPOLE.steps_per_s) is None
+    told = slowness(written(CARTPOLE), 20.0) or ""
+    assert "make some 20 steps a second, so that collecting takes about 68 minutes" in told
+    assert "env.processes" in told
 
 
 def test_an_unknown_name_is_a_sentence(tmp_path: Path) -> None:
