@@ -18,6 +18,7 @@ from amago2.training.amago_trainer import AmagoTrainer
 from amago2.training.run import run_trainer
 from tests.workflow.estimate.configs import PARAMS
 from workflow.config.experiments import Matrix, Selection, matrices
+from workflow.config.requirements import lacking
 from workflow.estimate.hardware import hardware
 from workflow.estimate.resources import gpus
 from workflow.estimate.shapes import shapes
@@ -51,6 +52,8 @@ IMAGES = ("procgen_easy_rescaled", "atari")
 
 @pytest.mark.parametrize("name", SHORT)
 def test_its_agents_train_when_shortened(name: str, tmp_path: Path) -> None:
+    if sentence := lacking(name):
+        pytest.skip(sentence)
     variant, env = SHORT[name]
     tiny = {"timestep_encoder": {"channels": [4], "features": 16}} if name in IMAGES else {}
     over = [Layer("tiny", TINY | tiny), Layer("short", {"env": env})]
