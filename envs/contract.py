@@ -19,7 +19,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
 
@@ -98,6 +98,8 @@ class MultiTaskEnv(gymnasium.Env[Observation, Any], ABC):
     """Rollouts of `attempts` attempts at one of `tasks`; subclasses play single attempts.
 
     A rollout that has not ended after `horizon` steps, soft resets included, is truncated.
+    `reward_scales` has a factor on the rewards that the agent gets for some tasks; returns of
+    attempts are counted without it.
 
     A subclass sets `observation_space` (a Dict of fixed shapes) and `action_space`, and writes
     `_draw_variant`, `_begin_attempt` and `_play`, drawing every random number from `self.np_random`
@@ -118,13 +120,18 @@ class MultiTaskEnv(gymnasium.Env[Observation, Any], ABC):
         split: str = "train",
         attempts: int = 1,
         horizon: int | None = None,
+        reward_scales: Mapping[str, float] | None = None,
     ) -> None:
         check_choice("split", split, ("train", "eval"))
         check_positive("attempts", attempts)
         if horizon is not None:
             check_positive("horizon", horizon)
         self._tasks, self._split, self._attempts = tuple(tasks), split, attempts
-        self._horizon = horizon
+        for task, scale in (reward_scales or {}).items():
+            check_choice("reward_scales", task, self.known_tasks)
+            if not isinstance(scale, int | float) or not 0 < scale < float("inf"):
+                raise ValueError(f"reward_scales: {task}: expected a positive number, not {scale}")
+        self._horizon, self._reward_scales = horizon, dict(reward_scales or {})
         self._steps = 0
         self._task = self._tasks[0]
         self._attempt = 0
@@ -171,7 +178,7 @@ class MultiTaskEnv(gymnasium.Env[Observation, Any], ABC):
 
     def _returned(self, reward: float) -> float:
         """The reward that the agent gets where the simulator gave `reward`: the same, usually."""
-        return reward
+        return reward * self._reward_scales.get(self._task, 1.0)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -26,7 +26,7 @@ and 20 seconds to build.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import cache
 from types import ModuleType
@@ -149,6 +149,7 @@ class MultiTaskMetaWorld(MultiTaskEnv):
         attempt_steps: steps in an attempt, at most 500.
         variants: number of variants of each task.
         variant_seed: fixes the variants.
+        reward_scales: factor on the rewards that the agent gets, by task; 1 where left out.
     """
 
     soft_reset_takes_step: ClassVar[bool] = False
@@ -162,6 +163,7 @@ class MultiTaskMetaWorld(MultiTaskEnv):
         attempt_steps: int = MAX_ATTEMPT_STEPS,
         variants: int = VARIANTS,
         variant_seed: int = 0,
+        reward_scales: Mapping[str, float] | None = None,
     ) -> None:
         if not 1 <= attempt_steps <= MAX_ATTEMPT_STEPS:
             raise ValueError(
@@ -172,7 +174,13 @@ class MultiTaskMetaWorld(MultiTaskEnv):
         own_tasks = TEST_TASKS if split == "eval" else TRAIN_TASKS
         names = own_tasks if tasks is None else choose_tasks(tasks, ALL_TASKS)
         horizon = attempts * attempt_steps
-        super().__init__(tasks=names, split=split, attempts=attempts, horizon=horizon)
+        super().__init__(
+            tasks=names,
+            split=split,
+            attempts=attempts,
+            horizon=horizon,
+            reward_scales=reward_scales,
+        )
         _require("metaworld.env_dict")
         self.observation_space = spaces.Dict({"observation": unbounded(OBSERVATION_SIZE)})
         self.action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)

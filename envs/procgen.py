@@ -172,13 +172,17 @@ class MultiGameProcgen(MultiTaskEnv):
         check_positive("train_levels", train_levels)
         if train_levels >= LEVELS:
             raise ValueError(f"train_levels: expected less than {LEVELS}, not {train_levels}")
-        for game in reward_scales or {}:
-            check_choice("reward_scales", game, names)
-        super().__init__(tasks=names, split=split, attempts=attempts, horizon=horizon)
+        super().__init__(
+            tasks=names,
+            split=split,
+            attempts=attempts,
+            horizon=horizon,
+            reward_scales=reward_scales,
+        )
         _require_procgen()
         self.observation_space = spaces.Dict({"image": spaces.Box(0, 255, IMAGE_SHAPE, np.uint8)})
         self.action_space = spaces.Discrete(ACTIONS)
-        self._mode, self._scales = mode, dict(reward_scales or {})
+        self._mode = mode
         self._levels = (0, train_levels) if split == "train" else (train_levels, LEVELS)
         self._level = 0
         self._simulator: Simulator | None = None
@@ -205,9 +209,6 @@ class MultiGameProcgen(MultiTaskEnv):
         if marked:
             frame[MARK, MARK] = 0
         return {"image": frame}
-
-    def _returned(self, reward: float) -> float:
-        return reward * self._scales.get(self._task, 1.0)
 
     def close(self) -> None:
         """Close the simulator."""

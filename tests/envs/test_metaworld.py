@@ -55,6 +55,25 @@ def test_keeps_the_contract() -> None:
     assert steps[-1][2:4] == (True, False)
 
 
+def test_scaled_rewards_go_to_the_agent_and_raw_ones_to_the_record() -> None:
+    tasks, scales = ["reach-v3", "drawer-close-v3"], {"drawer-close-v3": 1000}
+    plain = MultiTaskMetaWorld(tasks=tasks, attempt_steps=5)
+    scaled = MultiTaskMetaWorld(tasks=tasks, attempt_steps=5, reward_scales=scales)
+    for task, factor in (("reach-v3", 1), ("drawer-close-v3", 1000)):
+        raw, changed = (rollout(env, 0, task) for env in (plain, scaled))
+        for a, b in zip(raw, changed, strict=True):
+            assert b[1] == a[1] * factor
+            assert a[4] == b[4]
+            assert np.array_equal(a[0]["observation"], b[0]["observation"])
+        assert any(step[1] for step in raw)
+
+
+@pytest.mark.parametrize("scale", [0, -1.0, float("nan"), float("inf"), "ten"])
+def test_a_scale_that_is_no_positive_number_is_refused(scale: Any) -> None:
+    with pytest.raises(ValueError, match="reward_scales: reach-v3: expected a positive number"):
+        MultiTaskMetaWorld(tasks=["reach-v3"], reward_scales={"reach-v3": scale})
+
+
 def test_every_task_fits_the_spaces_and_hides_its_goal() -> None:
     env = MultiTaskMetaWorld(tasks=ALL_TASKS)
     env.reset(seed=0)
