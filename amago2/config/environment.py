@@ -89,6 +89,19 @@ KNOWN_METRICS = ("return", "attempt_return", "success", "attempt", "task")
 Metric = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_metric)]
 
 
+def _without_nulls(sets: Any) -> Any:
+    if not isinstance(sets, dict):
+        return sets
+    return {key: own for key, own in sets.items() if own is not None}
+
+
+EvalSets = Annotated[
+    dict[Split, dict[str, Any]],
+    BeforeValidator(_without_nulls, json_schema_input_type=dict[Split, dict[str, Any] | None]),
+    Field(min_length=1),
+]
+
+
 class OneEnvironment(Section):
     """An environment by its id or import path, and what is put around it."""
 
@@ -163,8 +176,9 @@ class EnvironmentConfig(OneEnvironment):
     """Where masks of the allowed actions are, unless an observation has the key `action_mask`."""
     metrics: tuple[Metric, ...] | None = None
     """Keys of infos: the last number of each in an evaluation rollout is a metric of that name."""
-    eval_sets: dict[Split, dict[str, Any]] = {"train": {}}
-    """Evaluation sets by name: keyword arguments laid over `kwargs` for each."""
+    eval_sets: EvalSets = {"train": {}}
+    """Evaluation sets by name: keyword arguments laid over `kwargs` for each. One that is null is
+    left out: so a layer takes away a set of the one below."""
     processes: Positive | None = None
     """Worker processes for the environments; if null, the training process steps them."""
     step_timeout_s: float | None = Field(600.0, gt=0)

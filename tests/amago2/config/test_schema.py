@@ -83,6 +83,18 @@ def test_another_kind_replaces_the_section() -> None:
     }
 
 
+def test_a_null_evaluation_set_is_left_out() -> None:
+    env = {**SMALL["env"], "eval_sets": {"train": {}, "other": {"tasks": ["a"]}}}
+    layers = [Layer("a.yaml", SMALL | {"env": env})]
+    without = build([*layers, parse_override("env.eval_sets.other=null")])
+    assert without.env.eval_sets == {"train": {}}
+    alone = Layer("b.yaml", {"env": {"eval_sets": {"train": {}, "other": None}}})
+    assert without.hash == build([Layer("a.yaml", SMALL), alone]).hash
+    nothing = parse_override("env.eval_sets={train: null, other: null}")
+    with pytest.raises(ConfigError, match=r"env\.eval_sets"):
+        build([*layers, nothing])
+
+
 def test_the_hash_names_what_decides_the_result() -> None:
     assert small().hash == small().hash
     assert small(seed=1).hash != small().hash
