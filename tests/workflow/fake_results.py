@@ -33,6 +33,7 @@ BABYAI = [name.removesuffix("-v0") for name in _column("fig11_babyai_attempts.cs
 ATARI = _column("atari_scores.csv", "game")
 MEMORY = _column("fig08_procgen_memory_hard.csv", "game")
 EASY = ["climber", "coinrun", "jumper", "ninja", "leaper"]
+EASIEST = ["drawer-close-v3", "handle-press-v3", "door-close-v3", "reach-v3"]
 NOVEL = ["door-lock-v3", "hand-insert-v3"]
 MIXED = (
     "ext_adaptation", "ext_architecture", "ext_bins", "ext_context_length", "ext_filter",
@@ -141,6 +142,10 @@ def _experiments(
                 splits=dict.fromkeys(NOVEL, "test_tasks"),
                 success=True,
             ),
+        ),
+        "ext_ml45_rescaled": (
+            runs(*(("ml45", v, cell) for v in both for cell in ("equal", "scaled"))),
+            world(EASIEST, 0, 4000, "equal", "scaled", attempts=3, success=True),
         ),
         "procgen": (
             runs(

@@ -99,9 +99,13 @@ def _chance(axes: Axes, options: Options) -> None:
 
 
 def _titles(tasks: Sequence[str], options: Options, short: bool = False) -> dict[str, str]:
-    """Tasks in order, and what they are called: by their scale, or number if all have one."""
+    """Tasks in order, and what they are called: by their scale, or number if all have one.
+
+    Short ones are broken at hyphens, to stand under bars.
+    """
     if options.tasks:
-        return {task: name for task, name in options.tasks.items() if task in tasks}
+        named = {task: name for task, name in options.tasks.items() if task in tasks}
+        return {task: name.replace("-", "-\n") if short else name for task, name in named.items()}
     largest = maximum_returns(pd.Series(tasks), benchmark("return_scale"))
     names = [f"{'' if short else 'rewards '}×{scale:g}" for scale in largest]
     if len(set(names)) < len(names):
