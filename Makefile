@@ -28,7 +28,7 @@ SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce plan status pull crate figures tables doctor docs test test-browser test- \
-	package test-gpu test-docker test-slurm chaos lint verify licences schemas architecture bench \
+	package test-gpu test-docker test-slurm chaos lint verify repeat licences schemas architecture bench \
 	benchmark-table learn-check retro-roms lock clean distclean
 
 help:  ## this list
@@ -91,6 +91,9 @@ lint: setup  ## the linters, the type checker and the import contracts alone
 
 verify: setup  ## make a budget's figures, tables and report anew, compare them byte for byte
 	@$(RUN) python -m workflow verify --budget $(BUDGET)
+
+repeat: setup  ## train a tenth of a budget's runs again (SHARE=0.1), compare their bits
+	@$(RUN) python -m workflow repeat --budget $(BUDGET) $(if $(SHARE),--share $(SHARE))
 
 test-browser: setup  ## the report in a real browser; installs Debian's Chromium if it is missing
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null \

@@ -58,6 +58,8 @@ def test_options_are_passed_on() -> None:
 
 def test_verify_is_of_a_budget() -> None:
     assert make(ROOT, "-n", "verify", "BUDGET=mini").stdout.split()[-2:] == ["--budget", "mini"]
+    repeat = make(ROOT, "-n", "repeat", "BUDGET=mini", "SHARE=0.2").stdout.split()
+    assert repeat[-4:] == ["--budget", "mini", "--share", "0.2"]
 
 
 def test_the_browser_is_installed_only_where_it_is_missing(checkout: Path) -> None:

@@ -37,7 +37,7 @@ ALL = dict(commands(typer.main.get_command(app)))
 
 
 def test_the_promised_commands_are_there() -> None:
-    promised = "reproduce plan status pull verify doctor figures tables crate resolve docs"
+    promised = "reproduce plan status pull verify repeat doctor figures tables crate resolve docs"
     promised += " bench benchmark-table random-returns"
     assert {(name,) for name in promised.split()} <= set(ALL)
 

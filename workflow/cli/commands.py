@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to an application."""
     panels: dict[str, list[Callable[..., None]]] = {
         MAKE: [reproduce, plan, status, figures, tables],
-        LOOK: [verify, pull, publish, crate],
+        LOOK: [verify, repeat, pull, publish, crate],
         PROJECT: [doctor, resolve],
     }
     for panel, commands in panels.items():
@@ -129,6 +129,27 @@ def verify(budget: Budget = DEFAULT) -> None:
     for sentence in found:
         say(f"DIFFERS: {sentence}")
     print(f"{len(found)} differ" if found else "verified: all of it is byte for byte the same")
+    raise typer.Exit(int(bool(found)))
+
+
+def repeat(
+    budget: Budget = DEFAULT,
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the finished runs, at least one run.")
+    ] = 0.1,
+) -> None:
+    """Train a sample of a budget's finished runs again, and compare the bits with their records.
+
+    The same bits can be expected on the same kind of processor with the same packages. Nothing is
+    changed.
+    """
+    from amago2.printing import say
+    from workflow.execute.repeat import repeat as differences
+
+    found = differences(RESULTS / budget, share)
+    for sentence in found:
+        say(f"DIFFERS: {sentence}")
+    print(f"{len(found)} differ" if found else "repeated: all of it has the same bits")
     raise typer.Exit(int(bool(found)))
 
 
