@@ -122,6 +122,7 @@ class Simulator:
         # What `set_task` would do, without its pickle; goals are hidden by default.
         self.env._set_task_called = True
         self.env.seeded_rand_vec = True
+        self._renderer: Any = None
 
     def draw_variant(self, generator: np.random.Generator) -> None:
         """Draw the random vector (positions of objects and goal) that later resets repeat."""
@@ -138,6 +139,22 @@ class Simulator:
         vector: NDArray[np.float64] = self.env._last_rand_vec
         return vector
 
+    def picture(self) -> NDArray[np.uint8]:
+        """The arm and its table, (240, 320, 3). Raises `SimulatorMissing` without OpenGL."""
+        if self._renderer is None:
+            try:
+                self._renderer = _require("mujoco").Renderer(self.env.model, 240, 320)
+            except SimulatorMissing:
+                raise
+            except Exception as error:  # whatever its libraries raise where there is no screen
+                raise SimulatorMissing(
+                    f"MuJoCo cannot draw here ({error}): without a screen, set MUJOCO_GL=egl or "
+                    "MUJOCO_GL=osmesa (Debian: apt-get install libegl1 libosmesa6)"
+                ) from error
+        self._renderer.update_scene(self.env.data, camera="corner4")
+        # That camera hangs upside down.
+        return np.ascontiguousarray(self._renderer.render()[::-1, ::-1])
+
 
 class MultiTaskMetaWorld(MultiTaskEnv):
     """Rollouts of `attempts` attempts at one variant of one Meta-World task.
@@ -152,6 +169,8 @@ class MultiTaskMetaWorld(MultiTaskEnv):
         reward_scales: factor on the rewards that the agent gets, by task; 1 where left out.
     """
 
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
+    render_mode = "rgb_array"
     soft_reset_takes_step: ClassVar[bool] = False
 
     def __init__(
@@ -224,6 +243,10 @@ class MultiTaskMetaWorld(MultiTaskEnv):
         vector[:-1] = values
         vector[-1] = self._step == 0
         return {"observation": vector}
+
+    def render(self) -> Any:
+        """The arm and its table, (240, 320, 3) uint8. Raises `SimulatorMissing` without OpenGL."""
+        return self._simulator.picture()
 
     @property
     def _simulator(self) -> Simulator:

@@ -306,3 +306,46 @@ def test_a_missing_renderer_is_told_from_a_missing_simulator() -> None:
     assert "MUJOCO_GL=nonesuch" in said
     assert "unset MUJOCO_GL" in said
     assert "libegl1" in said
+
+
+DRAW = """
+import numpy as np
+from envs.contract import SimulatorMissing
+from envs.metaworld import MultiTaskMetaWorld
+
+env = MultiTaskMetaWorld(tasks=["drawer-close-v3"], attempt_steps=9)
+env.reset(seed=0)
+try:
+    first = env.render()
+except SimulatorMissing as error:
+    print(error)
+else:
+    env.step(np.ones(4, np.float32))
+    second = env.render()
+    print(first.shape, first.dtype, (first != second).any(), np.ptp(first) > 99)
+    print(first[:120].mean() > first[120:].mean())  # walls are bright, the floor is dark
+"""
+
+
+def draw(backend: str) -> str:
+    made = subprocess.run(
+        [sys.executable, "-c", DRAW],
+        env={**os.environ, "MUJOCO_GL": backend, "DISPLAY": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return made.stdout
+
+
+def test_it_draws_the_arm() -> None:
+    said = draw("osmesa")
+    if "OSMesa" in said or "finds no renderer" in said:
+        pytest.skip("drawing without a screen needs libosmesa6")
+    assert said.splitlines() == ["(240, 320, 3) uint8 True True", "True"]
+
+
+def test_without_a_screen_it_says_what_would_draw() -> None:
+    said = draw("glfw")
+    assert said.startswith("MuJoCo cannot draw here (")
+    assert said.strip().endswith("(Debian: apt-get install libegl1 libosmesa6)")
