@@ -169,7 +169,7 @@ class MultiTaskMetaWorld(MultiTaskEnv):
         reward_scales: factor on the rewards that the agent gets, by task; 1 where left out.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
+    metadata = {"render_modes": ["rgb_array"]}
     render_mode = "rgb_array"
     soft_reset_takes_step: ClassVar[bool] = False
 

@@ -76,18 +76,9 @@ def improvements(place: str, rows: pd.DataFrame) -> Iterator[Pair]:
             for subset in (agents[II], agents[other])
         )
         value = statistics.probability_of_improvement(ours, theirs)
-        yield Pair(place.replace("\n", ", "), other, value, _interval(ours, theirs))
-
-
-def _interval(ours: statistics.Array, theirs: statistics.Array) -> tuple[float, float] | None:
-    if min(len(ours), len(theirs)) < final_scores.MIN_SEEDS:
-        return None
-    interval = statistics.joint_bootstrap(
-        [ours, theirs],
-        lambda pair: statistics.probability_of_improvement(*pair),
-        np.random.default_rng(0),
-    )
-    return float(interval.low), float(interval.high)
+        interval = final_scores.improvement(ours, theirs)
+        ends = (float(interval.low), float(interval.high)) if interval else None
+        yield Pair(place.replace("\n", ", "), other, value, ends)
 
 
 def _profile(axes: Axes, rows: pd.DataFrame) -> None:

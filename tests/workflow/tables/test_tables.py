@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -154,7 +155,29 @@ def test_return_scale_scores_are_percent_of_a_perfect_attempt(tmp_path: Path) ->
     assert row.score_pct == pytest.approx(100 * own.value.mean() / 10)
     assert (row.low, row.high) == pytest.approx((10 * own.value.min(), 10 * own.value.max()))
     shown = scores.display(frame)
-    assert shown.columns.tolist() == ["cell", "variant", "seeds", "task 1", "task 2"]
+    better = "P(Ind./Ind. better), task 1"
+    assert shown.columns.tolist() == ["cell", "variant", "seeds", "task 1", "task 2", better]
+    pairs = [
+        (own.value.to_numpy(), rows.value.to_numpy())
+        for _, rows in given[
+            (given.variant == "dep_actor_dep_critic")
+            & (given.step == 10)
+            & (given.metric == "return")
+        ].groupby("task")
+    ]
+    assert frame.better[:2].isna().all()
+    ours, theirs = pairs[1]
+    share = np.mean([(a > b) + 0.5 * (a == b) for a in ours for b in theirs])
+    assert frame.better.iloc[3] == pytest.approx(share)
+    assert pd.isna(frame.better_low.iloc[3])  # two seeds give no interval
+
+
+def test_return_scale_scores_say_how_often_ours_are_better(tmp_path: Path) -> None:
+    frame = scores.build(_return_scale(tmp_path, seeds=3), _params())
+    low, value, high = frame[["better_low", "better", "better_high"]].iloc[2]
+    assert 0 <= low <= value <= high <= 1
+    text = scores.display(frame).iloc[:, -1].tolist()
+    assert text == ["–", f"{value:.2f} [{low:.2f}, {high:.2f}]"]
 
 
 def test_compute_counts_a_shared_run_once(tmp_path: Path) -> None:
