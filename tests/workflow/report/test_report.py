@@ -117,7 +117,7 @@ def test_smoke_says_that_nothing_is_a_result(tmp_path: Path) -> None:
     assert "No run is there yet." in html
     assert "The same at budget mini" not in html
     assert html.count("ext_return_scale:") == 1  # in the list of what was not run
-    assert "19 experiments</summary>" in html
+    assert "20 experiments</summary>" in html
 
 
 def test_smoke_shows_what_mini_found_beside_it(checkout: Path) -> None:
