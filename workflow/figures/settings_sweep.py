@@ -40,6 +40,14 @@ def render(tables: frames.Tables, params: Params) -> Figure:
     if frames.all_rows(tables, "evaluations").empty:
         return panels.empty_figure(params)
     benchmarks = scores.listed_benchmarks(tables)
+    listed = set(frames.all_rows(tables, "runs").cell)  # a budget may leave out cells of the grid
+    series = {
+        name: {cell: place for cell, place in cells.items() if cell in listed}
+        for name, cells in options.series.items()
+    }
+    used = {place for cells in series.values() for place in cells.values()}
+    ordered = dict.fromkeys(p for cells in options.series.values() for p in cells.values())
+    places = [place for place in ordered if place in used]
     notes = panels.run_notes(tables, scores.explanation(benchmarks), bars=BARS)
     agents = list(frames.all_rows(tables, "evaluations").variant)
     entries = [*panels.legend_entries(agents), *_entries(options)]
@@ -51,18 +59,19 @@ def render(tables: frames.Tables, params: Params) -> Figure:
         line[0].set_ylabel(label)
         final = frames.last_steps(scores.on_training_tasks(statistic(tables)))
         for axes, name in zip(line, benchmarks, strict=True):
-            _panel(axes, final[final.benchmark == name], options.series)
+            _panel(axes, final[final.benchmark == name], series, places)
     for axes, name in zip(grid[0], benchmarks, strict=True):
         axes.set_title(benchmark(name).title)
     body.supxlabel(options.label, fontsize=7.5)
     return figure
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, series: dict[str, dict[str, str]]) -> None:
+def _panel(
+    axes: Axes, rows: pd.DataFrame, series: dict[str, dict[str, str]], places: list[str]
+) -> None:
     if rows.empty:
         panels.empty_panel(axes, "no finished run")
         return
-    places = list(dict.fromkeys(place for cells in series.values() for place in cells.values()))
     keys = ["variant", "cell", "seed"]
     means = rows.groupby(keys, as_index=False).agg(value=("value", "mean"))
     for index, cells in enumerate(series.values()):

@@ -102,6 +102,14 @@ def test_text_is_legible_and_lies_on_nothing(results: Path, name: str, budget: s
         assert not overlap, (words, others)
 
 
+def test_a_sweep_has_no_place_for_cells_that_the_budget_leaves_out(results: Path) -> None:
+    words = _words(_draw("ext_bins", results, "mini")).split("\n")
+    assert [word for word in words if word in ("16", "32", "64", "128", "256")][:4] == [
+        "16", "64", "128", "256"
+    ]  # fmt: skip
+    assert "32" not in words
+
+
 def test_a_figure_says_budget_seeds_and_bars(results: Path) -> None:
     smoke, mini = (_words(_draw("fig05", results, budget)) for budget in ("smoke", "mini"))
     assert "smoke budget: not a result" in smoke
