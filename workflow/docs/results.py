@@ -14,7 +14,8 @@ import pandas as pd
 
 from workflow.analysis import frames, verdicts
 from workflow.config.catalog import FLAGSHIP
-from workflow.config.experiments import Selection
+from workflow.config.experiments import Selection, matrices
+from workflow.config.parameters import Parameters
 from workflow.dag import published
 from workflow.dag.plan import plan
 from workflow.docs.marked_section import publish
@@ -23,6 +24,7 @@ from workflow.render import verdict_texts
 
 COMMAND = "python -m workflow docs results"
 BUDGET = "mini"
+PARAMS = Path("params")
 README, EXPERIMENTS = Path("README.md"), Path("docs") / "experiments.md"
 ALT = "Four tasks whose rewards differ by 1, 10, 100, 1000"
 DECIDED = (verdicts.REPRODUCED, verdicts.NOT_REPRODUCED)
@@ -41,8 +43,12 @@ def face(folder: Path) -> str:
     if not listed.experiments:
         return "Nothing is published yet."
     figure = f"![{ALT}]({folder.as_posix()}/figures/{FLAGSHIP}.png)"
-    names = ",".join(listed.experiments)
-    repeat = f"    make reproduce BUDGET={folder.name} EXPERIMENT={names}"
+    known = {
+        each.name for each in matrices(Parameters(PARAMS), Selection(folder.name)) if each.members
+    }
+    some = known - set(listed.experiments)
+    names = f" EXPERIMENT={','.join(listed.experiments)}" if some else ""
+    repeat = f"    make reproduce BUDGET={folder.name}{names}"
     return "\n\n".join([figure, _decided(folder), _cost(folder, listed), repeat])
 
 

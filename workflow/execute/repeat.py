@@ -31,6 +31,8 @@ def sample(folder: Path, share: float) -> list[Path]:
 
     Raises `ConfigError` if there is none.
     """
+    if not 0 <= share <= 1:
+        raise ConfigError(f"share is {share}: must be a number from 0 to 1")
     runs = [path.parent for path in folder.glob(f"runs/*/*/*/{run_record.NAME}")]
     if not runs:
         raise ConfigError(
@@ -47,29 +49,29 @@ def repeat(folder: Path, share: float, say: Say = print) -> list[str]:
     """
     runs = sample(folder, share)
     hours = sum(run_record.read(run)["cpu_s"] for run in runs) / 3600
-    say(f"{len(runs)} runs of {folder} to train again; they took {hours:.2g} CPU hours")
+    say(f"runs of {folder} to train again: {len(runs)}; they took {hours:.2g} CPU hours")
     wrong: list[str] = []
-    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(cores()) as pool:
-        made = pool.map(lambda run: _again(run, Path(temporary)), runs)
-        for run, found in zip(runs, made, strict=True):
+    with ThreadPoolExecutor(cores()) as pool:
+        for run, found in zip(runs, pool.map(_again, runs), strict=True):
             say(f"{run.relative_to(folder / 'runs')}: {'differs' if found else 'the same bits'}")
             wrong += found
     return wrong
 
 
-def _again(run: Path, temporary: Path) -> list[str]:
+def _again(run: Path) -> list[str]:
     """Sentences on what differs between a run and one trained anew from its configuration."""
-    settings, made = temporary / f"{run.name}.yaml", temporary / run.name
-    shutil.copyfile(run / "config.yaml", settings)  # the job writes beside it
-    command = [
-        sys.executable, "-m", "workflow", "job", "train", str(settings),
-        "--out", str(made), "--scratch", f"{made}.scratch", "--cores", "1",
-    ]  # fmt: skip
-    ended = subprocess.run(command, capture_output=True, text=True)
-    if ended.returncode:
-        last = [f"exit code {ended.returncode}", *ended.stderr.strip().splitlines()][-1]
-        return [f"{run}: did not train again: {last}"]
-    return list(differences(run, run_record.read(run), run_record.read(made)))
+    with tempfile.TemporaryDirectory() as temporary:
+        settings, made = Path(temporary) / f"{run.name}.yaml", Path(temporary) / run.name
+        shutil.copyfile(run / "config.yaml", settings)  # the job writes beside it
+        command = [
+            sys.executable, "-m", "workflow", "job", "train", str(settings),
+            "--out", str(made), "--scratch", f"{made}.scratch", "--cores", "1",
+        ]  # fmt: skip
+        ended = subprocess.run(command, capture_output=True, text=True)
+        if ended.returncode:
+            last = [f"exit code {ended.returncode}", *ended.stderr.strip().splitlines()][-1]
+            return [f"{run}: did not train again: {last}"]
+        return list(differences(run, run_record.read(run), run_record.read(made)))
 
 
 def differences(run: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -33,7 +33,7 @@ def test_a_run_that_is_trained_again_has_the_same_bits(trained: Path) -> None:
     said: list[str] = []
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
     assert repeat(trained, 1.0, said.append) == []
-    assert "1 runs of" in said[0]
+    assert "to train again: 1; they took" in said[0]
     assert said[1].endswith(": the same bits")
     assert before == {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
 
@@ -75,6 +75,9 @@ def test_the_sample_is_those_with_the_smallest_hashes(
     ]
     assert len(sample(tmp_path, 0)) == 1
     assert len(sample(tmp_path, 1)) == 20
+    for share in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ConfigError, match="must be a number from 0 to 1"):
+            sample(tmp_path, share)
     with pytest.raises(ConfigError, match="no finished run here; `make reproduce BUDGET=none`"):
         sample(tmp_path / "none", 1)
     assert main(["repeat", "--budget", "nothing"]) == 2
