@@ -25,8 +25,8 @@ from workflow.report import model_card
 
 LIMIT_BYTES = 40 * 10**6
 """Of all checkpoints in the repository, of every budget."""
-MANY_BYTES = 20 * 10**6
-"""Of those of one experiment."""
+MANY_BYTES = 30 * 10**6
+"""Of those of one budget."""
 
 
 def publish(selection: Selection, policies: Sequence[str]) -> list[str]:
