@@ -259,7 +259,8 @@ def run_notes(tables: frames.Tables, *notes: str, bars: str = LINES) -> list[str
     sentence = f"{count} seed{'' if many == 1 else 's'}"
     bars = bars if many > 1 else "no error bars"
     notes = (*notes, describe_settings(finished), _not_run(tables))
-    return [f"{sentence}; {bars}. {describe_missing(runs)}", *(n for n in notes if n)]
+    different = runs.drop_duplicates(["benchmark", "variant", "seed", "run"])  # experiments share
+    return [f"{sentence}; {bars}. {describe_missing(different)}", *(n for n in notes if n)]
 
 
 def _not_run(tables: frames.Tables) -> str:

@@ -172,6 +172,18 @@ def test_a_missing_run_is_named_with_its_benchmark_if_there_are_several() -> Non
     assert panels.describe_missing(runs.iloc[2:]) == "Its one run is there."
 
 
+def test_a_run_of_two_experiments_is_counted_once() -> None:
+    row = {
+        "benchmark": "b", "variant": "ind_actor_ind_critic", "cell": "default", "seed": 0,
+        "run": "0000aaaa", "state": "finished", "settings": None,
+    }  # fmt: skip
+    tables = {
+        "one.runs": pd.DataFrame([row]),
+        "two.runs": pd.DataFrame([row | {"cell": "x"}, row | {"seed": 1, "run": "0000bbbb"}]),
+    }
+    assert panels.run_notes(tables)[0].endswith("All 2 runs are there.")
+
+
 def test_counts_begin_at_zero_and_have_whole_ticks() -> None:
     axes = Figure().subplots()
     axes.plot([0, 1], [0.1, 0.3])
