@@ -19,8 +19,9 @@ from amago2 import run_record
 from amago2.errors import ConfigError
 from workflow.estimate.hardware import cores
 
-COMPARED = ("evaluations.csv", "metrics.csv", "probe.csv")
-"""Tables of a run that hold no times."""
+NOT_COMPARED = ("config.yaml", "manifest.json", "compute.csv")
+"""Files that are no outcome: the configuration, which later versions may write with more keys, what
+lists its digest, and the table of times."""
 ORIGIN = ("cpu", "threads", "versions", "lock_sha256")
 """Keys of a record that say where its bits can be expected again."""
 Say = Callable[[str], None]
@@ -80,9 +81,7 @@ def differences(run: Path, before: Mapping[str, Any], now: Mapping[str, Any]) ->
     why = f" (another {', '.join(elsewhere)})" if elsewhere else ""
     for key in sorted(run_record.DIGESTS):
         old, new = before.get(key, {}), now.get(key, {})
-        for name in sorted(old.keys() | new.keys()):
-            if key == "files_sha256" and name not in COMPARED:
-                continue
+        for name in sorted((old.keys() | new.keys()).difference(NOT_COMPARED)):
             if old.get(name) != new.get(name):
                 part = key.removesuffix("_sha256")
                 yield f"{run}: {name if part == 'files' else f'{part}/{name}'} differs{why}"

@@ -43,7 +43,8 @@ def test_what_differs_is_named(trained: Path) -> None:
     record = run_record.read(run)
     other = json.loads(json.dumps(record))
     other["checkpoint_sha256"]["policy.safetensors"] = "0" * 64
-    other["files_sha256"]["compute.csv"] = "0" * 64  # has times, and is not compared
+    other["files_sha256"]["compute.csv"] = "0" * 64  # has times
+    other["checkpoint_sha256"]["config.yaml"] = "0" * 64  # no outcome
     del other["files_sha256"]["metrics.csv"]
     assert list(differences(run, record, other)) == [
         f"{run}: checkpoint/policy.safetensors differs",
