@@ -24,9 +24,10 @@ COLUMNS = (
 
 def tables(*rows: Row) -> dict[str, pd.DataFrame]:
     """An experiment `e` with these evaluations, two benchmarks at least being listed as run."""
-    evaluations = pd.DataFrame(rows, columns=list(COLUMNS)).assign(rollouts=1, run="x")
+    evaluations = pd.DataFrame(rows, columns=list(COLUMNS)).assign(rollouts=1)
     keys = ["benchmark", "variant", "cell", "seed"]
-    runs = evaluations[keys].drop_duplicates().assign(state="finished", settings=None)
+    evaluations["run"] = evaluations.groupby(keys).ngroup().map("run {}".format)
+    runs = evaluations[[*keys, "run"]].drop_duplicates().assign(state="finished", settings=None)
     published = {f"reference.{k}": pd.read_csv(REFERENCE / v) for k, v in scale_files().items()}
     return {"e.evaluations": evaluations, "e.runs": runs, **published}
 
