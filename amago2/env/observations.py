@@ -82,7 +82,8 @@ def _box(key: str, space: Any, which: str) -> gym.spaces.Box:
     count = one_hot_size(space)
     if count is None:
         raise ConfigError(
-            f"observation_space{which} {short(space)}, which is not supported; {SUPPORTED}"
+            f"observation_space{which} {short(space)}, which is not supported; {SUPPORTED}, "
+            "or let a wrapper (env.wrappers) leave it out or turn it into one of these"
         )
     if not 0 < count <= MAX_ONE_HOT:
         raise ConfigError(
