@@ -7,7 +7,7 @@ run is named by the hash of its complete configuration, so experiments share run
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -213,6 +213,14 @@ def matrices(parameters: Parameters, selection: Selection) -> list[Matrix]:
         lacks = "; ".join(sentence for matrix in found for sentence in matrix.left_out)
         raise ConfigError(f"{asked}: {lacks or 'no experiment has such runs in this budget'}")
     return found
+
+
+def reproduce_command(budget: str, experiments: Sequence[str], parameters: Parameters) -> str:
+    """What makes all runs of some experiments at a budget; it names them unless they are all."""
+    every = {each.name for each in matrices(parameters, Selection(budget)) if each.members}
+    partly = experiments and every - set(experiments)
+    some = f" EXPERIMENT={','.join(experiments)}" if partly else ""
+    return f"make reproduce BUDGET={budget}{some}"
 
 
 def _check_hashes(configs: Iterable[RunConfig]) -> None:

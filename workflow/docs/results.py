@@ -14,7 +14,7 @@ import pandas as pd
 
 from workflow.analysis import frames, verdicts
 from workflow.config.catalog import FLAGSHIP
-from workflow.config.experiments import Selection, matrices
+from workflow.config.experiments import Selection, reproduce_command
 from workflow.config.parameters import Parameters
 from workflow.dag import published
 from workflow.dag.plan import plan
@@ -43,13 +43,8 @@ def face(folder: Path) -> str:
     if not listed.experiments:
         return "Nothing is published yet."
     figure = f"![{ALT}]({folder.as_posix()}/figures/{FLAGSHIP}.png)"
-    known = {
-        each.name for each in matrices(Parameters(PARAMS), Selection(folder.name)) if each.members
-    }
-    some = known - set(listed.experiments)
-    names = f" EXPERIMENT={','.join(listed.experiments)}" if some else ""
-    repeat = f"    make reproduce BUDGET={folder.name}{names}"
-    return "\n\n".join([figure, _decided(folder), _cost(folder, listed), repeat])
+    command = reproduce_command(folder.name, listed.experiments, Parameters(PARAMS))
+    return "\n\n".join([figure, _decided(folder), _cost(folder, listed), f"    {command}"])
 
 
 def _decided(folder: Path) -> str:

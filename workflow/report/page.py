@@ -17,6 +17,7 @@ from workflow.analysis import frames, verdicts
 from workflow.config import catalog
 from workflow.config.budgets import Budget
 from workflow.config.catalog import FigureSpec, Spec, TableSpec
+from workflow.config.experiments import reproduce_command
 from workflow.config.parameters import Parameters
 from workflow.render import verdict_texts
 from workflow.report.provenance import TRAINING_VERSION, Grid, Runs, provenance
@@ -42,7 +43,9 @@ def page(budget: str, results: Path, params: Path) -> str:
     runs, claims = Runs(folder), _claims(folder)
     figures.sort(key=lambda spec: spec.name != catalog.FLAGSHIP)
     shown = [spec for spec in (*figures, *tables) if runs.finished(spec, known)]
-    own = Parameters(params).budget(budget)
+    parameters = Parameters(params)
+    own = parameters.budget(budget)
+    ran = [name for name in known if len(runs.of(name))]
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
@@ -63,9 +66,9 @@ def page(budget: str, results: Path, params: Path) -> str:
             if spec not in shown
         ],
         beside=_beside(own, folder),
-        experiments=[_experiment(name, runs) for name in known if len(runs.of(name))],
-        without_runs=[name for name in known if not len(runs.of(name))],
-        repeat=_repeat(budget, runs, known),
+        experiments=[_experiment(name, runs) for name in ran],
+        without_runs=[name for name in known if name not in ran],
+        repeat=reproduce_command(budget, ran, parameters),
         training_version=TRAINING_VERSION,
     )
 
@@ -92,13 +95,6 @@ def _cost(runs: Runs, known: Sequence[str]) -> str:
     where = ", ".join(sorted(set(taken.cpu.dropna()) - {""}))
     hours = f"{taken.cpu_s.astype(float).sum() / 3600:.2g} CPU hours"
     return f"; they took {hours}{f' ({where})' if where else ''}"
-
-
-def _repeat(budget: str, runs: Runs, known: Sequence[str]) -> str:
-    """The command that makes all of it."""
-    names = [name for name in known if len(runs.of(name))]
-    some = f" EXPERIMENT={','.join(names)}" if 0 < len(names) < len(known) else ""
-    return f"make reproduce BUDGET={budget}{some}"
 
 
 def _warnings(

@@ -7,7 +7,7 @@ import pytest
 
 from amago2.config.schema import AmagoConfig
 from amago2.errors import ConfigError
-from workflow.config.experiments import Matrix, Selection, matrices
+from workflow.config.experiments import Matrix, Selection, matrices, reproduce_command
 from workflow.config.parameters import Parameters
 
 BENCHMARK = """\
@@ -97,6 +97,17 @@ def test_multiples_are_of_what_the_benchmark_has_under_the_budget(
 def test_a_budget_leaves_out_benchmarks_cells_and_variants(plan: Callable[[str], Matrix]) -> None:
     found = configs(plan("{seeds: 1, benchmarks: [a], cells: [quarter, gru], variants: [v]}"))
     assert set(found) == {("a", "v", "quarter"), ("a", "v", "gru")}
+
+
+def test_the_command_for_all_of_a_budget_names_no_experiment() -> None:
+    parameters = Parameters()
+    some = ["ext_return_scale", "negative_control"]
+    every = [each.name for each in matrices(parameters, Selection("mini")) if each.members]
+    assert set(some) < set(every) < set(parameters.names("experiments"))
+    for named in (every, []):
+        assert reproduce_command("mini", named, parameters) == "make reproduce BUDGET=mini"
+    expected = "make reproduce BUDGET=mini EXPERIMENT=ext_return_scale,negative_control"
+    assert reproduce_command("mini", some, parameters) == expected
 
 
 def test_a_budget_lays_its_settings_under_the_cells(plan: Callable[[str], Matrix]) -> None:
