@@ -315,7 +315,7 @@ def init(
     ],
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("my_config.yaml"),
     memory: Annotated[
-        int | None, typer.Option(min=2, help="Timesteps that the agent is to remember.")
+        int | None, typer.Option(min=0, help="Timesteps that the agent is to remember; 0: none.")
     ] = None,
 ) -> None:
     """Write a starter configuration that fits an environment, with comments.

@@ -135,12 +135,12 @@ def _described(path: str) -> Layer:
 def starter(environment: str, found: Facts, memory: int | None = None) -> str:
     """The configuration of an agent for `environment`, as YAML with comments.
 
-    It remembers `memory` timesteps. If that is None, it remembers none where there are a single
-    task and no pictures, and else `SHORT_MEMORY`.
+    It remembers `memory` timesteps, 0 being none. If that is None, it remembers none where there
+    are a single task and no pictures, and else `SHORT_MEMORY`.
     """
     low, high = found.rewards
     one_scale = found.tasks == 1 and found.actions in ("discrete", "continuous")
-    forgets = memory is None and one_scale and found.picture is None
+    forgets = memory == 0 or (memory is None and one_scale and found.picture is None)
     context = max(2, min(memory or SHORT_MEMORY, found.limit or found.rollout))
     parts = (_one_scale if one_scale else _any_scale)(found, context)
     encoder = (
@@ -174,7 +174,7 @@ def _trajectory_encoder(context: int, forgets: bool) -> str:
     if forgets:
         return f"""\
 trajectory_encoder:
-  kind: feed_forward            # no memory: for one, write this file with --memory TIMESTEPS
+  kind: feed_forward            # no memory: for one, write this file with --memory 64, or so
   context_length: {context:<3}           # timesteps of a sub-sequence in training
   width: 64
   layers: 1

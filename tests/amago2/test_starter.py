@@ -64,6 +64,7 @@ def test_it_remembers_if_asked_to_or_where_one_observation_may_not_tell_all() ->
     assert kind(replace(CARTPOLE, limit=40), 64) == ("transformer", 40, 12)
     for other in (replace(CARTPOLE, tasks=2), replace(CARTPOLE, picture=84)):
         assert kind(other) == ("transformer", 16, 32)
+        assert kind(other, 0) == ("feed_forward", 16, 32)
 
 
 def test_the_horizon_is_that_of_the_limit_not_of_random_actions() -> None:

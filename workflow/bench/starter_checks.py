@@ -39,7 +39,7 @@ def memory() -> gym.Env[Any, Any]:
 
 
 def two_scales(tasks: list[str] | None = None) -> TaskMixture:
-    """CartPole and, with rewards times 1000, its mirror image: which it is, is not observed."""
+    """CartPole and, with rewards times 1000, its mirror image: which it is, only rewards tell."""
     plain, other = gym.make("CartPole-v1"), gym.make("CartPole-v1")
     mirrored = gym.wrappers.TransformAction(other, lambda action: 1 - action, other.action_space)
     scaled = gym.wrappers.TransformReward(mirrored, lambda reward: 1000 * float(reward))
@@ -62,6 +62,7 @@ CHECKS = {
         {"CartPole x1": 475.0, "mirrored x1000": 475_000.0},
         ("amago2", "ppo"),
         two_scales,
+        memory=0,  # from the second timestep on the last reward, an input, tells the task
     ),
 }
 """By name. Goals are Gymnasium's own thresholds where it has one (`reward_threshold`)."""

@@ -1,7 +1,9 @@
 """Starter configurations (`amago2 init`) beside stable-baselines3, into docs/learning.md.
 
     python -m workflow.bench.starters --only CartPole-v1 --seeds 5 --seconds 180
+    python -m workflow.bench.starters --take build/learn-check
 
+The second one takes what `make learn-check` has measured instead.
 Each run is one process of one thread. PPO and SAC have RL Zoo's settings; their runs end with the
 steps of those, or when the CPU time is used. Every policy is evaluated on 100 rollouts that none
 was trained or picked on: ours as its best evaluation had it, with sampled actions, theirs as it was
@@ -28,6 +30,7 @@ from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, build
 from amago2.env.make import make_vector_env
 from amago2.environment_check import sizes_for
+from amago2.files import write_atomically
 from amago2.rollout.evaluate import WHOLE_ROLLOUT, evaluate
 from amago2.run_record import read
 from amago2.starter import facts, starter
@@ -158,6 +161,17 @@ def stored(path: Path) -> list[Row]:
     return list({_key(row): row for row in rows}.values())
 
 
+def take(folder: Path, path: Path) -> None:
+    """Add the rows of all files of a folder to those of `path`, each in place of its former one."""
+    new = [row for each in sorted(folder.glob("*.jsonl")) for row in stored(each)]
+    if not new:
+        raise SystemExit(f"{folder}: no rows; make learn-check writes them into build/learn-check")
+    keys = {_key(row) for row in new}
+    kept = [row for row in stored(path) if _key(row) not in keys and row["check"] in CHECKS]
+    rows = sorted([*kept, *new], key=lambda row: (list(CHECKS).index(row["check"]), _key(row)))
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
 def _key(row: Row) -> tuple[str, str, int]:
     return row["check"], row["method"], row["seed"]
 
@@ -202,14 +216,18 @@ def main() -> None:
     parser.add_argument("--method", action="append", default=[])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=180.0)
+    parser.add_argument("--take", type=Path, metavar="FOLDER")
     parser.add_argument("--one", nargs=3, metavar=("NAME", "METHOD", "SEED"))
     given = parser.parse_args()
     if given.one:
         name, method, seed = given.one
         print(json.dumps(one(name, method, int(seed), given.seconds)))
         return
-    for name in given.only or CHECKS:
-        measure(name, given.seeds, given.seconds, STORED, given.method)
+    if given.take:
+        take(given.take, STORED)
+    else:
+        for name in given.only or CHECKS:
+            measure(name, given.seeds, given.seconds, STORED, given.method)
     publish(PAGE, COMMAND, page(stored(STORED)))
 
 

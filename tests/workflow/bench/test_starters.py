@@ -75,3 +75,17 @@ def test_another_library_is_evaluated_after_as_many_steps_as_ours(
     stopped = sb3.train_and_evaluate("two scales", "ppo", 0, environments, (64, 0.0), (2, 0))
     assert stopped["steps"] == 2
     assert "returns_at_equal_steps" not in stopped
+
+
+def test_rows_of_the_check_take_the_place_of_their_former_ones(tmp_path: Path) -> None:
+    page, folder = tmp_path / "page.jsonl", tmp_path / "check"
+    folder.mkdir()
+    with pytest.raises(SystemExit, match="no rows"):
+        starters.take(folder, page)
+    former = [row("ppo", 0, 1.0), row("amago2", 1, 2.0), row("amago2", 0, 3.0)]
+    gone = row("amago2", 0, 4.0) | {"check": "an environment of former times"}
+    page.write_text("".join(json.dumps(one) + "\n" for one in [gone, *former]))
+    (folder / "CartPole-v1.jsonl").write_text(json.dumps(row("amago2", 0, 500.0)) + "\n")
+    starters.take(folder, page)
+    found = [(one["method"], one["seed"], one["returns"][""]) for one in starters.stored(page)]
+    assert found == [("amago2", 0, 500.0), ("amago2", 1, 2.0), ("ppo", 0, 1.0)]
