@@ -260,7 +260,7 @@ learner:
 collector:                      # an epoch: actors x steps_per_epoch steps, then the updates
   actors: 16
   steps_per_epoch: 32
-  epochs: 200                   # 102,400 steps: more for a harder task
+  epochs: 300                   # 153,600 steps: more for a harder task
   warmup_epochs: 4              # before the first update
   exploration: {{anneal_steps: 1000}}
 replay: {{capacity: 50000, chunk_length: {2 * context}}}  # timesteps; rollouts are cut"""
