@@ -209,7 +209,7 @@ class CheckpointConfig(Section):
     keep: Positive = 2
     best: bool = False
     """Whether to keep, in the run's folder `best`, the policy of the best evaluation as well: that
-    of the highest mean return in the first evaluation set."""
+    of the highest mean return in the first evaluation set, whatever the scales of its tasks."""
     with_replay: bool = True
     """Whether the pipeline versions the replay of the finished run, too."""
 

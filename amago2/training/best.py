@@ -1,9 +1,9 @@
 """The policy of the best evaluation, kept in a folder beside the last checkpoint."""
 
 import csv
-import math
 import shutil
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +22,49 @@ def keep(scratch: Path, checkpoint: ckpt.Checkpoint) -> None:
     ckpt.move_into_place(temporary, scratch / BEST)
 
 
-def highest_return(evaluations: Path, split: str) -> float:
-    """Highest mean return of an evaluation by a run's table of evaluations; -inf if it is empty.
+class Evaluations:
+    """Which evaluation of a run is the best so far, whatever the scales of its tasks' returns.
 
-    So a run that is resumed knows what it had found until its checkpoint. What it found after that
-    it finds again.
+    A task's mean return counts by where it is in the range of those it had in the run, from 0 to 1,
+    and an evaluation by the mean over its tasks. With one task the highest mean return is best.
     """
-    returns: dict[str, list[float]] = defaultdict(list)
-    with evaluations.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if (row["split"], row["metric"]) == (split, "return"):
-                returns[row["step"]].append(float(row["value"]))
-    return max((float(np.mean(values)) for values in returns.values()), default=-math.inf)
+
+    def __init__(self, found: Iterable[Mapping[str, float]] = ()) -> None:
+        """`found` has the mean return by task of each evaluation so far."""
+        self._found = [dict(each) for each in found]
+
+    @classmethod
+    def of(cls, table: Path, split: str) -> "Evaluations":
+        """Those of an evaluation set in a run's table of evaluations.
+
+        So a run that is resumed knows what it had found until its checkpoint. What it found after
+        that it finds again.
+        """
+        returns: dict[str, list[tuple[str, float]]] = defaultdict(list)
+        with table.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if (row["split"], row["metric"]) == (split, "return"):
+                    returns[row["step"]].append((row["task"], float(row["value"])))
+        return cls(map(mean_by_task, returns.values()))
+
+    def add(self, returns: Mapping[str, float]) -> bool:
+        """Whether none so far was better than this one, which is added: mean returns by task."""
+        self._found.append(dict(returns))
+        now = self._score(self._found[-1])
+        return all(now >= self._score(each) for each in self._found)
+
+    def _score(self, returns: Mapping[str, float]) -> float:
+        return float(np.mean([self._place(task, value) for task, value in returns.items()]))
+
+    def _place(self, task: str, value: float) -> float:
+        values = [each[task] for each in self._found if task in each]
+        low, high = min(values), max(values)
+        return (value - low) / (high - low) if high > low else 0.0
+
+
+def mean_by_task(returns: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """The mean return of each task, of pairs of a task's name and a return."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for task, value in returns:
+        values[task].append(value)
+    return {task: float(np.mean(each)) for task, each in values.items()}

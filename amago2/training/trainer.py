@@ -4,7 +4,6 @@ A trainer subclasses `Trainer` to say what an epoch is and what a checkpoint mus
 `amago2.training.run.run_trainer` takes it from its configuration to the published folder.
 """
 
-import math
 import shutil
 import time
 from abc import ABC, abstractmethod
@@ -88,7 +87,7 @@ class Trainer(ABC):
         if config.evaluation.probe is not None:
             self.tables["probe"] = logs.PROBE
         self.logs: dict[str, logs.CsvLog] = {}
-        self.best_return = -math.inf  # of an evaluation, if its policy is kept
+        self.found = best.Evaluations()  # if the policy of the best one is kept
         self.callbacks = Callbacks(config.callbacks or ())
         self.trackers: list[Tracker] = []
         """Besides TensorBoard."""
@@ -218,21 +217,20 @@ class Trainer(ABC):
             rows = evaluate(self.agent, envs, name, rollouts, self.config.seed, counter)
             self.logs["evaluations"].append(logs.evaluation_rows(rows, self.step))
             whole = [row for row in rows if row.attempt == WHOLE_ROLLOUT]
-            returns = [row.value for row in whole if row.metric == "return"]
-            self._track({f"evaluation/{name}": float(np.mean(returns))})
+            returns = [(row.task, row.value) for row in whole if row.metric == "return"]
+            mean = float(np.mean([value for _, value in returns]))
+            self._track({f"evaluation/{name}": mean})
             self.callbacks.evaluated(self.step, name, rows)
-            self.progress.score = f", return {np.mean(returns):.4g} ({name})"
-            if i == 0 and self.config.checkpoint.best:
-                self._keep_if_best(float(np.mean(returns)))
+            self.progress.score = f", return {mean:.4g} ({name})"
+            keep = i == 0 and self.config.checkpoint.best
+            if keep and self.found.add(best.mean_by_task(returns)):
+                self._keep(mean)
 
-    def _keep_if_best(self, value: float) -> None:
-        """Keep the policy as it is if no evaluation found a higher mean return than this."""
-        if value < self.best_return:
-            return
-        self.best_return = value
+    def _keep(self, mean_return: float) -> None:
+        """Keep the policy as it is, in the place of the one that was the best so far."""
         policy, _, _ = self.state_dict()
         spaces = describe_spaces(self.envs.observations, self.envs.actions)
-        state = {"epoch": self.epoch, "updates": self.updates, "mean_return": value}
+        state = {"epoch": self.epoch, "updates": self.updates, "mean_return": mean_return}
         best.keep(self.scratch, ckpt.Checkpoint(self.config, spaces, policy, {}, state))
 
     def _probe(self, config: ProbeConfig) -> None:
@@ -337,9 +335,8 @@ class Trainer(ABC):
             for name, saved in state["logs"].items()
         }
         if self.config.checkpoint.best:
-            self.best_return = best.highest_return(
-                self.scratch / "evaluations.csv", next(iter(self.config.env.eval_sets))
-            )
+            first = next(iter(self.config.env.eval_sets))
+            self.found = best.Evaluations.of(self.scratch / "evaluations.csv", first)
 
     def _check(self, checkpoint: ckpt.Checkpoint, folder: Path) -> None:
         """Check that a checkpoint fits this run and its logs, before anything is changed.

@@ -13,7 +13,7 @@ from amago2.errors import RunError
 from amago2.rollout import evaluate as evaluation
 from amago2.training import trainer
 from amago2.training.amago_trainer import train
-from amago2.training.best import highest_return
+from amago2.training.best import Evaluations, mean_by_task
 from tests.amago2.toy import small
 from tests.amago2.training.test_train import interrupted_at, table
 
@@ -76,6 +76,19 @@ def test_a_run_that_is_continued_keeps_it_until_a_better_one(tmp_path: Path) -> 
     assert files(longer / "best") == files(first / "best")
 
 
-def test_without_evaluations_nothing_was_best(tmp_path: Path) -> None:
-    (tmp_path / "evaluations.csv").write_text("split,step,metric,value\n")
-    assert highest_return(tmp_path / "evaluations.csv", "train") == -np.inf
+def test_without_evaluations_the_first_one_is_best(tmp_path: Path) -> None:
+    (tmp_path / "evaluations.csv").write_text("split,step,task,metric,value\n")
+    assert Evaluations.of(tmp_path / "evaluations.csv", "train").add({"a": -5.0})
+
+
+def test_a_task_of_small_returns_counts_as_much_as_one_of_large_ones(tmp_path: Path) -> None:
+    """By its place between the least and the highest that it had."""
+    table = [(1, "small", 0.0), (1, "large", 1000.0), (2, "small", 0.0), (2, "small", 2.0)]
+    lines = [f"train,{step},{task},return,{value}\n" for step, task, value in table]
+    lines += ["test,1,small,return,9\n", "train,1,small,success,9\n", "train,2,large,return,0\n"]
+    (tmp_path / "evaluations.csv").write_text("".join(["split,step,task,metric,value\n", *lines]))
+    found = Evaluations.of(tmp_path / "evaluations.csv", "train")  # (0 + 1) / 2, and (1 + 0) / 2
+    assert not found.add({"small": 0.5, "large": 400.0})  # (.5 + .4) / 2
+    assert found.add({"small": 0.9, "large": 300.0})  # (.9 + .3) / 2
+    assert not found.add({"small": 0.0, "large": 1100.0})  # .5, where (.9 + .27) / 2 is before
+    assert mean_by_task([("a", 1.0), ("b", 5.0), ("a", 2.0)]) == {"a": 1.5, "b": 5.0}
