@@ -6,6 +6,7 @@ import subprocess
 import tarfile
 import tomllib
 import zipfile
+from collections.abc import Sequence
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
@@ -69,14 +70,14 @@ def empty(folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
-def install(python: Path, *what: str) -> None:
+def install(python: Path, *what: str, locks: Sequence[str] = ("base", "torch-cpu")) -> None:
     options = uv_options(pip_configuration(environment.PYTHON))
-    locks = [option for name in ("base", "torch-cpu") for option in
-             ("--constraints", str(without_hashes(python.parent, name)))]  # fmt: skip
+    for name in locks:
+        options += ["--constraints", str(without_hashes(python.parent, name))]
     override = python.parent / "override.txt"
     override.write_text(OVERRIDE)
     options += ["--override", str(override)]
-    run(UV, "pip", "install", "--quiet", "--python", python, *options, *locks, *what)
+    run(UV, "pip", "install", "--quiet", "--python", python, *options, *what)
 
 
 def without_hashes(folder: Path, name: str) -> Path:
@@ -154,6 +155,15 @@ def test_extras_install_what_they_say(dist: Path, tmp_path: Path) -> None:
     modules = sorted({own.module for own in SIMULATORS.values()} | {"cv2"})
     for module in modules:
         run(python, "-c", f"import {module}", folder=tmp_path)
+
+
+def test_wandb_and_mlflow_are_told_of_a_run(dist: Path, tmp_path: Path) -> None:
+    """In versions of their own choice: MLflow wants an older pandas than the pipeline has."""
+    python = empty(tmp_path / "venv")
+    wanted = f"{only(dist, '*.whl')}[wandb,mlflow]", "pytest", "hypothesis"
+    install(python, *wanted, locks=["torch-cpu"])
+    quick = "-q", "-p", "no:cacheprovider"
+    assert "2 passed" in run(python, "-m", "pytest", *quick, "tests/package/trackers.py")
 
 
 @pytest.mark.parametrize("extra", sorted(SIMULATORS))

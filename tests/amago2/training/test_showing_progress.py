@@ -56,32 +56,6 @@ def test_a_run_that_trains_is_watched(tmp_path: Path, capsys: pytest.CaptureFixt
     assert any(line.split()[:2] == ["task", "least"] for line in seen[-1].splitlines())
 
 
-def test_weights_and_biases_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("wandb", reason="pip install 'amago2[wandb]'")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    train(small(collector=SHORT), tmp_path / "run", track=["wandb"])
-    (stored,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
-    content = stored.read_bytes()
-    assert b"train_return/left" in content
-    assert b"evaluation/train" in content
-
-
-def test_mlflow_in_a_local_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mlflow = pytest.importorskip("mlflow", reason="pip install 'amago2[mlflow]'")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/runs.db")
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/runs.db")
-    config = small(collector=SHORT)
-    train(config, tmp_path / "run", track=["mlflow", "tensorboard"])
-    (stored,) = mlflow.search_runs(experiment_names=["amago2"], output_format="list")
-    assert stored.data.params["learner.batch_size"] == "8"
-    assert stored.data.metrics["updates"] == 8
-    history = mlflow.MlflowClient().get_metric_history(stored.info.run_id, "evaluation/train")
-    assert [each.step for each in history] == [72]
-
-
 def test_a_service_that_is_not_there_is_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
