@@ -105,13 +105,20 @@ def is_vectorized(config: OneEnvironment) -> bool:
 
 
 def renders(config: OneEnvironment, mode: str) -> bool:
-    """Whether what makes the environment can be told to render in this mode."""
+    """Whether what makes the environment can be told to render in this mode.
+
+    It takes `render_mode` by name, or any keyword argument while its metadata lists the mode.
+    """
     made_by = _creator(registered(config.id)) if config.id else maker(config.entry_point or "")
-    modes = getattr(made_by, "metadata", {}).get("render_modes", [mode])
+    modes = (getattr(made_by, "metadata", None) or {}).get("render_modes")
+    if modes is not None and mode not in modes:
+        return False
     try:
-        return mode in modes and "render_mode" in inspect.signature(made_by).parameters
+        taken = inspect.signature(made_by).parameters
     except (TypeError, ValueError):  # it is written in C
         return False
+    anything = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in taken.values())
+    return "render_mode" in taken or (anything and modes is not None)
 
 
 def make_env(

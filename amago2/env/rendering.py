@@ -12,7 +12,7 @@ def rendered(config: EnvironmentConfig, mode: str | None) -> EnvironmentConfig:
     """The same environment in this process, made with the keyword argument `render_mode`.
 
     If no mode is asked for, the configured one stays, and otherwise is that of pictures, if the
-    environment takes the argument.
+    environment takes the argument: see `renders`.
     """
     changes: dict[str, Any] = {"processes": None}
     if config.mixture:

@@ -1,5 +1,6 @@
 """Videos of a policy: what is shown, and what cannot be."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import pytest
 from PIL import Image
 
 from amago2.agent.agent import make_agent
+from amago2.config.environment import EnvironmentConfig
+from amago2.env.make import make_vector_env
+from amago2.env.rendering import rendered
 from amago2.env.spaces import ActionSpec
 from amago2.env.vector_env import VectorEnv
 from amago2.errors import ConfigError, RunError
@@ -142,6 +146,38 @@ def test_a_file_of_another_kind_is_not_replaced(player: Player, tmp_path: Path) 
     path.unlink()
     for _ in range(2):
         video.film(player, one_of(Shown()), path, None, 0, 3)
+
+
+class Passing(Shown):
+    """Takes `render_mode` as MiniGrid's do: among keyword arguments of what is below."""
+
+    metadata = {"render_modes": ["rgb_array", "human"]}
+
+    def __init__(self, length: int = LENGTH, **kwargs: Any) -> None:
+        super().__init__(length=length)
+        self.render_mode = kwargs.pop("render_mode", None)
+        assert not kwargs
+
+
+class Swallowing(Passing):
+    """Says that it renders nothing."""
+
+    metadata: dict[str, Any] = {"render_modes": []}
+
+
+def made_of(**kwargs: Any) -> gym.Env[Any, Any]:
+    return Passing(**kwargs)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("Passing", "rgb_array"), ("Swallowing", None), ("made_of", None)]
+)
+def test_pictures_are_asked_for_where_they_can_be(name: str, mode: str | None) -> None:
+    entry = {"entry_point": f"{__name__}:{name}"}
+    for given in (entry, {"mixture": [entry, entry | {"kwargs": {"length": 3}}]}):
+        config = rendered(EnvironmentConfig.model_validate(given), None)
+        with closing(make_vector_env(config, 1)) as envs:
+            assert envs.envs[0].render_mode == mode
 
 
 class Seen(gym.Env[Any, Any]):
