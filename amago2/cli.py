@@ -346,8 +346,8 @@ def check_env(
 
     Shows what an agent would learn from: spaces, timestep encoder, tasks, attempts, lengths of
     rollouts, rewards. Plays random actions in a worker process and here, and checks what comes
-    back, time limits, whether reset(seed) repeats, and pictures for videos. The exit code is 1 if
-    there is a problem.
+    back, time limits, and whether reset(seed) repeats. The exit code is 1 if there is a problem;
+    a note, such as on why there would be no video, is none.
     """
     from amago2.config.documents import read_yaml
     from amago2.config.layers import Layer

@@ -326,7 +326,10 @@ class _Check:
                 return
 
     def _check_video(self) -> None:
-        """Whether `amago2 play` could film it, which makes it anew, to render pictures."""
+        """Whether `amago2 play` could film it, which makes it anew, to render pictures.
+
+        Nothing else needs them, so what fails is no problem.
+        """
         try:
             with closing(make_vector_env(rendered(self.config.env, None), 1)) as envs:
                 envs.reset([0], [0], [None])
@@ -339,7 +342,8 @@ class _Check:
                         raise
                     self._fact("video", f"none (render_mode is {mode!r})")
         except (ConfigError, RunError) as error:
-            self.report.add(f"for a video: {error}")
+            self._fact("video", "none")
+            self.report.notes.append(f"no video can be made, which training does not need: {error}")
 
     def _check_eval_set(self, name: str) -> None:
         made_for = describe_spaces(self.envs.observations, self.envs.actions)

@@ -114,14 +114,17 @@ def frame(envs: VectorEnv) -> Array:
 
 
 def _checked(rendered: Any) -> Array:
-    """What `render` returned, if it is a picture. Raises `Mismatch`."""
-    fine = isinstance(rendered, np.ndarray) and rendered.dtype == np.uint8
-    if not fine or rendered.ndim != 3 or rendered.shape[2] != 3 or not rendered.size:
+    """What `render` returned, if it is a picture; floats in [0, 1] as bytes. Raises `Mismatch`."""
+    given: Array = rendered if isinstance(rendered, np.ndarray) else np.empty(0)
+    shares = given.dtype.kind == "f" and bool(((given >= 0) & (given <= 1)).all())
+    picture = (given * 255).round().astype(np.uint8) if shares else given
+    fine = picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
+    if not fine or not picture.size:
         raise Mismatch(
             f"render returned {described(rendered)}; with render_mode 'rgb_array' it must return "
-            "a picture, (height, width, 3) of uint8"
+            "a picture, (height, width, 3) of uint8, or of floats from 0 to 1"
         )
-    return np.array(rendered)  # a copy: it may be drawn into again
+    return np.array(picture)  # a copy: it may be drawn into again
 
 
 def _enlarged(picture: Array) -> Array:

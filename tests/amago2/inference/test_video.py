@@ -121,7 +121,8 @@ GREY = np.zeros((9, 9), np.uint8)
     [
         ([None], "render returned None"),
         ([GREY], r"render returned an array \(9, 9\)"),
-        ([GREY.astype(np.float32)[..., None].repeat(3, 2)], "float32"),
+        ([np.full((9, 9, 3), 2, np.float32)], "float32"),
+        ([np.full((9, 9, 3), np.nan)], "float64"),
         ([np.zeros((0, 9, 3), np.uint8)], r"\(0, 9, 3\)"),
         ([[GREY]], "render returned a list"),
         ([np.zeros((9, 9, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)], "differ in size"),
@@ -135,6 +136,12 @@ def test_odd_pictures_cost_a_sentence_and_leave_no_file(
         video.film(player, one_of(Odd(*rendered)), tmp_path / "x.gif", None, 0, 3)
     assert "\n" not in str(failed.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_pictures_of_floats_are_shown(player: Player) -> None:
+    envs = one_of(Odd(np.full((9, 9, 3), [0, 0.5, 1])))
+    envs.reset([0], [0])
+    assert video.frame(envs)[0, 0].tolist() == [0, 128, 255]
 
 
 def test_a_file_of_another_kind_is_not_replaced(player: Player, tmp_path: Path) -> None:
