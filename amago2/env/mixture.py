@@ -8,6 +8,7 @@ import numpy as np
 
 from amago2.env.boundary import Observations, task_label
 from amago2.env.observations import MASK_KEY
+from amago2.env.pictures import is_large_picture
 from amago2.env.spaces import ActionSpec, Array
 from amago2.env.wrapped import tasks_of
 from amago2.errors import ConfigError
@@ -183,8 +184,8 @@ def _common_box(key: str, having: Mapping[str, gym.spaces.Box], padded: bool) ->
         if any(len(shape) != 1 for shape in shapes):
             told = ", ".join(f"{box.shape} of {name}" for name, box in having.items())
             raise ConfigError(
-                f"the environments of a mixture differ in observation {key}: {told}; vectors are "
-                "padded, and pictures must have one size (gymnasium.wrappers.ResizeObservation)"
+                f"the environments of a mixture differ in observation {key}: {told}; "
+                f"{_remedy(having)}"
             )
         shapes, padded = {max(shapes)}, True
     (shape,) = shapes
@@ -192,6 +193,29 @@ def _common_box(key: str, having: Mapping[str, gym.spaces.Box], padded: bool) ->
     high = max(float(box.high.max()) for box in having.values())
     low, high = (min(low, 0.0), max(high, 0.0)) if padded else (low, high)
     return gym.spaces.Box(_kept(low, dtype), _kept(high, dtype), shape, dtype.type)
+
+
+def _remedy(having: Mapping[str, gym.spaces.Box]) -> str:
+    """What would make boxes of one, that are not all vectors, go together."""
+    pictures = [name for name, box in having.items() if is_large_picture(box)]
+    if not pictures:
+        flat = ", ".join(name for name, box in having.items() if len(box.shape) != 1)
+        return (
+            "only vectors are padded to one length: put gymnasium.wrappers.FlattenObservation "
+            f"among the wrappers of {flat}"
+        )
+    if len(pictures) < len(having):
+        return (
+            "pictures can share a key with pictures alone: let a wrapper (your own "
+            f"gymnasium.ObservationWrapper) turn what {', '.join(pictures)} observes into a Dict "
+            "with another key"
+        )
+    if len({box.shape[2] for box in having.values()}) > 1:
+        return (
+            "pictures must have as many channels (gymnasium.wrappers.GrayscaleObservation makes "
+            "one of three)"
+        )
+    return "pictures must have one size (gymnasium.wrappers.ResizeObservation)"
 
 
 def _kept(bound: float, dtype: np.dtype[Any]) -> Any:

@@ -128,6 +128,59 @@ def test_what_does_not_mix_is_refused_in_a_sentence(envs: Any, words: str) -> No
         TaskMixture({"a": Spaces}, tasks=["c"])
 
 
+def seeing(*shape: int) -> gym.Env[Any, Any]:
+    """Sees bytes if it is large, else flags."""
+    env, large = Spaces(), shape[0] > 20
+    env.observation_space = gym.spaces.Box(
+        0, 255 if large else 1, shape, np.uint8 if large else bool
+    )
+    return env
+
+
+class Keyed(gym.ObservationWrapper[Any, Any, Any]):
+    """What is seen, under a key."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self.observation_space = gym.spaces.Dict({"eye": env.observation_space})
+
+    def observation(self, observation: Any) -> Any:
+        return {"eye": observation}
+
+
+FLAT = gym.wrappers.FlattenObservation
+
+
+@pytest.mark.parametrize(
+    ("shapes", "words", "remedies"),
+    [
+        ([(4,), (16,), (10, 10, 4)], "FlattenObservation among the wrappers of 2$", {2: FLAT}),
+        ([(3, 3), (4, 4), (5,)], "among the wrappers of 0, 1$", {0: FLAT, 1: FLAT}),
+        ([(4,), (30, 40, 3)], "turn what 1 observes into a Dict", {1: Keyed}),
+        (
+            [(30, 40, 3), (30, 40, 1)],
+            "as many channels .*GrayscaleObservation",
+            {0: gym.wrappers.GrayscaleObservation},
+        ),
+        (
+            [(30, 40, 3), (40, 40, 3)],
+            "one size .*ResizeObservation",
+            {0: lambda env: gym.wrappers.ResizeObservation(env, (40, 40))},
+        ),
+    ],
+)
+def test_the_remedy_that_is_named_is_one(
+    shapes: list[tuple[int, ...]], words: str, remedies: dict[int, Any]
+) -> None:
+    envs = [seeing(*shape) for shape in shapes]
+    with pytest.raises(ConfigError, match=words):
+        TaskMixture({str(number): env for number, env in enumerate(envs)})
+    cured = {str(n): remedies.get(n, lambda env: env)(env) for n, env in enumerate(envs)}
+    mixed = TaskMixture(cured)
+    for task in mixed.tasks:
+        play(mixed, task)
+
+
 def test_labels_do_not_depend_on_processes() -> None:
     mixture = ["CartPole-v1", {"id": "CartPole-v1", "label": "again"}, "tests.amago2.toy:Toy"]
     found = []
