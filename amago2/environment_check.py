@@ -18,6 +18,7 @@ from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, build
 from amago2.env.boundary import task_label
 from amago2.env.make import check_name, is_vectorized, make_vector_env
+from amago2.env.observations import MASK_KEY
 from amago2.env.pictures import is_large_picture
 from amago2.env.rendering import PICTURES, rendered
 from amago2.env.stored_spaces import (
@@ -40,7 +41,7 @@ HANGS_S = 60.0
 REPEATED = 200
 """Steps of a rollout that are played again."""
 READ = ("task", "attempt", "attempt_return", "success")
-"""Keys of an info that are read."""
+"""Keys of an info that are read always."""
 SIZES: dict[str, Any] = {
     "agent": {"actor": "filtered_imitation", "critic": "two_hot"},
     "trajectory_encoder": {"context_length": 64, "width": 64, "layers": 2, "heads": 4},
@@ -291,10 +292,18 @@ class _Check:
                 return
 
     def _describe_infos(self) -> None:
-        read = [key for key in READ if key in self.infos.keys]
-        ignored = [repr(key) for key in self.infos.keys if key not in READ]
+        env = self.config.env
+        masks = (MASK_KEY,) if env.action_mask == "info" else ()
+        known = dict.fromkeys((*READ, *masks, *(env.metrics or ())))
+        read = [key for key in known if key in self.infos.keys]
+        ignored = [repr(key) for key in self.infos.keys if key not in known]
         also = f"; not read: {_some(ignored)}" if ignored else ""
         self._fact("info", f"{', '.join(read) or 'nothing is read'}{also}")
+        if MASK_KEY in self.infos.keys and MASK_KEY not in self.envs.observations:
+            self.report.notes.append(
+                f"info has {MASK_KEY}, which is not read: if it says which actions are allowed, "
+                "set env.action_mask to info"
+            )
         if self.infos.unnamed is not None:
             kind = type(self.infos.unnamed).__name__
             self.report.add(f"info['task'] is of type {kind}; it must be text or a whole number")

@@ -68,6 +68,8 @@ class Odd(Toy):
             info["task"] = None
         if self.what == "object":
             info["task"] = object()
+        if self.what == "mask":
+            info |= {"action_mask": np.ones(3, np.int8), "score": 1}
         if self.what == "picture":
             return {"p": np.zeros((20, 20, 3), np.float32)}, info
         return observation, info
@@ -82,6 +84,8 @@ class Odd(Toy):
             reward = float("nan")
         if self.what == "old":
             return observation, reward, over, info
+        if self.what == "mask":
+            info |= {"action_mask": np.ones(3, np.int8), "score": 1}
         if self.what in ("unnamed", "object"):
             info["task"] = None
         if self.what == "picture":
@@ -137,6 +141,18 @@ def test_what_is_wrong_is_one_problem(what: str, words: str) -> None:
         raise ValueError("\n".join(found_problems))
     assert len(found_problems) <= 2
     assert all("\n" not in problem for problem in found_problems)
+
+
+@pytest.mark.usefixtures("one_process")
+def test_all_that_is_read_of_an_info_is_said() -> None:
+    env: dict[str, Any] = {"entry_point": f"{__name__}:Odd", "kwargs": {"what": "mask"}}
+    report = check_env(small(env=env), steps=20)
+    assert report.facts["info"].endswith("not read: 'split', 'action_mask', 'score'")
+    assert "set env.action_mask to info" in "".join(report.notes)
+    report = check_env(small(env=env | {"action_mask": "info", "metrics": ["score"]}), steps=20)
+    assert report.facts["info"].endswith("success, action_mask, score; not read: 'split'")
+    assert report.problems == []
+    assert "mask" not in "".join(report.notes)
 
 
 @pytest.mark.usefixtures("one_process")
