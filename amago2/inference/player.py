@@ -43,8 +43,9 @@ class Player:
     def act(self, observation: Any, reward: float = 0.0) -> Any:
         """An action for the environment, after an observation and the reward that came with it.
 
-        The observation is what the environment returned. Raises `ValueError` if it does not fit the
-        space for which the agent was made.
+        The observation is what the environment returned; with `env.action_mask: info` it is a dict
+        of that and the mask. Raises `ValueError` if it does not fit the space for which the agent
+        was made.
         """
         action = self.choose(*self._checked(observation, reward))
         return self.agent.actions.to_env(action)[0]
@@ -87,7 +88,17 @@ class Player:
         return _probabilities(self.agent.actions, policy)
 
     def _checked(self, observation: Any, reward: float) -> tuple[dict[str, Array], float]:
-        return self._observations.read(observation), boundary.number("the reward", reward)
+        try:
+            seen = self._observations.read(observation)
+        except boundary.Mismatch:
+            if MASK_KEY not in self.agent.observations or _has_mask(observation):
+                raise
+            rest = "**observation" if isinstance(observation, Mapping) else "'observation': ..."
+            raise boundary.Mismatch(
+                f"the observation lacks {MASK_KEY!r}, for the agent was made for actions that are "
+                f"masked; if info has the mask, give {{{rest}, {MASK_KEY!r}: info[{MASK_KEY!r}]}}"
+            ) from None
+        return seen, boundary.number("the reward", reward)
 
     def _inputs(
         self, observation: Mapping[str, Array], reward: float
@@ -107,6 +118,10 @@ class Player:
         memory: Any = copy.deepcopy(self.memory)
         state = agent.trajectory_encoder.step(encoded, memory)
         return state, agent.actor(state, acting=True, mask=seen[0].get(MASK_KEY))
+
+
+def _has_mask(observation: Any) -> bool:
+    return isinstance(observation, Mapping) and MASK_KEY in observation
 
 
 def _probabilities(actions: ActionSpec, policy: ActionDistribution) -> Any:

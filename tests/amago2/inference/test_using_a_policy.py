@@ -105,6 +105,25 @@ def test_a_policy_reads_what_the_environment_returns(observed: str) -> None:
         plays.act("what?!")
 
 
+@pytest.mark.parametrize("key", ["observation", "o"])
+def test_a_policy_that_lacks_its_mask_says_how_it_is_given(key: str) -> None:
+    box = gym.spaces.Box(-1, 1, (2,), np.float32)
+    spaces = {key: box, "action_mask": gym.spaces.MultiBinary(3)}
+    plays = player(gym.spaces.Dict(spaces), gym.spaces.Discrete(3))
+    seen: Any = np.ones(2)
+    advice, given = "'observation': ...", {"observation": seen}
+    if key == "o":
+        advice, given = r"\*\*observation", {"o": seen}
+    for ask in (plays.act, plays.values):
+        with pytest.raises(
+            ValueError, match=rf"{{{advice}, 'action_mask': info\['action_mask'\]}}"
+        ):
+            ask(given if key == "o" else seen)
+    assert plays.act({**given, "action_mask": [0, 0, 1]}) == 2
+    with pytest.raises(ValueError, match="observation 'action_mask' is"):
+        plays.act({**given, "action_mask": [7]})
+
+
 @pytest.mark.parametrize("taken", ACTIONS)
 def test_a_policy_takes_what_the_environment_takes(taken: str) -> None:
     plays = player(gym.spaces.Box(-1, 1, (2,), np.float32), ACTIONS[taken])
