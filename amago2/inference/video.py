@@ -30,11 +30,11 @@ def film(
     """
     if path is not None:
         _check_path(path)
-    if task is not None and task not in envs.tasks:
-        known = ", ".join(envs.tasks) or "none that have a name"
+    if task is not None and task not in (envs.tasks or (envs.default_task,)):
+        known = ", ".join(envs.tasks) or f"{envs.default_task} alone, as it declares no tasks"
         raise ConfigError(f"unknown task {task}; its environment has {known}")
     frames: list[Array] = []
-    value, options = 0.0, {"task": task} if task else None
+    value, options = 0.0, {"task": task} if task in envs.tasks else None
     if path is None:
         rewards = [reward for _, reward in _rollout(player, envs, options, seed, steps, False)]
         return sum(rewards), len(rewards) - 1

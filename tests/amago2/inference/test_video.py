@@ -97,6 +97,19 @@ def test_a_task_of_a_wrapped_environment_is_played(player: Player, tmp_path: Pat
     assert (length, envs.task(0)) == (3, "right")
 
 
+class Lone(gym.Wrapper[Any, Any, Any, Any]):
+    """Declares no tasks, so tables call its only one by the name of the class."""
+
+    tasks: tuple[str, ...] = ()
+
+
+def test_the_only_task_of_an_environment_may_be_named(player: Player, tmp_path: Path) -> None:
+    envs = one_of(Lone(Shown()))
+    assert video.film(player, envs, tmp_path / "x.gif", "Shown", 0, 2)[1] == 2
+    with pytest.raises(ConfigError, match=r"task left; its environment has Shown alone"):
+        video.film(player, envs, tmp_path / "x.gif", "left", 0, 2)
+
+
 class Odd(Toy):
     """Renders what it is given, by time."""
 
