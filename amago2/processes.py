@@ -118,14 +118,17 @@ def supervise(command: Callable[[], object]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     ours, theirs = os.pipe()
+    # Neither is to be ended by a signal before it knows what to do with it.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     supervisor, child = os.getpid(), os.fork()
     if child == 0:
         os.close(ours)
-        _be_watched(command, supervisor, theirs)
+        _be_watched(command, supervisor, theirs, mask)
     os.close(theirs)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda *_: os.kill(child, signal.SIGINT))
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     _, status = os.waitpid(child, 0)
     os.set_blocking(ours, False)
     try:
@@ -135,8 +138,13 @@ def supervise(command: Callable[[], object]) -> None:
     os._exit(int(said)) if said else _end_as(os.waitstatus_to_exitcode(status))
 
 
-def _be_watched(command: Callable[[], object], supervisor: int, goodbye: int) -> NoReturn:
-    """Be the child: end with the supervisor, and tell it that the end was meant."""
+def _be_watched(
+    command: Callable[[], object], supervisor: int, goodbye: int, mask: set[int]
+) -> NoReturn:
+    """Be the child: end with the supervisor, and tell it that the end was meant.
+
+    `mask` has the signals that are to be blocked from here on.
+    """
     global _goodbye
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != supervisor:
@@ -146,6 +154,7 @@ def _be_watched(command: Callable[[], object], supervisor: int, goodbye: int) ->
         signal.signal(signal.SIGINT, _interrupt_once())
     code = 1
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         command()
         code = 0
     except SystemExit as stop:

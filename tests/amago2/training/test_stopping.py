@@ -101,6 +101,15 @@ def test_a_second_one_ends_it_at_once() -> None:
 
 SUPERVISED = """
 import os, sys, time
+
+fork = os.fork
+
+def slow_for_the_supervisor():
+    child = fork()
+    time.sleep(0.5 if child else 0)
+    return child
+
+os.fork = slow_for_the_supervisor
 from amago2.processes import supervise
 from amago2.training.stopping import StopRequest
 
