@@ -313,9 +313,9 @@ import numpy as np
 from envs.contract import SimulatorMissing
 from envs.metaworld import MultiTaskMetaWorld
 
-env = MultiTaskMetaWorld(tasks=["drawer-close-v3"], attempt_steps=9)
-env.reset(seed=0)
 try:
+    env = MultiTaskMetaWorld(tasks=["drawer-close-v3"], attempt_steps=9)
+    env.reset(seed=0)
     first = env.render()
 except SimulatorMissing as error:
     print(error)
