@@ -112,7 +112,8 @@ def train(
 ) -> None:
     """Train a run, or resume it if it is unfinished.
 
-    SIGTERM ends it after the present epoch, with a checkpoint; a second one, at once.
+    SIGTERM ends it after the present epoch, with a checkpoint; a second one, at once. Ctrl-C ends
+    it at once: what came after the last checkpoint (checkpoint.every) is trained again.
     """
     if os.environ.get("RANK", "0") != "0":  # started by torchrun, not as the run itself
         from amago2.distributed import ProcessGroup
@@ -122,8 +123,9 @@ def train(
     from amago2 import run_record
     from amago2.config.documents import read_yaml
     from amago2.config.layers import Layer
+    from amago2.config.named_code import allow_options
     from amago2.config.schema import build
-    from amago2.inference.stored_run import allow_modules
+    from amago2.inference.stored_run import allow_modules, foreign_modules
 
     layers = [Layer(str(path), read_yaml(path)) for path in configs]
     layers += _parsed(overrides)
@@ -155,6 +157,8 @@ def train(
         f"{out}: {record['env_steps']:,} environment steps, {record['updates']:,} updates "
         f"in {record['wall_s']:.0f} s"
     )
+    kept = out / "best" if config.checkpoint.best else out
+    say(f"{out}: next is amago2 evaluate {kept}{allow_options(foreign_modules(config))}")
 
 
 def _parsed(overrides: Sequence[str] | None) -> "list[Layer]":

@@ -16,6 +16,7 @@ import yaml
 
 from amago2.config.documents import parse_yaml, read_yaml
 from amago2.config.layers import Layer
+from amago2.config.named_code import allow_options
 from amago2.config.schema import AmagoConfig, build
 from amago2.env.make import make_vector_env
 from amago2.env.pictures import is_large_picture
@@ -24,7 +25,7 @@ from amago2.env.vectorized import VectorizedEnv
 from amago2.environment_check import SIZES, sizes_for
 from amago2.errors import ConfigError
 from amago2.files import write_atomically
-from amago2.inference.stored_run import allow_modules
+from amago2.inference.stored_run import allow_modules, foreign_modules
 from amago2.random_rollouts import play_many
 
 STEPS = 2000
@@ -33,6 +34,7 @@ LONG_S = 300.0
 """Seconds of stepping environments from which on `amago2 init` says how long that takes."""
 SHORT_MEMORY = 16
 """Timesteps that are remembered unless asked otherwise, and those of a sub-sequence."""
+EVALUATE = "#     amago2 evaluate runs/first/best"
 EXACT_UP_TO = 32
 """Discrete actions over which a policy's value is a sum; over more it is sampled."""
 
@@ -49,6 +51,8 @@ class Facts:
     """Timesteps after which rollouts end, if that is known."""
     rollout: int
     """Timesteps of the longest rollout of random actions."""
+    ends: bool
+    """Whether any of them ended by itself."""
     rewards: tuple[float, float]
     """Lowest and highest that random actions met, or 0."""
     dense: bool
@@ -73,6 +77,7 @@ def facts(config: AmagoConfig) -> Facts:
             action_size=envs.actions.size,
             limit=_limit(envs),
             rollout=max(len(rollout.rewards) for rollout in rollouts),
+            ends=any(rollout.ended for rollout in rollouts),
             rewards=(min(0.0, float(rewards.min())), max(0.0, float(rewards.max()))),
             dense=bool(0 < abs(rewards).max() <= 20 * abs(rewards).mean()),
             tasks=max(1, len(envs.tasks)),
@@ -107,8 +112,19 @@ def write(environment: str, out: Path, memory: int | None = None) -> str | None:
         env = yaml.safe_dump({"env": sizes.data["env"]}, sort_keys=False, default_flow_style=None)
         text = text.replace(f"env: {environment}\n", env)
     written = build([Layer(str(out), parse_yaml(text, str(out)))])
-    write_atomically(out, text)
-    return slowness(written, found.steps_per_s)
+    write_atomically(
+        out, text.replace(EVALUATE, EVALUATE + allow_options(foreign_modules(written)))
+    )
+    return _remarks(written, found)
+
+
+def _remarks(config: AmagoConfig, found: Facts) -> str | None:
+    if found.limit is None and not found.ends:
+        return (
+            f"no rollout ended in {found.rollout:,} steps of random actions: if none ever does, "
+            "set env.max_episode_steps"
+        )
+    return slowness(config, found.steps_per_s)
 
 
 def slowness(config: AmagoConfig, steps_per_s: float) -> str | None:
@@ -152,7 +168,7 @@ def starter(environment: str, found: Facts, memory: int | None = None) -> str:
 # Starter configuration for {environment}, small enough for one CPU core.
 # {_lengths(found)}, and random actions met rewards of {low:g} to {high:g}.
 #     amago2 train THIS_FILE --out runs/first
-#     amago2 evaluate runs/first/best
+{EVALUATE}
 # All keys are in docs/parameters.md; why these values, in docs/learning.md.
 env: {environment}
 {parts.agent}

@@ -33,10 +33,24 @@ def _module(path: str) -> str:
 
 
 def refuse_foreign(run: str, what: str, modules: Iterable[str], allowed: Iterable[str]) -> None:
-    """Raise `ConfigError` unless every module is allowed. `what` of the `run` names them."""
-    known = set(allowed)
-    if asked := [module for module in modules if module not in known]:
+    """Raise `ConfigError` unless every module is allowed. `what` of the `run` names them.
+
+    A package that is allowed stands for all of its modules.
+    """
+    known = list(allowed)
+    if asked := [module for module in modules if not any(_within(module, each) for each in known)]:
         raise ConfigError(
             f"{run}: {what}, code that is not part of this project; "
-            f"add --allow-env {' --allow-env '.join(asked)} if you trust it"
+            f"add{allow_options(asked)} if you trust it"
         )
+
+
+def allow_options(modules: Iterable[str]) -> str:
+    """The options of a command that allow these modules, with a blank before each."""
+    known = list(modules)
+    inner = {one for one in known for other in known if one != other and _within(one, other)}
+    return "".join(f" --allow-env {module}" for module in known if module not in inner)
+
+
+def _within(module: str, package: str) -> bool:
+    return f"{module}.".startswith(f"{package}.")

@@ -39,15 +39,20 @@ def stored_config(
     if (run / run_record.NAME).exists():
         run_record.check(run)
     config = load(config_file(run), overrides)
+    foreign = foreign_modules(config)
+    refuse_foreign(str(run), f"its environment is {config.env.name}", foreign, allowed)
+    return config
+
+
+def foreign_modules(config: AmagoConfig) -> list[str]:
+    """What must be allowed to evaluate or play a stored run of this configuration."""
     ours = present_folder.installed(TRUSTED)
     foreign = [
         module
         for module in ([] if config.env.harmless else config.env.modules)
         if not (ours and module.partition(".")[0] == TRUSTED)
     ]
-    foreign += [module for module in modules_of_networks(config) if module not in foreign]
-    refuse_foreign(str(run), f"its environment is {config.env.name}", foreign, allowed)
-    return config
+    return foreign + [module for module in modules_of_networks(config) if module not in foreign]
 
 
 def allow_modules(config: AmagoConfig) -> None:

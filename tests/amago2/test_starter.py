@@ -14,7 +14,7 @@ from amago2.starter import Facts, facts, slowness, starter, write
 from amago2.training.amago_trainer import train
 from tests.amago2.test_cli import amago2
 
-CARTPOLE = Facts(None, "discrete", 2, 500, 30, (0.0, 1.0), True, 1, 1e5)
+CARTPOLE = Facts(None, "discrete", 2, 500, 30, True, (0.0, 1.0), True, 1, 1e5)
 
 
 def written(found: Facts, memory: int | None = None) -> AmagoConfig:
