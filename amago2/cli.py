@@ -127,6 +127,10 @@ def train(
     from amago2.config.schema import build
     from amago2.inference.stored_run import allow_modules, foreign_modules
 
+    for path in configs:
+        if not path.exists() and path.suffix not in (".yaml", ".yml"):
+            advice = f"`amago2 init {path}` writes one if that is an environment"
+            raise ConfigError(f"{path}: no such configuration file; {advice}")
     layers = [Layer(str(path), read_yaml(path)) for path in configs]
     layers += _parsed(overrides)
     layers += [Layer("--weights", {"initial_weights": str(weights)})] if weights else []

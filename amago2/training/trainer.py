@@ -219,11 +219,13 @@ class Trainer(ABC):
             whole = [row for row in rows if row.attempt == WHOLE_ROLLOUT]
             returns = [(row.task, row.value) for row in whole if row.metric == "return"]
             mean = float(np.mean([value for _, value in returns]))
-            self._track({f"evaluation/{name}": mean})
+            by_task = best.mean_by_task(returns)
+            each = {f"evaluation/{name}/{task}": value for task, value in by_task.items()}
+            self._track({f"evaluation/{name}": mean, **(each if len(each) > 1 else {})})
             self.callbacks.evaluated(self.step, name, rows)
             self.progress.score = f", return {mean:.4g} ({name})"
             keep = i == 0 and self.config.checkpoint.best
-            if keep and self.found.add(best.mean_by_task(returns)):
+            if keep and self.found.add(by_task):
                 self._keep(mean)
 
     def _keep(self, mean_return: float) -> None:

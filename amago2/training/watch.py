@@ -22,7 +22,9 @@ from amago2.training.scratch import default_scratch
 
 EVERY_S = 2.0
 POINTS = 40
-"""Characters of a curve."""
+"""Characters of a curve, and of the bar, at most."""
+NUMBERS = 44
+"""Characters that the numbers beside a curve may take."""
 BARS = "▁▂▃▄▅▆▇█"
 MAX_TASKS = 60
 Curve = list[tuple[int, float]]
@@ -35,20 +37,22 @@ def watch(run: Path, once: bool = False) -> None:
     `run` is its folder, whether it is finished or not, or its scratch folder. Raises `ConfigError`
     if there is no run.
     """
+    console = Console()
     if once or _finished(run):
-        Console().print(_view(run))
+        console.print(_view(run, console.width))
         return
-    with Live(_view(run), console=Console(), auto_refresh=False, transient=False) as live:
+    view = _view(run, console.width)
+    with Live(view, console=console, auto_refresh=False, transient=False) as live:
         while not _finished(run):
             time.sleep(EVERY_S)
-            live.update(_view(run), refresh=True)
+            live.update(_view(run, console.width), refresh=True)
 
 
 def _finished(run: Path) -> bool:
     return (run / run_record.NAME).exists()
 
 
-def _view(run: Path) -> RenderableType:
+def _view(run: Path, width: int) -> RenderableType:
     folder = next((f for f in (run, default_scratch(run)) if (f / "metrics.csv").exists()), None)
     if folder is None:
         raise ConfigError(f"{run}: no run is here, or it has not begun (no metrics.csv)")
@@ -57,11 +61,14 @@ def _view(run: Path) -> RenderableType:
         table.add_column(name, justify="right")
     curves = {f"training, {task}": c for task, c in _training(folder / "metrics.csv").items()}
     curves |= {f"evaluation, {task}": c for task, c in _evaluations(folder).items()}
-    for name, curve in list(curves.items())[:MAX_TASKS]:
+    shown = list(curves.items())[:MAX_TASKS]
+    longest = max((len(plain(name)) for name, _ in shown), default=0)
+    points = max(8, min(POINTS, width - longest - NUMBERS))
+    for name, curve in shown:
         values = [value for _, value in curve]
         table.add_row(
             plain(name),
-            Text(drawn(values), style="cyan"),
+            Text(drawn(values, points), style="cyan"),
             f"{min(values):.4g}",
             f"{max(values):.4g}",
             f"{values[-1]:.4g}",
@@ -123,9 +130,9 @@ def _rows(path: Path, *columns: str) -> Iterable[dict[str, Any]]:
             yield row
 
 
-def drawn(values: list[float]) -> str:
+def drawn(values: list[float], points: int = POINTS) -> str:
     """A curve as characters, of which each is the mean of its share of the values."""
-    count = min(POINTS, len(values))
+    count = min(points, len(values))
     ends = [round(i * len(values) / count) for i in range(count + 1)]
     means = [sum(values[a:b]) / (b - a) for a, b in pairwise(ends)]
     low, high = min(means), max(means)

@@ -41,6 +41,12 @@ def amago2(*arguments: object) -> Done:
     return Done(code, out.getvalue(), err.getvalue())
 
 
+def test_an_environment_in_place_of_a_file_is_sent_to_init(tmp_path: Path) -> None:
+    done = amago2("train", "CartPole-v1", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "CartPole-v1: no such configuration file; `amago2 init CartPole-v1`" in done.stderr
+
+
 def test_the_installed_command(config: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "amago2.cli", "train", config, "--out", tmp_path, "--set", "a=1"],

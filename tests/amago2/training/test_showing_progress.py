@@ -38,15 +38,19 @@ def test_a_curve_is_drawn_from_low_to_high() -> None:
     assert watch.drawn([0.0, 7.0, 3.0]) == "▁█▄"
     assert watch.drawn([1.0]) == "▁"
     assert len(watch.drawn([float(x) for x in range(1000)])) == watch.POINTS
+    assert watch.drawn([0.0, 0.0, 7.0, 7.0], 2) == "▁█"
 
 
 def test_a_run_that_trains_is_watched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     seen: list[str] = []
 
+    tags: set[str] = set()
+
     def look(_: Any, step: int, values: Any) -> None:
         watch.watch(out, once=True)
         seen.append(capsys.readouterr().out)
+        tags.update(values)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("amago2.training.logs.TensorBoard.scalars", look)
@@ -54,6 +58,20 @@ def test_a_run_that_trains_is_watched(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "steps" in seen[-1]
     assert "training, left" in seen[-1]
     assert any(line.split()[:2] == ["task", "least"] for line in seen[-1].splitlines())
+    assert {"evaluation/train", "evaluation/train/left", "train_return/left"} <= tags
+
+
+def test_a_narrow_terminal_has_the_whole_curve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"{step},train_return,a task of one's own,{step}\n" for step in range(200))
+    (tmp_path / "metrics.csv").write_text("step,name,key,value\n" + rows)
+    for width, points in (("200", watch.POINTS), ("80", 8)):
+        monkeypatch.setenv("COLUMNS", width)
+        watch.watch(tmp_path, once=True)
+        curve = "".join(sign for sign in capsys.readouterr().out if sign in watch.BARS)
+        assert (curve[0], curve[-1]) == ("▁", "█")
+        assert len(curve) >= points
 
 
 def test_a_service_that_is_not_there_is_a_sentence(
