@@ -50,16 +50,20 @@ class Evaluations:
     def add(self, returns: Mapping[str, float]) -> bool:
         """Whether none so far was better than this one, which is added: mean returns by task."""
         self._found.append(dict(returns))
-        now = self._score(self._found[-1])
-        return all(now >= self._score(each) for each in self._found)
+        values: dict[str, list[float]] = defaultdict(list)
+        for each in self._found:
+            for task, value in each.items():
+                values[task].append(value)
+        ends = {task: (min(own), max(own)) for task, own in values.items()}
+        scores = [
+            float(np.mean([_place(value, *ends[task]) for task, value in each.items()]))
+            for each in self._found
+        ]
+        return scores[-1] >= max(scores)
 
-    def _score(self, returns: Mapping[str, float]) -> float:
-        return float(np.mean([self._place(task, value) for task, value in returns.items()]))
 
-    def _place(self, task: str, value: float) -> float:
-        values = [each[task] for each in self._found if task in each]
-        low, high = min(values), max(values)
-        return (value - low) / (high - low) if high > low else 0.0
+def _place(value: float, low: float, high: float) -> float:
+    return (value - low) / (high - low) if high > low else 0.0
 
 
 def mean_by_task(returns: Iterable[tuple[str, float]]) -> dict[str, float]:
