@@ -35,6 +35,7 @@ LONG_S = 300.0
 SHORT_MEMORY = 16
 """Timesteps that are remembered unless asked otherwise, and those of a sub-sequence."""
 EVALUATE = "#     amago2 evaluate runs/first/best"
+"""A line of the file, to which the options are added that the environment needs."""
 EXACT_UP_TO = 32
 """Discrete actions over which a policy's value is a sum; over more it is sampled."""
 
@@ -115,10 +116,11 @@ def write(environment: str, out: Path, memory: int | None = None) -> str | None:
     write_atomically(
         out, text.replace(EVALUATE, EVALUATE + allow_options(foreign_modules(written)))
     )
-    return _remarks(written, found)
+    return remarks(written, found)
 
 
-def _remarks(config: AmagoConfig, found: Facts) -> str | None:
+def remarks(config: AmagoConfig, found: Facts) -> str | None:
+    """What to tell of an environment whose rollouts do not end, or that is slow."""
     if found.limit is None and not found.ends:
         return (
             f"no rollout ended in {found.rollout:,} steps of random actions: if none ever does, "

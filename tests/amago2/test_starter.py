@@ -10,7 +10,7 @@ from amago2.config.layers import Layer
 from amago2.config.schema import AmagoConfig, ImageEncoderConfig, build
 from amago2.environment_check import sizes_for
 from amago2.errors import ConfigError
-from amago2.starter import Facts, facts, slowness, starter, write
+from amago2.starter import EVALUATE, Facts, facts, remarks, slowness, starter, write
 from amago2.training.amago_trainer import train
 from tests.amago2.test_cli import amago2
 
@@ -100,6 +100,24 @@ def test_it_says_how_long_a_slow_environment_takes() -> None:
     told = slowness(written(CARTPOLE), 20.0) or ""
     assert "make some 20 steps a second, so that collecting takes about 68 minutes" in told
     assert "env.processes" in told
+
+
+def test_it_says_if_no_rollout_ended() -> None:
+    endless = replace(CARTPOLE, limit=None, ends=False, rollout=2000)
+    assert remarks(written(CARTPOLE), CARTPOLE) is None
+    assert remarks(written(endless), replace(endless, ends=True)) is None
+    told = remarks(written(endless), endless) or ""
+    assert told.startswith("no rollout ended in 2,000 steps")
+    assert "env.max_episode_steps" in told
+
+
+def test_its_commands_allow_what_the_environment_imports(tmp_path: Path) -> None:
+    for name, options in (
+        ("CartPole-v1", ""),
+        ("tests.amago2.toy:Toy", " --allow-env tests.amago2.toy"),
+    ):
+        write(name, tmp_path / f"{name}.yaml")
+        assert EVALUATE + options in (tmp_path / f"{name}.yaml").read_text().splitlines()
 
 
 def test_an_unknown_name_is_a_sentence(tmp_path: Path) -> None:
