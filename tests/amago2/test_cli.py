@@ -71,6 +71,7 @@ def run(config: Path) -> Path:
     done = amago2("train", config, "--out", config.parent / "run")
     assert done.returncode == 0, done.stderr
     assert "72 environment steps, 8 updates" in done.stdout
+    assert done.stdout.endswith("--allow-env tests.amago2.toy\n")  # of the next command
     return config.parent / "run"
 
 
